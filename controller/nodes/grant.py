@@ -1,0 +1,171 @@
+"""The Grant of one node as the controller holds it: whose the node is, its lease, and commands that run at most once. Pure."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from twin.clock import MS, Ns
+from twin.node import LEASE_MS, Fault, NodeCommand, NodeStatus, Op, Result
+from twin.trace import Sample
+
+CLAIM_PATIENCE = Ns(400 * MS)
+"""A node answers with its last tick's Status, so a claim is judged on a later reply."""
+EXPIRY_MARGIN_MS = 200
+
+
+class Standing(StrEnum):
+    """Whose a node is, as the controller sees it."""
+
+    LOST = "lost"
+    REFUSED = "refused"
+    FOREIGN = "read-only"
+    FREE = "free"
+    CLAIMING = "claiming"
+    OURS = "ours"
+
+
+class Stand(NamedTuple):
+    """A node's standing and what it comes from."""
+
+    standing: Standing
+    cause: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.standing}: {self.cause}" if self.cause else self.standing.value
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A command that is to run at most once.
+
+    Attributes:
+        boot_id: of the node's run that it is meant for.
+        not_after: node uptime [ms] after which it is void.
+        until: when its outcome counts as unknown if the node has not been heard.
+        request: whose answer it is, or 0.
+    """
+
+    op: Op
+    command_id: int
+    boot_id: int
+    not_after: int
+    argument: int = 0
+    until: Ns = Ns(0)
+    request: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the controller writes into a node's Grant.
+
+    Attributes:
+        epoch: under which the node was claimed; 0 before the first claim.
+        claimed_at: when.
+        errand: the last command; written with every heartbeat, its id keeps it from running twice.
+    """
+
+    epoch: int = 0
+    claimed_at: Ns = Ns(0)
+    heartbeat: int = 0
+    sequence: int = 0
+    errand: Errand | None = None
+
+    def claim(self, epoch: int, status: NodeStatus, now: Ns) -> "Grant":
+        """A fresh claim; the node's own sequence is taken over, so that nothing is commanded by it."""
+        return Grant(epoch, now, self.heartbeat, status.sequence)
+
+    def beat(self) -> "Grant":
+        """With a changed heartbeat."""
+        return replace(self, heartbeat=(self.heartbeat + 1) & 0xFFFF)
+
+    def send(self, errand: Errand) -> "Grant":
+        """With a command, unless it is this one already."""
+        if self.errand is not None and self.errand.command_id == errand.command_id:
+            return self
+        return replace(self, sequence=(self.sequence + 1) & 0xFFFF, errand=errand)
+
+    def busy(self, status: NodeStatus) -> bool:
+        """Whether the last command has neither been judged nor become void."""
+        return self.errand is not None and verdict(self.errand, status) is None
+
+    def command(self, owner: int) -> NodeCommand:
+        """The record to write."""
+        errand = self.errand or Errand(Op.NONE, 0, 0, 0)
+        return NodeCommand(
+            owner=owner,
+            epoch=self.epoch,
+            lease=LEASE_MS,
+            heartbeat=self.heartbeat,
+            sequence=self.sequence,
+            op=errand.op,
+            command_id=errand.command_id,
+            argument=errand.argument,
+            not_after=errand.not_after,
+        )
+
+
+class Verdict(NamedTuple):
+    """What became of a command.
+
+    Attributes:
+        acted: the node may have acted on it.
+    """
+
+    done: bool
+    acted: bool
+    text: str
+
+
+def verdict(errand: Errand, status: NodeStatus) -> Verdict | None:
+    """What a node's result block says of a command; None while it may still be carried out."""
+    if status.boot_id != errand.boot_id:
+        return Verdict(False, True, "the node has been restarted, so the outcome is unknown")
+    if status.command_id == errand.command_id:
+        if status.result is Result.DONE:
+            return Verdict(True, True, "done")
+        if status.result is Result.REFUSED:
+            return Verdict(False, status.executions > 0, f"refused: {words(status.reason.name)}")
+    if past(status.uptime, errand.not_after + EXPIRY_MARGIN_MS):
+        return Verdict(False, False, "not carried out in time")
+    return None
+
+
+def past(uptime_ms: int, limit_ms: int) -> bool:
+    """Whether an uptime that wraps at 2^32 has reached a limit."""
+    return (uptime_ms - limit_ms) & 0xFFFFFFFF < 1 << 31
+
+
+def words(name: str) -> str:
+    """An enumeration's name for people."""
+    return name.replace("_", " ").lower()
+
+
+def uptime(sample: Sample[NodeStatus], now: Ns) -> int:
+    """A node's uptime [ms] now, reckoned from its last Status."""
+    assert sample.status is not None
+    return (sample.status.uptime + (now - sample.at) // MS) & 0xFFFFFFFF
+
+
+def stand(grant: Grant, sample: Sample[NodeStatus], refused: str, owner: int, now: Ns) -> Stand:
+    """Whose a node is."""
+    status = sample.status
+    if status is None or not sample.good:
+        return Stand(Standing.LOST, sample.every.cause)
+    if refused:
+        return Stand(Standing.REFUSED, refused)
+    if status.leased:
+        if status.owner != owner:
+            return Stand(Standing.FOREIGN, f"commanded by owner {status.owner:#010x}, epoch {status.epoch}")
+        if status.epoch != grant.epoch:
+            return Stand(Standing.FOREIGN, f"still leased to an earlier run of this controller, epoch {status.epoch}")
+        return Stand(Standing.OURS)
+    if grant.epoch > status.epoch and now - grant.claimed_at < CLAIM_PATIENCE:
+        return Stand(Standing.CLAIMING)
+    return Stand(Standing.FREE)
+
+
+def latch(status: NodeStatus | None) -> str:
+    """Why a node has latched its outputs safe; empty when it has not."""
+    if status is None or not status.latched:
+        return ""
+    return f"latched: {words(status.fault.name)}" if status.fault is not Fault.NONE else "latched"

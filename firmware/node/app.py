@@ -1,0 +1,250 @@
+"""The node: made of what node.json says, ticked every TICK_MS, watched, and served to its clients."""
+
+import asyncio
+import gc
+import json
+from time import ticks_add, ticks_diff, ticks_ms, ticks_us
+
+from node import RELEASE, blocks, pins
+from node import registers as reg
+from node.bank import Bank
+from node.modbus import Server
+from node.safety import Safety
+from node.store import Store, read_counter, write_counter
+
+FORMAT = 1
+WATCHDOG_MS = 2000
+FEED_MS = 500
+HEATER_TICKS = 10
+COLLECT_TICKS = 100
+_TICK_US = 1000 * reg.TICK_MS
+_KEYS = ("node", "uid", "map_hash", "host", "port", "commands", "blocks", "interlocks", "motion")
+
+
+class NodeError(Exception):
+    """A node that cannot start; one line says why."""
+
+
+def read(path):
+    """The configuration of a file.
+
+    Raises:
+        NodeError: it is missing, broken, or of another format.
+    """
+    try:
+        with open(path) as file:
+            config = json.load(file)
+    except OSError as failed:
+        raise NodeError("%s: cannot be read: %s" % (path, failed))
+    except ValueError as broken:
+        raise NodeError("%s: not JSON: %s" % (path, broken))
+    try:
+        check(config)
+    except NodeError as wrong:
+        raise NodeError("%s: %s" % (path, wrong))
+    return config
+
+
+def check(config):
+    """Refuse a configuration that this firmware cannot be made of.
+
+    Raises:
+        NodeError: the first thing that is wrong.
+    """
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise NodeError("not of format %d" % FORMAT)
+    _need("the file", config, _KEYS)
+    for number, block in enumerate(config["blocks"]):
+        where = "block %d" % number
+        _need(where, block, ("kind",))
+        kind = block["kind"]
+        where += " (%s)" % kind
+        if kind == "Output":
+            _need(where, block, blocks.FAN_KEYS if "job" in block else blocks.OUTPUT_KEYS)
+        elif kind in blocks.KEYS:
+            _need(where, block, blocks.KEYS[kind])
+        else:
+            raise NodeError("%s: this firmware has no such block" % where)
+    for first, words in config["commands"]:
+        if first < reg.MACHINES_AT or first + len(words) > reg.REGISTERS:
+            raise NodeError("commands at %d lie outside registers %d to %d" % (first, reg.MACHINES_AT, reg.REGISTERS - 1))
+
+
+def _need(where, table, keys):
+    for key in keys:
+        if key not in table:
+            raise NodeError("%s has no %r" % (where, key))
+
+
+class Node:
+    """All parts of a node, and its tick."""
+
+    def __init__(self, config):
+        self.bank = bank = Bank(reg.REGISTERS)
+        self.effective = Bank(_end_of(config["commands"]))
+        motion = config["motion"]
+        self.store = Store(bank, motion["ring"] if motion else 0)
+        self.safety = Safety(config, bank, self.effective, self.store)
+        self.inputs = []
+        self.outputs = []
+        self.heaters = []
+        self.permits = []
+        self.fans = []
+        for block in config["blocks"]:
+            self._add(block)
+        self.motion = self._motion(motion) if motion else None
+        self._run = motion["run"] if motion else (0, 0)
+        self.safety.motion = self.motion
+        self.safety.heaters = self.heaters
+        self.safety.fans = self.fans
+        identity = (b"Lockstep", b"node", RELEASE.encode())
+        self.server = Server(bank, self.safety, identity)
+        self.beat = False
+        self._late = 0
+        self._ticks = 0
+        self._say_who(config)
+
+    def _add(self, block):
+        kind = block["kind"]
+        if kind == "Input":
+            self.inputs.append(blocks.Input(block, self.bank))
+        elif kind == "Counter":
+            self.inputs.append(blocks.Counter(block, self.bank))
+        elif kind == "Drive":
+            self.outputs.append(blocks.Drive(block, self.bank, self.effective))
+        elif kind == "Heater":
+            from node.heat import Heater
+
+            self.heaters.append(Heater(block, self.bank, pins))
+            self.permits.append(block["permit"])
+        elif "job" in block:
+            self.fans.append(blocks.Fan(block, self.bank))
+        else:
+            self.outputs.append(blocks.Output(block, self.bank, self.effective))
+
+    def _motion(self, config):
+        from node.motion import Motion
+
+        endstops = []
+        for axis in config["axes"]:
+            if "endstop_pin" in axis:
+                switch = blocks.Input({"pin": axis["endstop_pin"], "at": axis["endstop"], "invert": False}, self.bank)
+                self.inputs.append(switch)
+                endstops.append(switch.pin)
+            else:
+                endstops.append(None)
+        stream = pins.Stream(config["clock_pin"], config["latch_pin"], config["data_pin"])
+        return Motion(config, self.bank, self.store, self.heaters, self.fans, stream, endstops)
+
+    def _say_who(self, config):
+        bank = self.bank
+        boot_id = read_counter("boot") + 1
+        write_counter("boot", boot_id)
+        bank.put16(reg.S_MAGIC, reg.MAGIC)
+        bank.put16(reg.S_VERSION, reg.VERSION)
+        bank.put32(reg.S_MAP_HASH, config["map_hash"])
+        bank.put32(reg.S_UID, config["uid"])
+        bank.put32(reg.S_BOOT_ID, boot_id)
+        bank.put32(reg.S_HEAP_FREE, gc.mem_free())
+
+    def tick(self):
+        """One turn: what the pins say, who commands, what the pins are to do, the Job, the heaters."""
+        for block in self.inputs:
+            block.read()
+        safety = self.safety
+        safety.tick(ticks_ms())
+        silent = safety.silent
+        for block in self.outputs:
+            block.write(silent)
+        if self.motion is not None:
+            self._tick_motion()
+        self._ticks += 1
+        if self.heaters and self._ticks % HEATER_TICKS == 0:
+            self._tick_heaters()
+        self.beat = True
+
+    def _tick_motion(self):
+        motion = self.motion
+        now_us = ticks_us()
+        motion.tick(now_us, self.effective.bit(self._run[0], self._run[1]), self.safety.deadline(now_us))
+        if motion.fault:
+            self.safety.latch(motion.fault)
+            motion.fault = reg.FAULT_NONE
+
+    def _tick_heaters(self):
+        found = reg.FAULT_NONE
+        for k in range(len(self.heaters)):
+            at, bit = self.permits[k]
+            fault = self.heaters[k].tick(self.effective.bit(at, bit), HEATER_TICKS * reg.TICK_MS)
+            found = found or fault
+        self.safety.heater_fault = found
+        if found:
+            self.safety.latch(found)
+
+    def rest(self):
+        """Everything off; nothing ticks after this."""
+        self.safety.latch(reg.FAULT_INTERNAL)
+        self.safety.tick(ticks_ms())
+        for block in self.outputs:
+            block.write(False)
+
+    async def loop(self):
+        """Tick for ever. A period adds to the last due time; a tick that comes late is counted, not made up for in time."""
+        await asyncio.sleep_ms(reg.TICK_MS)
+        due_ms = ticks_ms()
+        due_us = ticks_us()
+        try:
+            while True:
+                self._note_lateness(ticks_diff(ticks_us(), due_us))
+                self.tick()
+                if self._ticks % COLLECT_TICKS == 0:
+                    gc.collect()
+                    self.bank.put32(reg.S_HEAP_FREE, gc.mem_free())
+                due_ms = ticks_add(due_ms, reg.TICK_MS)
+                due_us = ticks_add(due_us, _TICK_US)
+                while ticks_diff(ticks_ms(), due_ms) >= reg.TICK_MS:
+                    due_ms = ticks_add(due_ms, reg.TICK_MS)
+                    due_us = ticks_add(due_us, _TICK_US)
+                await asyncio.sleep_ms(max(0, ticks_diff(due_ms, ticks_ms())))
+        finally:
+            self.rest()
+
+    def _note_lateness(self, late_us):
+        if late_us > self._late:
+            self._late = late_us
+            self.bank.put32(reg.S_LATE, late_us)
+
+    async def supervise(self, watchdog):
+        """Feed the watchdog as long as both the tick and the server live."""
+        while True:
+            await asyncio.sleep_ms(FEED_MS)
+            if self.beat and self.server.beat:
+                self.beat = self.server.beat = False
+                watchdog.feed()
+
+
+def _end_of(commands):
+    """Registers up to the last Command's end."""
+    end = reg.MACHINES_AT
+    for first, words in commands:
+        end = max(end, first + len(words))
+    return end
+
+
+async def run(config):
+    """Make the node and run it, for ever.
+
+    Raises:
+        NodeError: it cannot listen where it should.
+    """
+    node = Node(config)
+    try:
+        await node.server.start(config["host"], config["port"])
+    except OSError as failed:
+        raise NodeError("cannot listen at %s:%d: %s" % (config["host"], config["port"], failed))
+    gc.collect()
+    node.bank.put32(reg.S_HEAP_FREE, gc.mem_free())
+    print("lockstep: node %s listens at %s:%d" % (config["node"], config["host"], config["port"]))
+    asyncio.create_task(node.server.watch())
+    asyncio.create_task(node.supervise(pins.watchdog(WATCHDOG_MS)))
+    await node.loop()

@@ -1,0 +1,127 @@
+"""Registers to pins and back: Input, Output, Fan, Drive, Counter."""
+
+from node import pins
+
+RAMP_TICKS = 50  # a set point falls from full to zero in half a second when the owner is silent
+
+
+class Input:
+    """A pin's level as a Status bit."""
+
+    def __init__(self, config, bank):
+        self.pin = pins.input(config["pin"])
+        self._bank = bank
+        self._at, self._bit = config["at"]
+        self._invert = 1 if config["invert"] else 0
+
+    def read(self):
+        """Pin to Status."""
+        self._bank.put_bit(self._at, self._bit, self.pin.value() ^ self._invert)
+
+
+class Counter:
+    """A pin's rising edges since the start, also those between two ticks."""
+
+    def __init__(self, config, bank):
+        self._bank = bank
+        (self._at,) = config["at"]
+        self._count = 0
+        self._pin = pins.irq_rising(config["pin"], self._edge)
+
+    def _edge(self, _):
+        self._count = self._count + 1 & 0xFFFF
+
+    def read(self):
+        """Count to Status."""
+        self._bank.put16(self._at, self._count)
+
+
+class Output:
+    """A Command bit as a pin's level. `hold`: it stays as it is while the owner is silent."""
+
+    def __init__(self, config, bank, effective):
+        self._pin = pins.output(config["pin"])
+        self._effective = effective
+        self._at, self._bit = config["from"]
+        self._hold = config["silence"] == "hold"
+        self._level = effective.bit(self._at, self._bit)
+        self._pin.value(self._level)
+
+    def write(self, silent):
+        """Effective command to pin."""
+        if silent and self._hold:
+            return
+        level = self._effective.bit(self._at, self._bit)
+        if level != self._level:
+            self._level = level
+            self._pin.value(level)
+
+
+class Fan:
+    """A duty that a Job sets, shown in the Status."""
+
+    def __init__(self, config, bank):
+        self._pwm = pins.pwm(config["pin"])
+        self._bank = bank
+        (self._at,) = config["at"]
+        self._full = config["full"]
+        self.set(0)
+
+    def set(self, duty):
+        """Duty, 0..65535."""
+        self._pwm.duty_u16(duty)
+        self._bank.put16(self._at, (duty * self._full + 32767) // 65535)
+
+
+class Drive:
+    """A run bit as a level and a speed set point as a duty, `full` (raw) being the whole of it.
+
+    The run pin goes with the effective command at once. The set point may ramp down, or hold, while the owner is silent.
+    """
+
+    def __init__(self, config, bank, effective):
+        self._run_pin = pins.output(config["run_pin"])
+        self._speed_pin = pins.pwm(config["speed_pin"])
+        self._bank = bank
+        self._effective = effective
+        self._run, self._run_bit = config["run"]
+        (self._speed,) = config["speed"]
+        self._full = config["full"]
+        self._running, self._running_bit = config["running"]
+        self._shown = config["shown"][0] if config["shown"] else None
+        self._silence = config["silence"]
+        self._fall = self._full // RAMP_TICKS + 1
+        self._level = 0
+        self._set_point = 0
+
+    def write(self, silent):
+        """Effective commands to pins, and what they are to the Status."""
+        level = self._effective.bit(self._run, self._run_bit)
+        if level != self._level:
+            self._level = level
+            self._run_pin.value(level)
+        wanted = self._wanted(silent)
+        if wanted != self._set_point:
+            self._set_point = wanted
+            self._speed_pin.duty_u16(wanted * 65535 // self._full)
+        self._bank.put_bit(self._running, self._running_bit, self._run_pin.value())
+        if self._shown is not None:
+            self._bank.put16(self._shown, self._set_point)
+
+    def _wanted(self, silent):
+        wanted = min(max(self._effective.i16(self._speed), 0), self._full)
+        if silent and self._silence == "hold":
+            return self._set_point
+        if silent and self._silence == "ramp":
+            return max(wanted, self._set_point - self._fall)
+        return wanted
+
+
+KEYS = {
+    "Input": ("pin", "invert", "at"),
+    "Counter": ("pin", "at"),
+    "Drive": ("run_pin", "speed_pin", "run", "speed", "full", "running", "shown", "silence"),
+    "Heater": ("name", "heater_pin", "sensor_pin", "temperature", "target", "power", "permit", "highest"),
+}
+OUTPUT_KEYS = ("pin", "from", "silence")
+FAN_KEYS = ("pin", "job", "at", "full")

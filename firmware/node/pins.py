@@ -1,0 +1,90 @@
+"""The only file that touches the board: everything else asks here for pins."""
+
+from machine import ADC, I2S, PWM, WDT, Pin
+from time import ticks_diff, ticks_us
+
+FRAME_US = 10
+STREAM_FRAMES = 4096  # of DMA: 16 descriptors of 256 frames, 40.96 ms
+_DESCRIPTOR = 256
+
+
+def input(number):
+    """A digital input."""
+    return Pin(number, Pin.IN)
+
+
+def output(number):
+    """A digital output, low from the start."""
+    return Pin(number, Pin.OUT, value=0)
+
+
+def pwm(number, freq=1000):
+    """A duty, zero from the start."""
+    return PWM(Pin(number, Pin.OUT, value=0), freq=freq, duty_u16=0)
+
+
+def adc(number):
+    """A voltage, 65535 for full scale."""
+    return ADC(Pin(number), atten=ADC.ATTN_11DB)
+
+
+def watchdog(timeout_ms):
+    """The hardware watchdog."""
+    return WDT(timeout=timeout_ms)
+
+
+def irq_rising(number, function):
+    """Call `function(pin)` when the input goes high."""
+    pin = input(number)
+    pin.irq(function, Pin.IRQ_RISING)
+    return pin
+
+
+class Stream:
+    """A train of 32-bit words, one each FRAME_US, shifted into 74HC595 registers by the I2S transmitter.
+
+    The DMA plays on its own; `ahead_us` tells how much of it is still to be played, reckoned from the clock.
+    """
+
+    def __init__(self, clock, latch, data):
+        self._pins = (Pin(clock), Pin(latch), Pin(data))
+        self._i2s = None
+        self._end = ticks_us()
+
+    def room(self):
+        """Frames that can be written now."""
+        return STREAM_FRAMES - _DESCRIPTOR - self.ahead_us() // FRAME_US
+
+    def ahead_us(self):
+        """Time until what was written has been played."""
+        ahead = ticks_diff(self._end, ticks_us())
+        return ahead if ahead > 0 else 0
+
+    def write(self, words):
+        """Queue words (a bytes-like of 4 bytes each); all of them, as the caller asked for room first."""
+        if self._i2s is None:
+            sck, ws, sd = self._pins
+            self._i2s = I2S(
+                0,
+                sck=sck,
+                ws=ws,
+                sd=sd,
+                mode=I2S.TX,
+                bits=16,
+                format=I2S.STEREO,
+                rate=1000000 // FRAME_US,
+                ibuf=STREAM_FRAMES * 4,
+            )
+        now = ticks_us()
+        if ticks_diff(self._end, now) < 0:
+            self._end = now
+        written = self._i2s.write(words)
+        self._end = self._end + written // 4 * FRAME_US & 0x3FFFFFFF
+        return written
+
+    def cut(self):
+        """Stop at once and drop what has not been played."""
+        if self._i2s is not None:
+            self._i2s.deinit()
+            self._i2s = None
+        self._end = ticks_us()

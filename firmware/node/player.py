@@ -1,0 +1,279 @@
+"""Records become words of a step stream: exactly as planned, in step on all axes.
+
+A record is played by integers below 2^30: `p` counts the fraction of the dominant axis's next step (Q30), `v` is its speed (Q30
+steps a frame), and changes by `a` each chunk of 4 frames. The other axes follow by Bresenham. Time can be slowed: `rate` (Q20)
+says which part of a planned frame passes in a real one, so a hold stays on the path and loses no step.
+"""
+
+import micropython
+from array import array
+
+CHUNK = 4  # frames
+BATCH = 256  # chunks generated at a time
+_ONE = 1 << 30
+_FULL = 1 << 20
+
+# Places in the player's state.
+_P, _V, _A, _LEFT, _ND, _DONE, _BASE, _DOM, _PHASE, _RATE, _SLEW, _T = range(12)
+_N0, _N1, _N2, _N3, _E0, _E1, _E2, _E3 = range(12, 20)
+_Q30 = 20  # 2^30 itself: a literal of that size is no small integer on a board
+_SIZE = 21
+
+
+@micropython.viper
+def _play(s: ptr32, out: ptr32, at: int, chunks: int):  # noqa: F821
+    """Fill `chunks` chunks of words from index `at` on, at full rate. The record has at least that many left."""
+    one = int(s[20])
+    p = int(s[0])
+    v = int(s[1])
+    a = int(s[2])
+    nd = int(s[4])
+    done = int(s[5])
+    base = int(s[6])
+    dom = int(s[7])
+    i = at
+    end = at + chunks * 4
+    while i < end:
+        q = p + (v << 2)
+        if v < 0x10000000 and q < one:
+            out[i] = base
+            out[i + 1] = base
+            out[i + 2] = base
+            out[i + 3] = base
+            p = q
+            i += 4
+        else:
+            stop = i + 4
+            while i < stop:
+                word = base
+                p += v
+                if p >= one:
+                    p -= one
+                    done += 1
+                    word |= dom
+                    k = 0
+                    while k < 4:
+                        n = int(s[12 + k])
+                        if n:
+                            e = int(s[16 + k]) + n
+                            if e >= nd:
+                                e -= nd
+                                word |= 1 << (k << 1)
+                            s[16 + k] = e
+                        k += 1
+                out[i] = word
+                i += 1
+        v = (v + a) & 0x3FFFFFFF
+    s[0] = p
+    s[1] = v
+    s[3] = int(s[3]) - chunks
+    s[5] = done
+
+
+@micropython.viper
+def _play_slowed(s: ptr32, out: ptr32, at: int, frames: int) -> int:  # noqa: F821
+    """Fill up to `frames` words while the rate changes by the slew each frame; returns how many were filled.
+
+    It returns early when the record has ended, when the rate has reached zero, or when it is full again on a chunk's first frame.
+    """
+    one = int(s[20])
+    p = int(s[0])
+    v = int(s[1])
+    a = int(s[2])
+    left = int(s[3])
+    nd = int(s[4])
+    done = int(s[5])
+    base = int(s[6])
+    dom = int(s[7])
+    phase = int(s[8])
+    rate = int(s[9])
+    slew = int(s[10])  # offset by 2^20, so that it is never negative
+    t = int(s[11])
+    i = at
+    end = at + frames
+    going = 1
+    while i < end and going:
+        rate += slew - 0x100000
+        if rate > 0x100000:
+            rate = 0x100000
+        if rate < 0:
+            rate = 0
+        t += rate
+        word = base
+        if t >= 0x100000:
+            t -= 0x100000
+            p += v
+            if p >= one:
+                p -= one
+                done += 1
+                word |= dom
+                k = 0
+                while k < 4:
+                    n = int(s[12 + k])
+                    if n:
+                        e = int(s[16 + k]) + n
+                        if e >= nd:
+                            e -= nd
+                            word |= 1 << (k << 1)
+                        s[16 + k] = e
+                    k += 1
+            phase += 1
+            if phase == 4:
+                phase = 0
+                v = (v + a) & 0x3FFFFFFF
+                left -= 1
+                if left == 0:
+                    going = 0
+        if rate == 0:
+            going = 0
+        if rate == 0x100000 and phase == 0:
+            going = 0
+        out[i] = word
+        i += 1
+    s[0] = p
+    s[1] = v
+    s[3] = left
+    s[5] = done
+    s[8] = phase
+    s[9] = rate
+    s[11] = t
+    return i - at
+
+
+class Player:
+    """Turns records into words; knows nothing of Jobs, heaters or time."""
+
+    def __init__(self):
+        self.state = array("i", [0] * _SIZE)
+        self.out = bytearray(BATCH * CHUNK * 4)
+        self._view = memoryview(self.out)
+        self.n = [0, 0, 0, 0]
+        self.position = [0, 0, 0, 0]  # steps at the record's start
+        self.peak = 0  # Q30 steps a frame
+        self.state[_RATE] = _FULL
+        self.state[_SLEW] = _FULL
+        self.state[_Q30] = _ONE
+        self.short = 0
+
+    @property
+    def idle(self):
+        """No record is loaded, or it has ended."""
+        return self.state[_LEFT] == 0
+
+    @property
+    def left(self):
+        """Chunks of the record in work not yet generated."""
+        return self.state[_LEFT]
+
+    @property
+    def held(self):
+        """Slower than planned, or about to be."""
+        return self.state[_SLEW] < _FULL
+
+    @property
+    def full(self):
+        """At the planned speed."""
+        return self.state[_RATE] == _FULL
+
+    @property
+    def rate(self):
+        """Part of the planned speed, Q20."""
+        return self.state[_RATE]
+
+    def load(self, chunks, steps, alpha):
+        """Begin a record: signed `steps` of the four axes in `chunks` chunks, start speed / mean speed = alpha / 2^15."""
+        s = self.state
+        base = 0
+        dominant = 0
+        largest = 0
+        for k in range(4):
+            n = steps[k]
+            self.n[k] = n
+            if n > 0:
+                base |= 2 << 2 * k
+            else:
+                n = -n
+            if n > largest:
+                largest = n
+                dominant = k
+        s[_BASE] = base
+        s[_LEFT] = chunks
+        s[_ND] = largest
+        s[_DONE] = 0
+        s[_P] = _ONE >> 1
+        s[_PHASE] = 0
+        if largest == 0:
+            s[_V] = s[_A] = 0
+            return
+        frames = CHUNK * chunks
+        v0 = (largest * alpha << 15) // frames
+        over = 2 * ((largest << 30) - frames * v0)
+        a = over // (frames * chunks) if over >= 0 else -(-over // (frames * chunks))
+        for k in range(4):
+            s[_N0 + k] = 0 if k == dominant else abs(steps[k])
+            s[_E0 + k] = largest >> 1
+        s[_DOM] = 1 << 2 * dominant
+        s[_V] = v0 + (a >> 1)
+        s[_A] = a & (_ONE - 1)
+        fastest = v0 if a < 0 else v0 + a * chunks
+        if fastest > self.peak:
+            self.peak = fastest
+
+    def fill(self, frames):
+        """Words for up to `frames` frames; returns how many, less than asked where the record or a hold ends."""
+        s = self.state
+        if s[_RATE] == _FULL and s[_SLEW] >= _FULL and s[_PHASE] == 0:
+            chunks = min(frames // CHUNK, s[_LEFT])
+            _play(s, self.out, 0, chunks)
+            made = chunks * CHUNK
+        else:
+            made = int(_play_slowed(s, self.out, 0, frames))
+        if s[_LEFT] == 0:
+            if s[_DONE] != s[_ND]:
+                self.short += 1
+            for k in range(4):
+                self.position[k] += self.n[k]
+                self.n[k] = 0
+            s[_ND] = s[_DONE] = 0
+        return made
+
+    def words(self, frames):
+        """The bytes of the first `frames` words filled last."""
+        return self._view[: frames * 4]
+
+    def where(self, k):
+        """Position of an axis in steps, as generated."""
+        s = self.state
+        nd = s[_ND]
+        if nd == 0:
+            return self.position[k]
+        n = abs(self.n[k])
+        made = s[_DONE] if n == nd and s[_N0 + k] == 0 else ((nd >> 1) + s[_DONE] * n) // nd
+        return self.position[k] + (made if self.n[k] > 0 else -made)
+
+    def forget(self):
+        """Drop the record in work; the position stays where it was generated to."""
+        for k in range(4):
+            self.position[k] = self.where(k)
+            self.n[k] = 0
+        s = self.state
+        s[_LEFT] = s[_ND] = s[_DONE] = s[_PHASE] = s[_T] = 0
+        s[_RATE] = s[_SLEW] = _FULL
+
+    def slow(self, accelerations):
+        """Bring the axes to rest along the path, each within speed / acceleration of its own."""
+        s = self.state
+        nd = s[_ND]
+        frames = 1
+        if nd and s[_LEFT]:
+            rate = (s[_V] >> 4) * 100000 >> 26  # steps/s of the dominant axis
+            for k in range(4):
+                n = abs(self.n[k])
+                if n:
+                    frames = max(frames, rate * n // nd * 100000 // accelerations[k])
+        s[_SLEW] = _FULL - max(1, _FULL // frames)
+
+    def resume(self):
+        """Back to the planned speed, as gently as it was left."""
+        s = self.state
+        s[_SLEW] = _FULL + max(1, _FULL - s[_SLEW])

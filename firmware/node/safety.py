@@ -1,0 +1,363 @@
+"""Who may command, for how long, and what holds when nobody does.
+
+What the machines do follows the EFFECTIVE commands: those the live owner wrote, or the defaults, which are the safe state.
+"""
+
+from time import ticks_add, ticks_diff, ticks_ms, ticks_us
+
+from node import registers as reg
+from node.codec import FAILED
+from node.store import read_counter, write_counter
+
+MIN_LEASE_MS = 50
+MAX_LEASE_MS = 5000
+REMEMBERED = 16  # ids of commands that have been executed
+_FIRST = 2 * reg.COMMAND_AT
+_IDENTITY = 8  # bytes of owner and epoch, which come first
+_ANSWERED = 2 * (reg.COMMAND_AT + reg.C_SIZE)
+
+
+class Commands:
+    """The machines' Command records: what was written, and what takes effect."""
+
+    def __init__(self, records, bank, effective):
+        self._bank = bank
+        self.effective = effective
+        self._records = []
+        for first, words in records:
+            self._records.append((2 * first, 2 * (first + len(words))))
+            for k in range(len(words)):
+                bank.put16(first + k, words[k])
+                effective.put16(first + k, words[k])
+        self._defaults = bytes(effective.bytes)
+        self._armed = bytearray(len(self._records))
+        self.arm()
+
+    def writable(self, start, end):
+        """Whether the bytes lie in one machine's record."""
+        for first, last in self._records:
+            if first <= start and end <= last:
+                return True
+        return False
+
+    @property
+    def idle(self):
+        """Every command is at its default."""
+        for k in range(len(self._records)):
+            if not self._at_default(k):
+                return False
+        return True
+
+    def disarm(self):
+        """From now on a machine's commands act only after all of them have been seen at their defaults."""
+        for k in range(len(self._armed)):
+            self._armed[k] = 0
+
+    def arm(self):
+        """Note whose commands are at their defaults."""
+        for k in range(len(self._armed)):
+            if not self._armed[k] and self._at_default(k):
+                self._armed[k] = 1
+
+    def settle(self, obeyed):
+        """What takes effect: the commands where they are obeyed and armed, else the defaults."""
+        target = self.effective.bytes
+        for k in range(len(self._records)):
+            source = self._bank.bytes if obeyed and self._armed[k] else self._defaults
+            first, last = self._records[k]
+            for at in range(first, last):
+                target[at] = source[at]
+
+    def _at_default(self, k):
+        first, last = self._records[k]
+        for at in range(first, last):
+            if self._bank.bytes[at] != self._defaults[at]:
+                return False
+        return True
+
+
+class Safety:
+    """The Grant, the lease, the latch and the interlocks; and the one door through which clients write.
+
+    Attributes:
+        motion, heaters, fans: what a latch stops; set by the node once they exist.
+        silent: the owner has been silent and nobody has reset since.
+    """
+
+    def __init__(self, config, bank, effective, store):
+        self.commands = Commands(config["commands"], bank, effective)
+        self.motion = None
+        self.heaters = ()
+        self.fans = ()
+        self.heater_fault = reg.FAULT_NONE
+        self._bank = bank
+        self._effective = effective
+        self._store = store
+        self._rules = [(rule["output"], rule["when"]) for rule in config["interlocks"]]
+        self._leased = False
+        self._latched = False
+        self._finishing = False
+        self._fault = reg.FAULT_NONE
+        self._peer = 0
+        self._lease_ms = reg.LEASE_MS
+        self._heard_ms = self._heard_us = 0
+        self._sequence = 0
+        self._done = []
+        self._epoch = read_counter("epoch")
+        self._next = bytearray(2 * reg.C_SIZE)
+        self._stale = True
+        self._last_ms = ticks_ms()
+        bank.put32(reg.S_EPOCH, self._epoch)
+
+    # ---- the door
+
+    def writable(self, first, count):
+        """Whether a write may go there: into the Grant, one machine's Command, or the transfer window from its head on."""
+        if first >= reg.MACHINES_AT:
+            return self.commands.writable(2 * first, 2 * (first + count))
+        if first == reg.TRANSFER_AT:
+            return count >= reg.TRANSFER_HEAD and 2 * (count - reg.TRANSFER_HEAD) <= reg.TRANSFER_BYTES
+        return reg.COMMAND_AT <= first and first + count <= reg.COMMAND_AT + reg.C_SIZE
+
+    def write(self, peer, first, data):
+        """Carry out a write of one client, whole or not at all; returns 0 or an exception code."""
+        self._expire(ticks_ms())
+        if first < reg.TRANSFER_AT:
+            return self._write_grant(peer, first + first - _FIRST, data)
+        if not self._leased or peer != self._peer:
+            self._count(reg.S_REFUSED)
+            return FAILED
+        if first == reg.TRANSFER_AT:
+            return self._store.write(data)
+        self._bank.view[first + first : first + first + len(data)] = data
+        self.commands.arm()
+        self._stale = True
+        return 0
+
+    # ---- the Grant
+
+    def _write_grant(self, peer, at, data):
+        grant = self._next
+        if at > 0 or len(data) < _IDENTITY:
+            # Without owner and epoch in it, a write says nothing of who sends it: only the owner's own connection may.
+            if not self._leased or peer != self._peer:
+                self._count(reg.S_REFUSED)
+                return FAILED
+        grant[:] = self._bank.view[_FIRST:_ANSWERED]
+        grant[at : at + len(data)] = data
+        if not (grant[0] or grant[1] or grant[2] or grant[3]):
+            return 0  # no owner: asks for nothing
+        owner, epoch = _u32(grant, 0), _u32(grant, 4)
+        if self._leased:
+            if owner != self._bank.u32(reg.S_OWNER) or epoch != self._epoch:
+                return self._refuse_claim(reg.REASON_LEASE_LIVE)
+            self._renew(grant, peer)
+        elif epoch <= self._epoch:
+            return self._refuse_claim(reg.REASON_OLD_EPOCH)
+        else:
+            self._claim(grant, peer, owner, epoch)
+        return 0
+
+    def _refuse_claim(self, reason):
+        self._count(reg.S_REFUSED)
+        self._bank.put16(reg.S_REASON, reason)
+        return 0
+
+    def _claim(self, grant, peer, owner, epoch):
+        """A new owner. Its first write commands nothing: what it finds from before a restart must not run twice."""
+        self._epoch = epoch
+        write_counter("epoch", epoch)  # where the flash refuses, the fence lasts until the next start
+        self._leased = True
+        self._finishing = False
+        self._sequence = _u16(grant, 12)
+        self._stale = True
+        bank = self._bank
+        bank.put32(reg.S_EPOCH, epoch)
+        bank.put32(reg.S_OWNER, owner)
+        bank.put_bit(reg.S_LEASED, reg.S_LEASED_BIT, 1)
+        self._hear(grant, peer)
+
+    def _renew(self, grant, peer):
+        if _u16(grant, 10) != self._bank.u16(reg.S_HEARTBEAT):
+            self._hear(grant, peer)
+        else:
+            self._take(grant, peer)
+        sequence = _u16(grant, 12)
+        if sequence != self._sequence:
+            self._sequence = sequence
+            self._judge(sequence, _u16(grant, 14), _u32(grant, 16), _u32(grant, 20), _u32(grant, 24))
+
+    def _take(self, grant, peer):
+        """Keep what the owner wrote."""
+        self._peer = peer
+        self._bank.view[_FIRST:_ANSWERED] = grant
+
+    def _hear(self, grant, peer):
+        """The lease starts anew."""
+        self._take(grant, peer)
+        self._lease_ms = min(max(_u16(grant, 8), MIN_LEASE_MS), MAX_LEASE_MS)
+        self._heard_ms = ticks_ms()
+        self._heard_us = ticks_us()
+        self._bank.put16(reg.S_HEARTBEAT, _u16(grant, 10))
+
+    # ---- commands that run at most once
+
+    def _judge(self, sequence, op, command_id, argument, not_after):
+        bank = self._bank
+        executions = 0
+        result = reg.RESULT_DONE
+        reason = reg.REASON_NONE
+        if op == reg.OP_NONE:
+            result = reg.RESULT_NONE
+        elif command_id in self._done:
+            executions = 1  # it has run; it does not run again
+        else:
+            late = bank.u32(reg.S_UPTIME) - not_after & 0xFFFFFFFF
+            reason = self._run(op, argument) if late == 0 or late > 0x7FFFFFFF else reg.REASON_TOO_LATE
+            if reason:
+                result = reg.RESULT_REFUSED
+                self._count(reg.S_REFUSED)
+            else:
+                executions = 1
+                if len(self._done) == REMEMBERED:
+                    self._done.pop(0)
+                self._done.append(command_id)
+        bank.put32(reg.S_COMMAND_ID, command_id)
+        bank.put16(reg.S_SEQUENCE, sequence)
+        bank.put16(reg.S_RESULT, result)
+        bank.put16(reg.S_REASON, reason)
+        bank.put16(reg.S_EXECUTIONS, executions)
+
+    def _run(self, op, argument):
+        """Carry a command out; returns a Reason."""
+        if op == reg.OP_RESET:
+            return self._reset()
+        if op == reg.OP_STOP:
+            if self.motion is not None:
+                self.motion.stop()
+            return reg.REASON_NONE
+        if op == reg.OP_START and self.motion is not None:
+            return reg.REASON_LATCHED if self._latched else self.motion.start(argument)
+        return reg.REASON_UNKNOWN_COMMAND
+
+    def _reset(self):
+        if not self._latched:
+            return reg.REASON_NONE
+        if self._cause():
+            return reg.REASON_LATCHED
+        self._latched = False
+        self.commands.disarm()
+        self.commands.arm()
+        self._stale = True
+        self._show_latch(reg.FAULT_NONE)
+        return reg.REASON_NONE
+
+    def _cause(self):
+        """Whether what latched the outputs is still so. Silence is over when somebody asks; a Job's fault ended with the Job."""
+        if self._fault == reg.FAULT_INTERLOCK:
+            for _, when in self._rules:
+                if self._bank.bit(when[0], when[1]):
+                    return True
+        return self.heater_fault != reg.FAULT_NONE
+
+    # ---- the latch
+
+    def latch(self, fault):
+        """Everything to its safe state, until an operator's reset. The first fault is the one that is shown."""
+        if self._latched:
+            return
+        self._latched = True
+        self._finishing = False
+        self._stale = True
+        self._show_latch(fault)
+        if self.motion is not None:
+            self.motion.stop()
+        for heater in self.heaters:
+            heater.off()
+        for fan in self.fans:
+            fan.set(0)
+
+    def _show_latch(self, fault):
+        self._fault = fault
+        self._bank.put16(reg.S_FAULT, fault)
+        self._bank.put_bit(reg.S_LATCHED, reg.S_LATCHED_BIT, fault)
+
+    @property
+    def silent(self):
+        """The owner has fallen silent, and nobody has reset since."""
+        return not self._leased or self._fault == reg.FAULT_SILENCE
+
+    @property
+    def latched(self):
+        """Outputs are safe until a reset."""
+        return self._latched
+
+    # ---- the tick
+
+    def tick(self, now_ms):
+        """Let time pass: the lease, the commands that take effect, the interlocks."""
+        self._count_uptime(now_ms)
+        self._expire(now_ms)
+        if self._finishing and not self.motion.running:
+            self.latch(reg.FAULT_SILENCE)
+        if self._stale:
+            self._stale = False
+            self.commands.settle((self._leased or self._finishing) and not self._latched)
+        if self._rules:
+            self._interlock()
+
+    def deadline(self, now_us):
+        """When the lease ends, in ticks_us; now where there is none, None where a Job may finish without."""
+        if self._finishing:
+            return None
+        if self._leased:
+            return ticks_add(self._heard_us, self._lease_ms * 1000)
+        return now_us
+
+    def _expire(self, now_ms):
+        """Where the owner has been silent for its lease, that ends."""
+        if not self._leased or ticks_diff(now_ms, self._heard_ms) < self._lease_ms:
+            return
+        bank = self._bank
+        self._leased = False
+        self._peer = 0
+        bank.put32(reg.S_OWNER, 0)
+        bank.put_bit(reg.S_LEASED, reg.S_LEASED_BIT, 0)
+        self._count(reg.S_LEASES_LOST)
+        self._stale = True
+        motion = self.motion
+        running = motion is not None and motion.running
+        if running and motion.finishes and not self._latched and self._store.stored(bank.u32(reg.S_JOB_ID)):
+            self._finishing = True
+        elif running or not self.commands.idle:
+            self.latch(reg.FAULT_SILENCE)
+
+    def _interlock(self):
+        for output, when in self._rules:
+            if self._bank.bit(when[0], when[1]) and self._effective.bit(output[0], output[1]):
+                if not self._latched:
+                    self.latch(reg.FAULT_INTERLOCK)
+                    self._stale = False
+                    self.commands.settle(False)
+                self._effective.put_bit(output[0], output[1], 0)
+                self._stale = True
+
+    def _count_uptime(self, now_ms):
+        """Milliseconds in two halves, so that no integer outgrows the board's small ones."""
+        bank = self._bank
+        low = bank.u16(reg.S_UPTIME + 1) + ticks_diff(now_ms, self._last_ms)
+        self._last_ms = now_ms
+        if low > 0xFFFF:
+            bank.put16(reg.S_UPTIME, bank.u16(reg.S_UPTIME) + (low >> 16))
+        bank.put16(reg.S_UPTIME + 1, low)
+
+    def _count(self, at):
+        self._bank.put16(at, self._bank.u16(at) + 1)
+
+
+def _u16(data, at):
+    return data[at] << 8 | data[at + 1]
+
+
+def _u32(data, at):
+    return data[at] << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]

@@ -1,0 +1,86 @@
+"""Processes that ask the rig for time over a socket: the controller's core is one."""
+
+import socket
+import struct
+from pathlib import Path
+
+from twin.clock import Ns
+
+_WAIT = struct.Struct("<qB")
+_GRANT = struct.Struct("<q")
+_NAME_BYTES = 32
+
+
+class Guest:
+    """One process on factory time.
+
+    Attributes:
+        wake: when it wants to be asked again.
+        active: it did something when it was last asked.
+        gone: its process has ended; time goes on without it.
+    """
+
+    def __init__(self, name: str, link: socket.socket) -> None:
+        self.name = name
+        self.wake = Ns(0)
+        self.active = False
+        self.gone = False
+        self._link = link
+        self._collect()
+
+    def ask(self, now: Ns) -> None:
+        """Grant it time up to `now` and wait until it has nothing more to do at this instant."""
+        try:
+            self._link.sendall(_GRANT.pack(now))
+        except (BrokenPipeError, ConnectionResetError):
+            self._lost()
+            return
+        self._collect()
+
+    def _collect(self) -> None:
+        try:
+            message = self._link.recv(_WAIT.size, socket.MSG_WAITALL)
+        except ConnectionResetError:
+            message = b""
+        if len(message) != _WAIT.size:
+            self._lost()
+            return
+        due, active = _WAIT.unpack(message)
+        self.wake, self.active = Ns(due), bool(active)
+
+    def _lost(self) -> None:
+        self.gone, self.active = True, False
+        self._link.close()
+
+    def dismiss(self) -> None:
+        """Close its link: it is told that time has ended."""
+        self._link.close()
+
+
+class Door:
+    """The Unix socket at which processes come for factory time (mode 0600)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(str(path))
+        path.chmod(0o600)
+        self._socket.listen(4)
+        self._socket.setblocking(False)
+
+    def knock(self, wait: bool = False) -> Guest | None:
+        """The next process that wants in; without `wait` None when there is none."""
+        self._socket.setblocking(wait)
+        try:
+            link, _ = self._socket.accept()
+        except BlockingIOError:
+            return None
+        link.setblocking(True)
+        name = link.recv(_NAME_BYTES, socket.MSG_WAITALL).rstrip(b"\0").decode("ascii", "replace")
+        return Guest(name, link)
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._socket.close()
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,294 @@
+"""Factory time: everything virtual moves through the same instants, the same way every time.
+
+At one instant whoever is due is asked, and whoever may have been sent something is asked again, until nobody touches a socket any
+more. Then time advances to the next moment that anybody waits for. A VM may run alone for a while where nothing can reach it.
+"""
+
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hil.guest import Door, Guest
+from hil.link import Link
+from hil.targets.vm import FREE, Costs, Output, Vm, VmError, WatchdogFed
+from hil.world import World
+from twin.clock import MS, Ns, S, wall_ns, wall_sleep
+from twin.export import node_json
+from twin.factory import Factory
+from twin.trace import Event, Trace
+
+ALONE = Ns(30 * MS)
+"""How long a VM may run alone: less than its step stream lies ahead, so that every step is known before it is made."""
+
+UNPACED = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOn(Event):
+    """A node's firmware was started."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEnded(Event):
+    """A node's firmware ended by itself."""
+
+    console: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCut(Event):
+    """The network to a node was cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHealed(Event):
+    """The network to a node is back."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestCame(Event):
+    """A process joined factory time."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestLost(Event):
+    """A process on factory time ended."""
+
+
+class Rig:
+    """Virtual nodes, the world around them, and the clock of both.
+
+    Args:
+        factory: what is to be run; nodes that are not virtual are left alone.
+        folder: where the nodes' file systems lie; made when missing, kept between runs.
+        costs: the cost model of the boards.
+        speed: factory time per wall time at most; UNPACED for as fast as it goes.
+        physics: per machine, what its plant really is like.
+        links: put a Link that can be cut before each node.
+    """
+
+    def __init__(
+        self,
+        factory: Factory,
+        folder: Path,
+        *,
+        costs: Costs = FREE,
+        speed: float = UNPACED,
+        physics: Mapping[str, Any] | None = None,
+        links: bool = False,
+    ) -> None:
+        self.factory = factory
+        self.now = Ns(0)
+        self.trace = Trace()
+        self.world = World(factory, self.trace, physics or {})
+        self.guests: list[Guest] = []
+        self._door: Door | None = None
+        self._speed = speed
+        self._started_wall: Ns | None = None
+        self._watchdogs: dict[str, Ns] = {}
+        self.nodes = {
+            node.name: Vm(node.name, _prepare(folder / node.name, node_json(factory, node)), costs)
+            for node in factory.nodes.values()
+            if node.virtual
+        }
+        self.links = {
+            name: Link((factory.nodes[name].host, factory.nodes[name].port)) for name in self.nodes if links
+        }
+
+    # ---- what a scenario does
+
+    def power_on(self, node: str, cause: str = "rig") -> None:
+        """Switch a node on."""
+        vm = self.nodes[node]
+        vm.power_on()
+        vm.wake = self.now
+        self._watchdogs.pop(node, None)
+        self.trace.event(self.now, PowerOn(node, cause))
+
+    def power_off(self, node: str) -> None:
+        """Take a node's power away: its pins fall to low at once."""
+        self.nodes[node].power_off()
+        self._watchdogs.pop(node, None)
+        self.world.power_off(node, self.now)
+
+    def cut(self, node: str) -> None:
+        """Cut the network to a node."""
+        self.links[node].cut = True
+        self.trace.event(self.now, LinkCut(node))
+
+    def heal(self, node: str) -> None:
+        """Join the network to a node again."""
+        self.links[node].cut = False
+        self.trace.event(self.now, LinkHealed(node))
+
+    def open_door(self, path: Path) -> None:
+        """Let processes on factory time in at a Unix socket."""
+        self._door = Door(path)
+
+    def await_guest(self) -> Guest:
+        """Wait (in wall time) until a process joins factory time.
+
+        Raises:
+            RuntimeError: no door is open.
+        """
+        if self._door is None:
+            raise RuntimeError("no door is open for guests")
+        guest = self._door.knock(wait=True)
+        assert guest is not None
+        self._join(guest)
+        return guest
+
+    def admit(self, name: str, link: socket.socket) -> Guest:
+        """Take a guest that talks over a socket of this process."""
+        guest = Guest(name, link)
+        self._join(guest)
+        return guest
+
+    def _join(self, guest: Guest) -> None:
+        self.guests.append(guest)
+        self.trace.event(self.now, GuestCame(guest.name))
+
+    def run(self, until: Ns, stop: Callable[[], bool] | None = None) -> None:
+        """Let factory time pass until `until`, or until `stop()` is true between two instants."""
+        while self.now < until and not (stop is not None and stop()):
+            self._instant()
+            self._advance(until)
+
+    def close(self) -> None:
+        """Take everything down."""
+        for guest in self.guests:
+            guest.dismiss()
+        for vm in self.nodes.values():
+            vm.power_off()
+        for link in self.links.values():
+            link.close()
+        if self._door is not None:
+            self._door.close()
+
+    def __enter__(self) -> "Rig":
+        for name in self.nodes:
+            self.power_on(name)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # ---- one instant
+
+    def _instant(self) -> None:
+        if self._door is not None and (guest := self._door.knock()) is not None:
+            self._join(guest)
+        stirred = False  # a node may have sent something
+        while True:
+            stirred |= self._pump()
+            if self._ask_guests(stirred):
+                self._pump()
+                stirred = self._ask_nodes(self._alive(), alone=False)
+                if stirred:
+                    continue
+            due = [vm for vm in self._alive() if vm.wake <= self.now]
+            if not due:
+                return
+            stirred = self._ask_nodes(due, alone=True)
+
+    def _alive(self) -> list[Vm]:
+        return [vm for vm in self.nodes.values() if vm.alive]
+
+    def _pump(self) -> bool:
+        return any([link.pump() for link in self.links.values()])
+
+    def _ask_guests(self, stirred: bool) -> bool:
+        """Whether any guest did anything."""
+        acted = False
+        for guest in list(self.guests):
+            if stirred or guest.wake <= self.now:
+                guest.ask(self.now)
+                acted |= guest.active
+                if guest.gone:
+                    self.guests.remove(guest)
+                    self.trace.event(self.now, GuestLost(guest.name))
+        return acted
+
+    def _ask_nodes(self, asked: Iterable[Vm], alone: bool) -> bool:
+        """Grant nodes their time; whether any met something on a socket."""
+        granted = []
+        for vm in asked:
+            until = self._alone_until(vm) if alone else self.now
+            vm.grant(self.now, until, self.world.inputs(vm.name, self.now))
+            granted.append(vm)
+        for vm in granted:
+            try:
+                self._take(vm, vm.collect())
+            except VmError:
+                self._ended(vm)
+        return any(vm.active for vm in granted if vm.alive)
+
+    def _alone_until(self, vm: Vm) -> Ns:
+        """Until when nothing from outside can reach a node."""
+        if vm.settling:
+            return self.now
+        bounds = [Ns(self.now + ALONE), *(guest.wake for guest in self.guests)]
+        bounds += [other.wake for other in self._alive() if other.settling]
+        bounds += [due for due in self._watchdogs.values()]
+        return self.world.edge(self.now, Ns(max(self.now, min(bounds))))
+
+    def _take(self, vm: Vm, outputs: list[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, WatchdogFed):
+                self._watchdogs[vm.name] = Ns(output.time + output.timeout_ms * MS)
+        self.world.outputs(vm.name, outputs)
+
+    def _ended(self, vm: Vm) -> None:
+        self.trace.event(self.now, NodeEnded(vm.name, vm.console()))
+        vm.power_off()
+        self.world.power_off(vm.name, self.now)
+
+    # ---- between instants
+
+    def _advance(self, until: Ns) -> None:
+        waits = [until, *(vm.wake for vm in self._alive()), *(guest.wake for guest in self.guests)]
+        waits += self._watchdogs.values()
+        soonest = Ns(max(self.now, min(waits)))
+        ahead = self.world.edge(self.now, soonest)
+        self._pace(ahead)
+        self.now = ahead
+        if ahead < soonest:  # a sensor changes: every node looks
+            for vm in self._alive():
+                vm.wake = self.now
+        for name, due in list(self._watchdogs.items()):
+            if due <= self.now:
+                self.power_off(name)
+                self.power_on(name, "watchdog")
+
+    def _pace(self, ahead: Ns) -> None:
+        if self._speed == UNPACED:
+            return
+        if self._started_wall is None:
+            self._started_wall = Ns(wall_ns() - round(self.now / self._speed))
+        early = ahead / self._speed - (wall_ns() - self._started_wall)
+        if early > 0:
+            wall_sleep(early / S)
+
+    @property
+    def behind(self) -> Ns:
+        """How far factory time has fallen behind its pace, in wall time."""
+        if self._speed == UNPACED or self._started_wall is None:
+            return Ns(0)
+        return Ns(max(0, round(wall_ns() - self._started_wall - self.now / self._speed)))
+
+
+def _prepare(folder: Path, config: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "node.json").write_text(config, encoding="utf-8")
+    return folder
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port

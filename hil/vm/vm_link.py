@@ -1,0 +1,101 @@
+"""The VM's end of factory time: it asks for time, is granted it, and reports what its pins did.
+
+The rig names two pipes in the environment: LOCKSTEP_RIG=FROM,TO, numbers of file descriptors.
+
+rig -> VM, 88 bytes: now [µs] u64, grant [µs] u64, number of inputs u8, 7 spare, then 16 x (pin u8, spare u8, value u16)
+VM -> rig: records of 16 bytes: time [µs] u64, kind u8, pin u8, value u16, length u32, then `length` bytes.
+"""
+
+import os
+import struct
+import sys
+
+WAIT, LEVEL, DUTY, FRAMES, CUT, FED, LOG = 0, 1, 2, 3, 4, 5, 6
+INPUTS = 16
+FOREVER = (1 << 62) - 1
+
+now = 0  # µs; runs ahead of what was granted while the processor is charged for work
+granted = 0  # the rig's time at the last exchange
+grant = 0  # until here the VM runs alone
+fresh = True  # a socket may hold something not looked at since the last exchange
+active = False  # a socket was ready since the last exchange
+settling = False  # busy with a request whose answer is still to be sent
+io_due = False  # a task that was woken by a socket has not run yet
+inputs = {}  # pin -> value
+watchers = {}  # pin -> function called when its value changes
+
+switch_us = 0  # cost model: charged for each resumed task
+exchange_us = 0  # for each socket that was ready
+collect_us = 0  # for each garbage collection
+byte_ns = 0  # for each byte of a stream
+
+_from, _to = os.getenv("LOCKSTEP_RIG").split(",")
+_from_rig = open("/dev/fd/" + _from, "rb")
+_to_rig = open("/dev/fd/" + _to, "wb")
+_in = bytearray(88)
+_out = bytearray(16)
+
+
+def send(kind, pin, value, length=0, time=None):
+    struct.pack_into("<QBBHI", _out, 0, now if time is None else time, kind, pin, value, length)
+    _to_rig.write(_out)
+
+
+def write(data):
+    _to_rig.write(data)
+
+
+def exchange(wake):
+    """Report, and block until the rig grants time: at the latest when `wake` has come, earlier when an input changed."""
+    global now, granted, grant, fresh, active
+    send(WAIT, (1 if active else 0) | (2 if settling else 0), 0, 0, wake)
+    active = False
+    got = _from_rig.readinto(_in)
+    if got != len(_in):
+        sys.exit(0)  # the rig is gone
+    granted, grant = struct.unpack_from("<QQ", _in, 0)
+    if granted > now:
+        now = granted
+    fresh = True
+    at = 24
+    for _ in range(_in[16]):
+        pin = _in[at]
+        value = _in[at + 2] | _in[at + 3] << 8
+        inputs[pin] = value
+        if pin in watchers:
+            watchers[pin](value)
+        at += 4
+
+
+def wait_until(wake):
+    """Let time pass, at most until `wake`; the caller looks at `now` again."""
+    global now
+    if wake <= now:
+        return
+    if wake <= grant:
+        now = wake
+    else:
+        exchange(wake)
+
+
+def settle():
+    """Wait out the time that the processor was charged for, so that an answer leaves when it would on a board."""
+    global grant, settling, active
+    while granted < now:
+        settling = True
+        exchange(now)
+    settling = False
+    active = True
+    grant = 0  # what is sent now must reach the others before this VM goes on alone
+
+
+def charge(us):
+    """The processor is busy for a while."""
+    global now
+    now += us
+
+
+def configure(costs):
+    """Switch the cost model on: task switch, socket exchange and collection [µs], stream byte [ns]."""
+    global switch_us, exchange_us, collect_us, byte_ns
+    switch_us, exchange_us, collect_us, byte_ns = costs

@@ -1,0 +1,227 @@
+"""What the firmware and the docs are given: register names, a node's `node.json`, register tables."""
+
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from twin import node as node_block
+from twin.factory import Factory, Machine, Node
+from twin.machine import Block, Counter, Drive, Heater, Input, MachineType, Output, Stepper
+from twin.wire import Bit, Layout, Signal, encode, layout, raw
+
+FORMAT = 1
+RING_BYTES = 24 * 1024
+
+
+def registers() -> str:
+    """The text of `firmware/node/registers.py`: the node block's registers by name, for the firmware."""
+    lines = ['"""Register names of the node block. Generated from twin/node.py: do not edit."""', "", "from micropython import const", ""]
+    lines.append(f"MAGIC = const(0x{node_block.MAGIC:04X})")
+    lines.append(f"VERSION = const({node_block.VERSION})")
+    for name in ("STATUS_AT", "COMMAND_AT", "TRANSFER_AT", "MACHINES_AT", "REGISTERS", "LEASE_MS", "TICK_MS"):
+        lines.append(f"{name} = const({getattr(node_block, name)})")
+    lines.append(f"TRANSFER_HEAD = const({node_block.TRANSFER_HEAD})")
+    lines.append(f"TRANSFER_BYTES = const({node_block.TRANSFER_BYTES})")
+    for kind, prefix, at in (
+        (node_block.NodeStatus, "S", node_block.STATUS_AT),
+        (node_block.NodeCommand, "C", node_block.COMMAND_AT),
+        (node_block.Transfer, "T", node_block.TRANSFER_AT),
+    ):
+        shape = layout(kind)
+        lines += ["", f"{prefix}_SIZE = const({shape.size})"]
+        for signal in shape.signals:
+            lines.append(f"{prefix}_{signal.name.upper()} = const({at + signal.binding.register})  # {signal.binding}")
+            if isinstance(signal.binding, Bit):
+                lines.append(f"{prefix}_{signal.name.upper()}_BIT = const({signal.binding.bit})")
+    for names in (
+        node_block.Result,
+        node_block.Reason,
+        node_block.Fault,
+        node_block.JobState,
+        node_block.TransferState,
+        node_block.Op,
+        node_block.TransferOp,
+        node_block.TransferKind,
+    ):
+        lines.append("")
+        title = _upper(names.__name__)
+        lines += [f"{title}_{member.name} = const({member.value})" for member in names]
+    return "\n".join(lines) + "\n"
+
+
+def _upper(name: str) -> str:
+    return "".join(("_" + c if c.isupper() and i else c) for i, c in enumerate(name)).upper()
+
+
+def map_text(factory: Factory, node: str) -> str:
+    """A node's register map in one canonical text: what both sides must agree on."""
+    lines = [f"lockstep {node_block.VERSION}"]
+    for machine in factory.on(node):
+        for shape, base in _records(machine):
+            lines += [f"{machine.name}.{shape.name} @{base}"]
+            lines += [signal.describe() for signal in shape.signals]
+        lines += [f"{machine.name} {block!r}" for block in machine.type.blocks]
+        lines += [f"{machine.name} {rule!r}" for rule in machine.type.interlocks]
+        lines.append(f"{machine.name} {machine.params!r} {machine.type.on_link_loss.value}")
+    return "\n".join(lines)
+
+
+def map_hash(factory: Factory, node: str) -> int:
+    """CRC-32 of the map's text; a node whose hash differs is not commanded."""
+    return zlib.crc32(map_text(factory, node).encode())
+
+
+def _records(machine: Machine) -> Iterator[tuple[Layout, int]]:
+    status, command = machine.type.layouts
+    yield status, machine.base
+    yield command, machine.base + status.size
+
+
+def fingerprint(machine: Machine) -> int:
+    """CRC-32 of what a Job's numbers depend on; a Job made for other Params is refused by the node.
+
+    Raises:
+        ValueError: the machine's type plans no Jobs.
+    """
+    if machine.type.limits is None:
+        raise ValueError(f"{machine.name}: type {machine.type.name} plans no Jobs")
+    return zlib.crc32(repr(machine.type.limits(machine.params)).encode())
+
+
+class _Places:
+    """Absolute registers of a machine's Signals."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.status, self.command = machine.type.layouts
+
+    def __call__(self, name: str, command: bool = False) -> list[int]:
+        """[register] of a number, [register, bit] of a bool."""
+        shape = self.command if command else self.status
+        binding = shape[name].binding
+        at = self._machine.base + (self.status.size if command else 0) + binding.register
+        return [at, binding.bit] if isinstance(binding, Bit) else [at]
+
+    def signal(self, name: str, command: bool = False) -> Signal:
+        return (self.command if command else self.status)[name]
+
+
+def _block(machine: Machine, at: _Places, block: Block) -> dict[str, Any] | None:
+    pins = machine.pins
+    match block:
+        case Input(signal, invert):
+            return {"kind": "Input", "pin": pins[signal], "invert": invert, "at": at(signal)}
+        case Output(signal, None):
+            return {"kind": "Output", "pin": pins[signal], "from": at(signal, command=True), "silence": _silence(at, signal)}
+        case Output(signal, job):
+            return {"kind": "Output", "pin": pins[signal], "job": job, "at": at(signal), "full": raw(at.signal(signal), 1.0)}
+        case Drive(run, speed, full, running):
+            full_raw = raw(at.signal(speed, command=True), getattr(machine.params, full))
+            return {
+                "kind": "Drive",
+                "run_pin": pins[run],
+                "speed_pin": pins[speed],
+                "run": at(run, command=True),
+                "speed": at(speed, command=True),
+                "full": full_raw,
+                "running": at(running),
+                "shown": at(speed) if speed in at.status else None,
+                "silence": _silence(at, speed),
+            }
+        case Counter(signal, of):
+            return {"kind": "Counter", "pin": pins[of], "at": at(signal)}
+        case Heater(name, permit):
+            highest = at.signal(f"{name}_target").range
+            assert highest is not None, f"{machine.type.name}: {name}_target needs a Range"
+            limit = getattr(machine.params, f"max_{name}_temperature", highest.high)
+            return {
+                "kind": "Heater",
+                "name": name,
+                "heater_pin": pins[f"{name}_heater"],
+                "sensor_pin": pins[f"{name}_sensor"],
+                "temperature": at(f"{name}_temperature"),
+                "target": at(f"{name}_target"),
+                "power": at(f"{name}_power"),
+                "permit": at(permit, command=True),
+                "highest": round(limit * 10),
+            }
+        case Stepper():
+            return None
+
+
+def _silence(at: _Places, name: str) -> str:
+    fallback = at.signal(name, command=True).on_silence
+    return fallback.value if fallback else "off"
+
+
+def _motion(machine: Machine, at: _Places) -> dict[str, Any] | None:
+    steppers = [block for block in machine.type.blocks if isinstance(block, Stepper)]
+    if not steppers or machine.type.limits is None:
+        return None
+    limits = machine.type.limits(machine.params)
+    axes = []
+    for index, stepper in enumerate(steppers):
+        per_mm = limits.steps_per_mm[index]
+        axis: dict[str, Any] = {"at": at(stepper.axis), "steps_per_mm": per_mm, "jerk": round(limits.jerk[index] * per_mm)}
+        if stepper.endstop is not None:
+            axis["endstop"] = at(stepper.endstop)
+            axis["endstop_pin"] = machine.pins[stepper.endstop]
+            axis["homing_rate"] = round(limits.homing_speed[index] * per_mm)
+            axis["travel"] = round(limits.max_position[index] * per_mm)
+        axis["acceleration"] = round(limits.max_acceleration[index] * per_mm)
+        axes.append(axis)
+    return {
+        "clock_pin": machine.pins["i2s_clock"],
+        "latch_pin": machine.pins["i2s_latch"],
+        "data_pin": machine.pins["i2s_data"],
+        "motors_pin": machine.pins["motors"],
+        "run": at(steppers[0].run, command=True),
+        "axes": axes,
+        "fingerprint": fingerprint(machine),
+        "ring": RING_BYTES,
+        "on_link_loss": machine.type.on_link_loss.value,
+    }
+
+
+def node_json(factory: Factory, node: Node) -> str:
+    """The text of a node's `node.json`: everything the generic firmware must know of this factory."""
+    blocks: list[dict[str, Any]] = []
+    interlocks = []
+    motion = None
+    commands = []
+    for machine in factory.on(node.name):
+        at = _Places(machine)
+        commands.append([machine.base + at.status.size, encode(machine.type.command())])
+        blocks += [made for block in machine.type.blocks if (made := _block(machine, at, block)) is not None]
+        interlocks += [{"output": at(r.output, command=True), "when": at(r.when)} for r in machine.type.interlocks]
+        motion = motion or _motion(machine, at)
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "node": node.name,
+            "uid": node.uid,
+            "map_hash": map_hash(factory, node.name),
+            "host": node.host,
+            "port": node.port,
+            "commands": commands,
+            "blocks": blocks,
+            "interlocks": interlocks,
+            "motion": motion,
+        },
+        indent=1,
+    )
+
+
+def table(kind: MachineType) -> str:
+    """A machine type's registers as a Markdown table, offsets counted from the machine's base."""
+    rows = ["| register | record | signal | unit | range | binding |", "|---|---|---|---|---|---|"]
+    at = 0
+    for shape in kind.layouts:
+        for signal in shape.signals:
+            size = signal.size
+            limits = f"{signal.range.low / size:g} … {signal.range.high / size:g}" if signal.range else ""
+            where = f"{at + signal.binding.register}" + (f".{signal.binding.bit}" if isinstance(signal.binding, Bit) else "")
+            rows.append(f"| {where} | {shape.name} | `{signal.name}` | {signal.unit.symbol} | {limits} | {signal.binding} |")
+        at += shape.size
+    return "\n".join(rows) + "\n"

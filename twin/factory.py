@@ -1,0 +1,362 @@
+"""Reads factory.toml and checks it: every mistake is named with its key, the value and what is allowed."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twin.machine import MachineType, MachineTypeError, load, make_params
+from twin.node import MACHINES_AT, REGISTERS
+
+Pose = tuple[float, float, float, float, float, float]
+NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+BUILT_IN_TYPES = ("conveyor", "printer")
+GPIO = range(0, 40)
+
+
+class FactoryError(ValueError):
+    """A factory file that cannot be used. `mistakes` holds one line for each."""
+
+    def __init__(self, mistakes: tuple[str, ...]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One endpoint with our firmware.
+
+    Attributes:
+        host, port: where its Modbus server listens.
+        virtual: it runs in a MicroPython VM in factory time instead of on a board.
+    """
+
+    name: str
+    uid: int
+    host: str
+    port: int
+    virtual: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A named machine type in a cell.
+
+    Attributes:
+        node: the name of its node.
+        base: its first register.
+        pose: x, y, z [m] and roll, pitch, yaw [rad] in the factory's frame.
+        pins: GPIO of each pin that its type names.
+        params: its type's Params record (SI).
+    """
+
+    name: str
+    type: MachineType
+    cell: str
+    node: str
+    base: int
+    pose: Pose
+    pins: Mapping[str, int]
+    params: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Where Parts go from one machine's exit to the next one's entry.
+
+    Attributes:
+        by: "belt" where the machines touch, "hand" where a person carries the part.
+        duration_s: how long it takes.
+    """
+
+    source: str
+    target: str
+    by: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """An ordered list of capabilities that make a part."""
+
+    name: str
+    operations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Factory:
+    """Everything in factory.toml. Frozen after loading; tables keep the file's order."""
+
+    name: str
+    cells: tuple[str, ...]
+    nodes: Mapping[str, Node]
+    machines: Mapping[str, Machine]
+    handovers: tuple[Handover, ...]
+    recipes: Mapping[str, Recipe]
+    scan_ms: int
+    opcua_port: int
+
+    def on(self, node: str) -> tuple[Machine, ...]:
+        """The machines of a node, by their first register."""
+        return tuple(sorted((m for m in self.machines.values() if m.node == node), key=lambda m: m.base))
+
+    def capable(self, capability: str) -> tuple[Machine, ...]:
+        """The machines that have a capability."""
+        return tuple(m for m in self.machines.values() if capability in m.type.capabilities)
+
+
+class _Reader:
+    """Collects mistakes while values are taken out of the tables."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[str] = []
+
+    def wrong(self, key: str, text: str) -> None:
+        self.mistakes.append(f"{key}: {text}")
+
+    def table(self, key: str, value: Any, allowed: tuple[str, ...] | None = None) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            self.wrong(key, f"must be a table, not {value!r}")
+            return {}
+        if allowed is not None:
+            for name in value:
+                if name not in allowed:
+                    self.wrong(f"{key}.{name}".lstrip("."), f"unknown key; allowed are {', '.join(allowed)}")
+        return value
+
+    def named(self, key: str, value: Any) -> dict[str, Any]:
+        """A table of tables whose keys are names."""
+        found = self.table(key, value)
+        for name in found:
+            if not name or set(name) - NAME_LETTERS:
+                self.wrong(f"{key}.{name}", "a name is made of a-z, 0-9, - and _")
+        return found
+
+    def integer(self, key: str, value: Any, low: int, high: int) -> int:
+        if type(value) is not int or not low <= value <= high:
+            self.wrong(key, f"must be a whole number from {low} to {high}, not {value!r}")
+            return low
+        return value
+
+    def number(self, key: str, value: Any, low: float, high: float) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            self.wrong(key, f"must be a number from {low:g} to {high:g}, not {value!r}")
+            return low
+        return float(value)
+
+    def text(self, key: str, value: Any) -> str:
+        if not isinstance(value, str) or not value:
+            self.wrong(key, f"must be a text, not {value!r}")
+            return ""
+        return value
+
+    def flag(self, key: str, value: Any) -> bool:
+        if not isinstance(value, bool):
+            self.wrong(key, f"must be true or false, not {value!r}")
+        return value is True
+
+    def choice(self, key: str, value: Any, allowed: tuple[str, ...]) -> str:
+        if value not in allowed:
+            self.wrong(key, f"must be one of {', '.join(allowed) or '(none declared)'}, not {value!r}")
+            return ""
+        return str(value)
+
+
+_TOP = ("factory", "types", "cells", "nodes", "machines", "handovers", "recipes")
+
+
+def read(path: Path) -> Factory:
+    """The factory of a file.
+
+    Raises:
+        FactoryError: the file cannot be read, or every mistake in it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failed:
+        raise FactoryError((f"{path}: cannot be read: {failed}",)) from failed
+    return parse(text, path.parent)
+
+
+def parse(text: str, folder: Path) -> Factory:
+    """The factory of a file's text; `folder` is where relative paths start.
+
+    Raises:
+        FactoryError: every mistake.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as broken:
+        raise FactoryError((f"not TOML: {broken}",)) from broken
+    reader = _Reader()
+    made = _factory(reader, reader.table("", tables, _TOP), folder)
+    if reader.mistakes:
+        raise FactoryError(tuple(reader.mistakes))
+    return made
+
+
+def _factory(reader: _Reader, tables: dict[str, Any], folder: Path) -> Factory:
+    head = reader.table("factory", tables.get("factory", {}), ("name", "scan_ms", "opcua_port"))
+    cells = reader.named("cells", tables.get("cells", {}))
+    for name, value in cells.items():
+        reader.table(f"cells.{name}", value, ())
+    paths = {n: _type_path(reader, n, v, folder) for n, v in reader.named("types", tables.get("types", {})).items()}
+    nodes = {n: _node(reader, n, v) for n, v in reader.named("nodes", tables.get("nodes", {})).items()}
+    machines = {
+        name: machine
+        for name, value in reader.named("machines", tables.get("machines", {})).items()
+        if (machine := _machine(reader, name, value, tuple(cells), tuple(nodes), paths)) is not None
+    }
+    _check_nodes(reader, nodes)
+    _check_registers(reader, machines)
+    _check_pins(reader, machines)
+    known = tuple(tables.get("machines", {}))
+    handovers = tuple(_handover(reader, i, v, known) for i, v in enumerate(_list(reader, "handovers", tables)))
+    recipes = {
+        n: _recipe(reader, n, v, machines) for n, v in reader.named("recipes", tables.get("recipes", {})).items()
+    }
+    return Factory(
+        reader.text("factory.name", head.get("name")),
+        tuple(cells),
+        nodes,
+        machines,
+        handovers,
+        recipes,
+        reader.integer("factory.scan_ms", head.get("scan_ms", 100), 20, 200),
+        reader.integer("factory.opcua_port", head.get("opcua_port", 4840), 0, 65535),
+    )
+
+
+def _list(reader: _Reader, key: str, tables: dict[str, Any]) -> list[Any]:
+    value = tables.get(key, [])
+    if not isinstance(value, list):
+        reader.wrong(key, "must be a list of tables: [[" + key + "]]")
+        return []
+    return value
+
+
+def _type_path(reader: _Reader, name: str, value: Any, folder: Path) -> Path:
+    table = reader.table(f"types.{name}", value, ("path",))
+    if name in BUILT_IN_TYPES:
+        reader.wrong(f"types.{name}", "this name belongs to a built-in type")
+    return folder / reader.text(f"types.{name}.path", table.get("path"))
+
+
+def _node(reader: _Reader, name: str, value: Any) -> Node:
+    key = f"nodes.{name}"
+    table = reader.table(key, value, ("uid", "host", "port", "virtual"))
+    return Node(
+        name,
+        reader.integer(f"{key}.uid", table.get("uid"), 1, 2**32 - 1),
+        reader.text(f"{key}.host", table.get("host", "127.0.0.1")),
+        reader.integer(f"{key}.port", table.get("port", 502), 0, 65535),
+        reader.flag(f"{key}.virtual", table.get("virtual", False)),
+    )
+
+
+_MACHINE_KEYS = ("type", "cell", "node", "base", "pose", "pins", "params")
+
+
+def _machine(
+    reader: _Reader, name: str, value: Any, cells: tuple[str, ...], nodes: tuple[str, ...], paths: Mapping[str, Path]
+) -> Machine | None:
+    key = f"machines.{name}"
+    table = reader.table(key, value, _MACHINE_KEYS)
+    type_name = reader.choice(f"{key}.type", table.get("type"), (*BUILT_IN_TYPES, *paths))
+    cell = reader.choice(f"{key}.cell", table.get("cell"), cells)
+    node = reader.choice(f"{key}.node", table.get("node"), nodes)
+    base = reader.integer(f"{key}.base", table.get("base"), MACHINES_AT, REGISTERS - 1)
+    pose = _pose(reader, f"{key}.pose", table.get("pose", [0, 0, 0, 0, 0, 0]))
+    if not type_name:
+        return None
+    try:
+        kind = load(type_name, paths.get(type_name))
+    except MachineTypeError as unusable:
+        reader.wrong(f"{key}.type", str(unusable))
+        return None
+    pins = _pins(reader, f"{key}.pins", table.get("pins", {}), kind.pins)
+    try:
+        values = make_params(kind.params, reader.table(f"{key}.params", table.get("params", {})))
+    except MachineTypeError as unusable:
+        reader.wrong(f"{key}.params", str(unusable))
+        return None
+    return Machine(name, kind, cell, node, base, pose, pins, values)
+
+
+def _pose(reader: _Reader, key: str, value: Any) -> Pose:
+    if not isinstance(value, list) or len(value) != 6:
+        reader.wrong(key, "must be a list of x, y, z [m] and roll, pitch, yaw [rad]")
+        return (0.0,) * 6
+    x, y, z, roll, pitch, yaw = (reader.number(f"{key}[{i}]", v, -1e4, 1e4) for i, v in enumerate(value))
+    return x, y, z, roll, pitch, yaw
+
+
+def _pins(reader: _Reader, key: str, value: Any, wanted: tuple[str, ...]) -> Mapping[str, int]:
+    table = reader.table(key, value, wanted)
+    for name in wanted:
+        if name not in table:
+            reader.wrong(f"{key}.{name}", f"missing; the type needs pins {', '.join(wanted)}")
+    return {n: reader.integer(f"{key}.{n}", table[n], GPIO.start, GPIO.stop - 1) for n in wanted if n in table}
+
+
+def _handover(reader: _Reader, index: int, value: Any, machines: tuple[str, ...]) -> Handover:
+    key = f"handovers[{index}]"
+    table = reader.table(key, value, ("from", "to", "by", "duration_s"))
+    return Handover(
+        reader.choice(f"{key}.from", table.get("from"), machines),
+        reader.choice(f"{key}.to", table.get("to"), machines),
+        reader.choice(f"{key}.by", table.get("by", "belt"), ("belt", "hand")),
+        reader.number(f"{key}.duration_s", table.get("duration_s", 0), 0, 86_400),
+    )
+
+
+def _recipe(reader: _Reader, name: str, value: Any, machines: Mapping[str, Machine]) -> Recipe:
+    key = f"recipes.{name}"
+    table = reader.table(key, value, ("operations",))
+    offered = tuple(dict.fromkeys(c for m in machines.values() for c in m.type.capabilities))
+    operations = table.get("operations")
+    if not isinstance(operations, list) or not operations:
+        reader.wrong(f"{key}.operations", f"must be a list of capabilities out of {', '.join(offered) or '(none)'}")
+        operations = []
+    return Recipe(name, tuple(reader.choice(f"{key}.operations[{i}]", o, offered) for i, o in enumerate(operations)))
+
+
+def _check_nodes(reader: _Reader, nodes: Mapping[str, Node]) -> None:
+    checks: tuple[tuple[str, Callable[[Node], Any]], ...] = (
+        ("uid", lambda node: node.uid),
+        ("port", lambda node: (node.host, node.port) if node.port else node.name),
+    )
+    for what, of in checks:
+        seen: dict[Any, str] = {}
+        for node in nodes.values():
+            if of(node) in seen:
+                reader.wrong(f"nodes.{node.name}.{what}", f"{of(node)!r} is taken by nodes.{seen[of(node)]}")
+            seen.setdefault(of(node), node.name)
+
+
+def _check_registers(reader: _Reader, machines: Mapping[str, Machine]) -> None:
+    by_node: dict[str, list[Machine]] = {}
+    for machine in machines.values():
+        by_node.setdefault(machine.node, []).append(machine)
+    for found in by_node.values():
+        found.sort(key=lambda m: m.base)
+        for first, second in zip(found, found[1:], strict=False):
+            if first.base + first.type.size > second.base:
+                reader.wrong(
+                    f"machines.{second.name}.base",
+                    f"{second.base} overlaps machines.{first.name}, which takes registers {first.base} to "
+                    f"{first.base + first.type.size - 1}; the first free one is {first.base + first.type.size}",
+                )
+        if found and found[-1].base + found[-1].type.size > REGISTERS:
+            reader.wrong(f"machines.{found[-1].name}.base", f"its last register is beyond {REGISTERS - 1}")
+
+
+def _check_pins(reader: _Reader, machines: Mapping[str, Machine]) -> None:
+    taken: dict[tuple[str, int], str] = {}
+    for machine in machines.values():
+        for name, pin in machine.pins.items():
+            where = (machine.node, pin)
+            if where in taken:
+                reader.wrong(f"machines.{machine.name}.pins.{name}", f"GPIO {pin} is taken by {taken[where]}")
+            taken.setdefault(where, f"machines.{machine.name}.pins.{name}")

@@ -1,0 +1,25 @@
+"""The one place that knows how Numba is switched on."""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Words = NDArray[np.uint32]
+
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
+
+
+def kernel(function: Callable[_Args, _Result]) -> Callable[_Args, _Result]:
+    """Compile a function of arrays and numbers; the machine code is cached beside the source.
+
+    Numba does not notice a change in a callee of *another* file, so a kernel and all it calls live in one file.
+    """
+    compiled: Any = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
+    result: Callable[_Args, _Result] = compiled
+    return result

@@ -1,0 +1,360 @@
+"""What a machine type is declared with, and how one is loaded.
+
+A MachineType is one folder: `spec.py` (records and tables, below), `control.py` (what the controller does with it) and, for the
+world alone, `plant.py`. The words of this page are all that a spec needs beside `twin.wire` and `twin.units`.
+"""
+
+import dataclasses
+import enum
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+
+from twin.clock import Ns
+from twin.trace import Event, Sample
+from twin.units import ONE, Unit
+from twin.wire import Layout, Range, WireError, layout
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A digital input shown as a Status bit. Pin: `signal`."""
+
+    signal: str
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A digital output driven by a Command bit, or (`job`) by a Job's fan channel and reported in the Status. Pin: `signal`."""
+
+    signal: str
+    job: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """A motor drive: a run bit and a speed set point, as a level and a duty. Pins: `run`, `speed`.
+
+    Attributes:
+        run, speed: Command fields; the Status field `speed`, where there is one, shows the set point.
+        full: the Params field with the speed at full duty.
+        running: the Status bit that shows the run pin's level.
+    """
+
+    run: str
+    speed: str
+    full: str
+    running: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Rising edges of an input's pin, counted since the node started."""
+
+    signal: str
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stepper:
+    """One axis of the node's step stream. Pin: its endstop, where it has one.
+
+    Attributes:
+        axis: the Status field with its position.
+        run: the Command bit without which the axes hold.
+        endstop: the Status bit of its end switch at the low end, or None.
+    """
+
+    axis: str
+    run: str
+    endstop: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heater:
+    """A heater with a thermistor, held at its Job's target on the node. Pins: `<name>_heater`, `<name>_sensor`.
+
+    Status fields: `<name>_temperature`, `<name>_target`, `<name>_power`. Without the Command bit `permit` it stays off.
+    """
+
+    name: str
+    permit: str
+
+
+Block = Input | Output | Drive | Counter | Stepper | Heater
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """An interlock that the node enforces: the output is off as long as the Status bit `when` is set."""
+
+    output: str
+    when: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A condition to tell an operator about: a Status bit that has the value `when`."""
+
+    signal: str
+    severity: int
+    cause: str
+    action: str
+    when: bool = True
+
+
+class OnLinkLoss(enum.Enum):
+    """What a running Job does when the lease ends."""
+
+    STOP = "stop"
+    FINISH = "finish"
+
+
+STOP, FINISH = OnLinkLoss.STOP, OnLinkLoss.FINISH
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the orders want of a machine.
+
+    Attributes:
+        capability: the Operation in work, or None.
+        go: False holds it.
+    """
+
+    capability: str | None = None
+    go: bool = False
+
+
+IDLE = Wish()
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One field of a type's Params: its unit, range and default, in the declared unit as the factory file has it."""
+
+    name: str
+    type: Any
+    unit: Unit
+    range: Range | None
+    default: Any
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def params(cls: type[T]) -> type[T]:
+    """Make a class a frozen Params record; every field has a default, written in its declared unit."""
+    made: type[T] = dataclass(frozen=True, kw_only=True)(cls)
+    return made
+
+
+def params_of(cls: type) -> tuple[Param, ...]:
+    """The declared Params of a type."""
+    hints = get_type_hints(cls, include_extras=True)
+    found = []
+    for field in fields(cls):
+        hint = hints[field.name]
+        kind, notes = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
+        unit = next((n for n in notes if isinstance(n, Unit)), ONE)
+        allowed = next((n for n in notes if isinstance(n, Range)), None)
+        found.append(Param(field.name, kind, unit, allowed, field.default))
+    return tuple(found)
+
+
+Decide = Callable[[Sample[Any], Wish, Any, Ns], tuple[Any, tuple[Event, ...]]]
+
+
+@dataclass(frozen=True)
+class MachineType:
+    """A loaded machine type: its declarations and its `decide`, never its plant.
+
+    Attributes:
+        name: the folder's name.
+        package: where its modules are found; the world loads the plant from there.
+        status, command, params: the record classes.
+        pins: every pin name that the blocks need, in order.
+        decide: control.decide(sample, wish, params, now) -> (Command, events).
+        limits: spec.limits(params) -> twin.motion.Limits for a type that plans Jobs, else None.
+    """
+
+    name: str
+    package: str
+    status: type
+    command: type
+    params: type
+    blocks: tuple[Block, ...]
+    interlocks: tuple[Never, ...]
+    alarms: tuple[Alarm, ...]
+    capabilities: tuple[str, ...]
+    on_link_loss: OnLinkLoss
+    pins: tuple[str, ...]
+    decide: Decide
+    limits: Callable[[Any], Any] | None
+
+    @property
+    def layouts(self) -> tuple[Layout, Layout]:
+        """Of its Status and its Command."""
+        return layout(self.status), layout(self.command)
+
+    @property
+    def size(self) -> int:
+        """Registers it takes: the Status, then the Command."""
+        return sum(shape.size for shape in self.layouts)
+
+
+class MachineTypeError(ValueError):
+    """A machine type's folder that cannot be used, and why."""
+
+
+BUILT_IN = "twin.machines"
+MOTION_PINS = ("i2s_clock", "i2s_latch", "i2s_data", "motors")
+
+
+def pins_of(blocks: tuple[Block, ...]) -> tuple[str, ...]:
+    """The pin names that blocks need."""
+    pins: list[str] = []
+    for block in blocks:
+        match block:
+            case Input(signal) | Output(signal):
+                pins.append(signal)
+            case Drive(run, speed):
+                pins += [run, speed]
+            case Stepper(_, _, endstop):
+                pins += [pin for pin in MOTION_PINS if pin not in pins]
+                pins += [endstop] if endstop else []
+            case Heater(name, _):
+                pins += [f"{name}_heater", f"{name}_sensor"]
+            case Counter():
+                pass
+    return tuple(pins)
+
+
+def _named(blocks: tuple[Block, ...], interlocks: tuple[Never, ...], alarms: tuple[Alarm, ...]) -> tuple[set[str], set[str]]:
+    """Status and Command fields that the tables name."""
+    status: set[str] = {alarm.signal for alarm in alarms} | {rule.when for rule in interlocks}
+    command: set[str] = {rule.output for rule in interlocks}
+    for block in blocks:
+        match block:
+            case Input(signal):
+                status.add(signal)
+            case Output(signal, job):
+                (command if job is None else status).add(signal)
+            case Drive(run, speed, _, running):
+                command |= {run, speed}
+                status.add(running)
+            case Counter(signal, _):
+                status.add(signal)
+            case Stepper(axis, run, endstop):
+                status |= {axis, endstop} if endstop else {axis}
+                command.add(run)
+            case Heater(name, permit):
+                status |= {f"{name}_temperature", f"{name}_target", f"{name}_power"}
+                command.add(permit)
+    return status, command
+
+
+def load(name: str, folder: Path | None = None) -> MachineType:
+    """A machine type: a built-in one by its name, a user's own by its folder.
+
+    Raises:
+        MachineTypeError: no such type, or a declaration that does not hold together.
+    """
+    package = f"{BUILT_IN}.{name}" if folder is None else _package_of(name, folder)
+    try:
+        spec = importlib.import_module(f"{package}.spec")
+        control = importlib.import_module(f"{package}.control")
+    except ModuleNotFoundError as missing:
+        raise MachineTypeError(f"machine type {name!r}: {missing}") from missing
+    except WireError as wrong:
+        raise MachineTypeError(f"machine type {name!r}: {wrong}") from wrong
+    return _assemble(name, package, spec, control)
+
+
+def _assemble(name: str, package: str, spec: ModuleType, control: ModuleType) -> MachineType:
+    for needed in ("Status", "Command", "BLOCKS"):
+        if not hasattr(spec, needed):
+            raise MachineTypeError(f"machine type {name!r}: spec.py has no {needed}")
+    blocks = tuple(spec.BLOCKS)
+    interlocks, alarms = tuple(getattr(spec, "INTERLOCKS", ())), tuple(getattr(spec, "ALARMS", ()))
+    made = MachineType(
+        name,
+        package,
+        spec.Status,
+        spec.Command,
+        getattr(spec, "Params", Empty),
+        blocks,
+        interlocks,
+        alarms,
+        tuple(getattr(spec, "CAPABILITIES", ())),
+        getattr(spec, "ON_SILENCE", STOP),
+        pins_of(blocks),
+        control.decide,
+        getattr(spec, "limits", None),
+    )
+    status, command = _named(blocks, interlocks, alarms)
+    for wanted, shape in ((status, made.layouts[0]), (command, made.layouts[1])):
+        for field in sorted(wanted):
+            if field not in shape:
+                raise MachineTypeError(f"machine type {name!r}: {shape.name} has no field {field!r} that its tables name")
+    for signal in made.layouts[1].signals:
+        if signal.default is None:
+            raise MachineTypeError(f"machine type {name!r}: Command.{signal.name} has no default, so no safe state")
+    return made
+
+
+@params
+class Empty:
+    """Params of a type that has none."""
+
+
+def _package_of(name: str, folder: Path) -> str:
+    """Make a user's folder importable under a name of its own."""
+    if not (folder / "spec.py").is_file():
+        raise MachineTypeError(f"machine type {name!r}: {folder} has no spec.py")
+    package = f"lockstep_machines_{folder.resolve().as_posix().encode().hex()[-24:]}_{name}"
+    if package not in sys.modules:
+        init = folder / "__init__.py"
+        shell = importlib.util.spec_from_loader(package, loader=None, is_package=True, origin=str(init))
+        assert shell is not None
+        module = importlib.util.module_from_spec(shell)
+        module.__path__ = [str(folder)]
+        sys.modules[package] = module
+    return package
+
+
+def make_params(kind: type, given: Mapping[str, Any]) -> Any:
+    """A Params record from values in declared units; the record holds them in SI where the field is a float with a unit.
+
+    Raises:
+        MachineTypeError: unknown name, wrong type, outside its range; the text names the field and what is allowed.
+    """
+    declared = {p.name: p for p in params_of(kind)}
+    for name in given:
+        if name not in declared:
+            raise MachineTypeError(f"{name}: unknown; allowed are {', '.join(declared) or 'none'}")
+    return kind(**{name: _si(p, given.get(name, p.default)) for name, p in declared.items()})
+
+
+def _si(param: Param, value: Any) -> Any:
+    if get_origin(param.type) is tuple:
+        size = len(get_args(param.type))
+        if not isinstance(value, (list, tuple)) or len(value) != size:
+            raise MachineTypeError(f"{param.name}: must be a list of {size} numbers, not {value!r}")
+        return tuple(_si(dataclasses.replace(param, type=float), item) for item in value)
+    if param.type is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise MachineTypeError(f"{param.name}: must be a number in {param.unit.symbol or 'units of one'}, not {value!r}")
+        if param.range and not param.range.low <= value <= param.range.high:
+            limits = f"{param.range.low:g} to {param.range.high:g} {param.unit.symbol}".rstrip()
+            raise MachineTypeError(f"{param.name}: {value:g} is outside {limits}")
+        return param.unit.si(float(value))
+    if type(value) is not param.type:
+        raise MachineTypeError(f"{param.name}: must be of type {param.type.__name__}, not {value!r}")
+    return value

@@ -1,0 +1,245 @@
+"""The world: steps the plant of every machine and carries Parts across Handovers.
+
+A plant is a machine type's `plant.py`. It needs two functions; the others are for types that can use them:
+
+    start(params)                      -> state       or start(params, physics), where there is a Physics to give
+    step(state, params, pins, dt)      -> (state, sensors)
+    horizon(state, params, pins, limit)-> Ns           when the next digital sensor changes, at most `limit`
+    offer(state, params)               -> Part | None  a Part that can be taken away
+    take(state, params)                -> state        without the Part that was offered
+    put(state, params, part)           -> state | None with a Part at its entry; None while there is no room
+
+`pins` are raw by pin name: levels, PWM duties 0 to 65535, and for a step stream `pins["frames"]`, one word per 10 µs.
+`sensors` likewise: levels, ADC readings 0 to 65535.
+"""
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from twin.clock import Ns, ns
+from twin.factory import Factory, Handover, Machine
+from twin.machine import MachineType
+from twin.trace import Event
+
+Sensors = dict[str, int]
+NO_PHYSICS: Mapping[str, Any] = MappingProxyType({})
+
+
+class PlantError(ValueError):
+    """A machine type without physics, or a world that does not hold together."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One physical thing.
+
+    Attributes:
+        id: given by the world when the part comes to light; empty before.
+        filament_mm: what it is made of.
+        at: the machine that holds it.
+        length: along a belt [m].
+        mass: kg.
+    """
+
+    id: str = ""
+    filament_mm: float = 0.0
+    at: str = ""
+    length: float = 0.02
+
+    @property
+    def mass(self) -> float:
+        """kg, for filament of 1.75 mm and 1.24 g/cm³."""
+        return self.filament_mm * 2.405 * 1.24e-6
+
+
+@dataclass(frozen=True, slots=True)
+class PartMade(Event):
+    """A machine has finished a Part: it can be taken away."""
+
+    part: str
+    filament_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartHandedOver(Event):
+    """A Part has gone from a machine to the next one's entry."""
+
+    part: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartArrived(Event):
+    """A Part has come to a machine's exit."""
+
+    part: str
+
+
+class Plant(Protocol):
+    """What this page asks of a plant module; see its first lines."""
+
+    __name__: str
+
+    def step(self, state: Any, params: Any, pins: Mapping[str, Any], dt: Ns, /) -> tuple[Any, Sensors]:
+        """Let time pass."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class World:
+    """Everything physical at one moment; `step` never changes one.
+
+    Attributes:
+        states: of each machine, as its own plant made it.
+        sensors: what each machine's inputs see.
+        parts: every Part that has come to light, by id, in that order.
+        offered: the Part that each machine offers, and since when.
+    """
+
+    now: Ns
+    states: Mapping[str, Any]
+    sensors: Mapping[str, Sensors]
+    parts: Mapping[str, Part]
+    offered: Mapping[str, tuple[Part, Ns]]
+
+
+@functools.cache
+def _module(package: str) -> Any:
+    return importlib.import_module(f"{package}.plant")
+
+
+def plant_of(kind: MachineType) -> Any:
+    """A machine type's plant.
+
+    Raises:
+        PlantError: its folder has no plant.py, or that has no start and step.
+    """
+    if importlib.util.find_spec(f"{kind.package}.plant") is None:
+        raise PlantError(f"machine type {kind.name!r} has no plant.py in its folder: there is no physics to step")
+    module = _module(kind.package)
+    for needed in ("start", "step"):
+        if not callable(getattr(module, needed, None)):
+            raise PlantError(f"machine type {kind.name!r}: plant.py has no {needed}()")
+    return module
+
+
+def start(factory: Factory, physics: Mapping[str, Any] = NO_PHYSICS) -> World:
+    """The world when power comes on; `physics` by machine, where it is to differ from the type's own.
+
+    Raises:
+        PlantError: a type without a plant, a physics for an unknown machine, a handover that a plant cannot carry out.
+    """
+    for name in physics:
+        if name not in factory.machines:
+            raise PlantError(f"physics of {name!r}: there is no such machine; there are {', '.join(factory.machines)}")
+    for handover in factory.handovers:
+        _check(factory, handover)
+    states, sensors = {}, {}
+    for machine in factory.machines.values():
+        plant = plant_of(machine.type)
+        given = (physics[machine.name],) if machine.name in physics else ()
+        state = plant.start(machine.params, *given)
+        states[machine.name], sensors[machine.name] = plant.step(state, machine.params, _pins(machine, {}), Ns(0))
+    return World(Ns(0), states, sensors, {}, {})
+
+
+def _check(factory: Factory, handover: Handover) -> None:
+    for name, needed in ((handover.source, ("offer", "take")), (handover.target, ("put",))):
+        kind = factory.machines[name].type
+        for function in needed:
+            if not hasattr(plant_of(kind), function):
+                where = f"handover from {handover.source} to {handover.target}"
+                raise PlantError(f"{where}: plant.py of type {kind.name!r} has no {function}()")
+
+
+def step(
+    world: World, factory: Factory, pins: Mapping[str, Mapping[str, Any]], dt: Ns
+) -> tuple[World, tuple[Event, ...]]:
+    """Let `dt` pass with the pins (by machine, then by name) as they are; a pin that is not named is low.
+
+    Handovers are judged at the end of the step. The sensors are in the world that comes back.
+    """
+    states, sensors = {}, {}
+    for machine in factory.machines.values():
+        plant = _module(machine.type.package)
+        levels = _pins(machine, pins.get(machine.name, {}))
+        states[machine.name], sensors[machine.name] = plant.step(world.states[machine.name], machine.params, levels, dt)
+    after = World(Ns(world.now + dt), states, sensors, world.parts, world.offered)
+    return _carry(after, factory)
+
+
+def horizon(world: World, factory: Factory, pins: Mapping[str, Mapping[str, Any]], limit: Ns) -> Ns:
+    """How long until the next digital sensor of any machine changes, at most `limit`."""
+    for machine in factory.machines.values():
+        plant = _module(machine.type.package)
+        if hasattr(plant, "horizon"):
+            levels = _pins(machine, pins.get(machine.name, {}))
+            limit = plant.horizon(world.states[machine.name], machine.params, levels, limit)
+    return limit
+
+
+def _pins(machine: Machine, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {**dict.fromkeys(machine.type.pins, 0), **given}
+
+
+def _carry(world: World, factory: Factory) -> tuple[World, tuple[Event, ...]]:
+    """Name new Parts, and hand over what has been offered for long enough."""
+    world, events = _light(world, factory)
+    for handover in factory.handovers:
+        found = world.offered.get(handover.source)
+        if found is None or world.now - found[1] < ns(handover.duration_s):
+            continue
+        source, target = factory.machines[handover.source], factory.machines[handover.target]
+        part = dataclasses.replace(found[0], at=target.name)
+        taken = _module(target.type.package).put(world.states[target.name], target.params, part)
+        if taken is None:
+            continue
+        left = _module(source.type.package).take(world.states[source.name], source.params)
+        world = dataclasses.replace(
+            world,
+            states={**world.states, source.name: left, target.name: taken},
+            parts={**world.parts, part.id: part},
+            offered={name: o for name, o in world.offered.items() if name != source.name},
+        )
+        world = _seen_again(world, target)
+        events += (PartHandedOver(source.name, part.id, target.name),)
+    return world, events
+
+
+def _seen_again(world: World, machine: Machine) -> World:
+    """A machine's sensors after a Part was put into it."""
+    plant = _module(machine.type.package)
+    _, sensors = plant.step(world.states[machine.name], machine.params, _pins(machine, {}), Ns(0))
+    return dataclasses.replace(world, sensors={**world.sensors, machine.name: sensors})
+
+
+def _light(world: World, factory: Factory) -> tuple[World, tuple[Event, ...]]:
+    """What each machine offers now; a Part without a name gets one."""
+    offered: dict[str, tuple[Part, Ns]] = {}
+    parts: dict[str, Part] = {}
+    events: tuple[Event, ...] = ()
+    for machine in factory.machines.values():
+        plant = _module(machine.type.package)
+        part = plant.offer(world.states[machine.name], machine.params) if hasattr(plant, "offer") else None
+        if part is None:
+            continue
+        before = world.offered.get(machine.name)
+        if before is not None and part.id in ("", before[0].id):
+            offered[machine.name] = before
+        elif part.id:
+            offered[machine.name] = (part, world.now)
+            events += (PartArrived(machine.name, part.id),)
+        else:
+            number = sum(1 for known in world.parts if known.startswith(f"{machine.name}/")) + 1
+            named = dataclasses.replace(part, id=f"{machine.name}/{number}", at=machine.name)
+            offered[machine.name], parts[named.id] = (named, world.now), named
+            events += (PartMade(machine.name, named.id, named.filament_mm),)
+    if not events and offered.keys() == world.offered.keys():
+        return world, ()
+    return dataclasses.replace(world, parts={**world.parts, **parts}, offered=offered), events
