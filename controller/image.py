@@ -143,10 +143,10 @@ def _seen(before: Seen, kind: type, words: Words, now: Ns, utc_ns: int) -> Seen:
     if words == before.words and old.status is not None and old.every.quality is not Quality.BAD:
         return Seen(Sample(old.status, now, utc_ns, GOOD, old.doubts), words)
     try:
-        status = decode(kind, words)
+        status: Any = decode(kind, words)
     except WireError as wrong:
         return Seen(Sample(old.status, now, utc_ns, Belief(Quality.BAD, str(wrong))), words)
-    doubts = {name: OUTSIDE for name in outside(status)} or NO_DOUBTS
+    doubts = dict.fromkeys(outside(status), OUTSIDE) or NO_DOUBTS
     return Seen(Sample(status, now, utc_ns, GOOD, doubts), words)
 
 

@@ -1,4 +1,4 @@
-"""The Grant of one node as the controller holds it: whose the node is, its lease, and commands that run at most once. Pure."""
+"""The Grant of one node as the controller holds it: whose it is, its lease, commands that run at most once. Pure."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,6 +11,7 @@ from twin.trace import Sample
 CLAIM_PATIENCE = Ns(400 * MS)
 """A node answers with its last tick's Status, so a claim is judged on a later reply."""
 EXPIRY_MARGIN_MS = 200
+NEVER = Ns(0)
 
 
 class Standing(StrEnum):
@@ -50,7 +51,7 @@ class Errand:
     boot_id: int
     not_after: int
     argument: int = 0
-    until: Ns = Ns(0)
+    until: Ns = NEVER
     request: int = 0
 
 
@@ -65,7 +66,7 @@ class Grant:
     """
 
     epoch: int = 0
-    claimed_at: Ns = Ns(0)
+    claimed_at: Ns = NEVER
     heartbeat: int = 0
     sequence: int = 0
     errand: Errand | None = None
@@ -169,3 +170,36 @@ def latch(status: NodeStatus | None) -> str:
     if status is None or not status.latched:
         return ""
     return f"latched: {words(status.fault.name)}" if status.fault is not Fault.NONE else "latched"
+
+
+Judged = tuple[Errand, bool, str]
+
+
+def attend(
+    grant: Grant, waiting: tuple[Errand, ...], start: Errand | None, status: NodeStatus | None, now: Ns
+) -> tuple[Grant, tuple[Errand, ...], tuple[Judged, ...]]:
+    """One scan's look at the commands of a node that wait for their turn, oldest first; a start comes after them.
+
+    A STOP goes out even while another command has not been judged yet.
+
+    Args:
+        status: the node's, or None while it isn't heard.
+
+    Returns:
+        The Grant to write, the commands that still wait, and those whose outcome is known: done or not, and why.
+    """
+    judged: list[Judged] = []
+    rest = []
+    for errand in waiting:
+        found = verdict(errand, status) if status is not None else None
+        if found is not None:
+            judged.append((errand, found.done, found.text))
+        elif now >= errand.until:
+            judged.append((errand, False, "outcome unknown: the node has not answered"))
+        else:
+            rest.append(errand)
+    if status is not None:
+        head = rest[0] if rest else start
+        if head is not None and (head.op is Op.STOP or not grant.busy(status)):
+            grant = grant.send(head)
+    return grant, tuple(rest), tuple(judged)

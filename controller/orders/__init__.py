@@ -1,1 +1,1 @@
-"""Orders: what they are and how they may change (`order`), the plan of their Jobs (`job`), where they are kept (`book`)."""
+"""Orders: what they are (`order`), what people ask of them (`requests`), their Jobs (`job`), their `book`."""

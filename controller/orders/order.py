@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from twin.clock import Ns
 
+START = Ns(0)
+
 
 class OrderError(ValueError):
     """A request that can't be met: what it named, and what is allowed."""
@@ -103,7 +105,7 @@ class Operation:
     chunks: int = 0
     duration: float = 0.0
     waiting: float = 0.0
-    since: Ns = Ns(0)
+    since: Ns = START
     reason: str = ""
 
     def after(self, happening: Happening, now: Ns, reason: str = "") -> "Operation":

@@ -125,16 +125,7 @@ class Node:
     def _motion(self, config):
         from node.motion import Motion
 
-        endstops = []
-        for axis in config["axes"]:
-            if "endstop_pin" in axis:
-                switch = blocks.Input({"pin": axis["endstop_pin"], "at": axis["endstop"], "invert": False}, self.bank)
-                self.inputs.append(switch)
-                endstops.append(switch.pin)
-            else:
-                endstops.append(None)
-        stream = pins.Stream(config["clock_pin"], config["latch_pin"], config["data_pin"])
-        return Motion(config, self.bank, self.store, self.heaters, self.fans, stream, endstops)
+        return Motion(config, self.bank, self.store, self.heaters, self.fans)
 
     def _say_who(self, config):
         bank = self.bank

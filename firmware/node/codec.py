@@ -16,7 +16,7 @@ NO_SUCH_UNIT = const(11)
 
 INBOX = const(1040)  # four of the longest requests
 OUTBOX = const(1040)  # four of the longest replies
-_HEAD = const(7)  # transaction, protocol, length, unit
+_HEAD = const(6)  # transaction, protocol, length
 _LONGEST = const(260)
 _AT_ONCE = const(16)  # requests answered before others get their turn
 

@@ -51,9 +51,10 @@ def cruise(
                 acceleration = limit[axis] / share
         safe = speed
         for axis in range(4):
-            # The slicer's own rule, stricter than physics asks for: the path may not be faster than the axis' jerk.
+            # The slicers' rule, stricter than physics asks for: the path, too, may not be faster than the axis' jerk.
+            # An axis goes further than the path where E is fed during a short move.
             if abs(along[i, axis]) * speed > limit[_JERK + axis]:
-                safe = min(safe, limit[_JERK + axis])
+                safe = min(safe, limit[_JERK + axis] / max(1.0, abs(along[i, axis])))
         move[i, 0], move[i, 1], move[i, 2], move[i, 3] = distance, acceleration, speed, safe
 
 

@@ -23,7 +23,7 @@ def ends(text: str) -> list[list[float]]:
         ("G01 Z.2 E.05511 F600", [[0, 0, 0.2, 0.05511]]),
         ("G0 F600\nG1 E-.5", [[0, 0, 0, -0.5]]),
         ("G1 X1 F600 ; out\nG1 Y1 (and up)\n(back) G1 X0\n\n;\n", [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0]]),
-        ("N10 G1 X3 F600*87", [[3, 0, 0, 0]]),
+        ("N3 T0*57\nN4 G92 E0*67\nN5 G28*22\nG1 X3 F60", [[3, 0, 0, 0]]),
         ("\tN7\nN8 G1 X3 F60\r\nG1 X4\rG1 X5", [[3, 0, 0, 0], [4, 0, 0, 0], [5, 0, 0, 0]]),
         ("G20\nG1 X1 F60\nG21\nG1 Y1", [[25.4, 0, 0, 0], [25.4, 1, 0, 0]]),
         ("G1 X5 F600\nG91\nG1 X5 E1\nG1 E1\nG90\nG1 X1 E1", [[5, 0, 0, 0], [10, 0, 0, 1], [10, 0, 0, 2], [1, 0, 0, 1]]),
@@ -86,7 +86,8 @@ def test_limits_set_by_the_program_hold_from_their_line_on() -> None:
         ("G1 X1e5x", "X occurs twice"),
         ("G1 X1.2.3 F600", "malformed word"),
         ("G1 X--1", "malformed word"),
-        ("G1 Xnan", "X has no number"),
+        ("G1 Xinf", "X has no number"),
+        ("G1 Xnan", "N occurs twice"),
         ("G1 X٣ F600", "malformed word"),
         ("G1 X" + "9" * 400, "out of range"),
         ("G1 X1 A5 F600", "G1 takes no A"),
@@ -115,7 +116,9 @@ def test_what_is_wrong_is_refused_with_its_line(line: str, said: str) -> None:
     assert said in program.refusals[0].text
 
 
-@pytest.mark.parametrize("line", ["T0", "M73 P5 R10", "M117 Hello (world; 5*", "M115 U3.1", "M900 K0.05", "M862.3 P MK3"])
+@pytest.mark.parametrize(
+    "line", ["T0", "M73 P5 R10", "M117 Hello (world; 5*", "M115 U3.1", "M900 K0.05", "M862.3 P MK3"]
+)
 def test_what_is_harmless_is_warned_of_with_its_line(line: str) -> None:
     program = read(f"G21\n{line}\n{line}")
     assert not program.refusals
@@ -144,7 +147,9 @@ words = st.tuples(
         st.sampled_from(["", " ", "1.", ".5", "-.5", "1" * 5000, "1.2.3", "\0", "ß", "\ud800"]),
     ),
 ).map("".join)
-lines = st.one_of(st.text(max_size=30), st.lists(words, max_size=6).map(" ".join), st.lists(words, max_size=6).map("".join))
+lines = st.one_of(
+    st.text(max_size=30), st.lists(words, max_size=6).map(" ".join), st.lists(words, max_size=6).map("".join)
+)
 
 
 @given(st.lists(lines, max_size=12).map("\n".join))

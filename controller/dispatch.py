@@ -1,0 +1,321 @@
+"""Order → Recipe → Operations → Jobs on capable, free, healthy Machines. Pure: one call judges one scan's news.
+
+An Operation changes by the table in `orders.order` alone; this page finds out what has happened to it.
+"""
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from controller.nodes.grant import Errand, Standing, latch, uptime, verdict, words
+from controller.orders.order import TABLE, Happening, Operation, OperationState, Order
+from controller.orders.requests import judge
+from controller.orders.turn import (
+    Answer,
+    Fact,
+    Failed,
+    MakePlan,
+    Orders,
+    Planned,
+    PlanWarned,
+    Request,
+    Send,
+    Sent,
+    Turn,
+    View,
+    Work,
+)
+from twin.clock import Ns, S
+from twin.factory import Machine
+from twin.machine import IDLE, STOP, Wish
+from twin.node import JobState, NodeStatus, Op, Reason
+from twin.trace import Event
+
+START_VALID_MS = 5000
+GRACE = S
+"""How long a node may show an older Job after it has carried a start out."""
+SURELY_STOPPED = Ns(2 * S)
+"""Unheard for so long, a node has had no heartbeat for longer than any lease."""
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """What one scan's turn comes to.
+
+    Attributes:
+        wishes: what is wanted of every machine.
+        starts: START commands to offer to nodes; each is offered until it is judged, under one id.
+        errands: commands that people asked for. In `stopped` nodes they displace all that waits.
+    """
+
+    orders: Orders
+    wishes: Mapping[str, Wish]
+    starts: Mapping[str, Errand]
+    errands: Mapping[str, Sequence[Errand]]
+    stopped: frozenset[str]
+    work: tuple[Work, ...]
+    answers: tuple[Answer, ...]
+    events: tuple[Event, ...]
+
+
+def dispatch(orders: Orders, view: View, requests: Iterable[Request], facts: Iterable[Fact]) -> Dispatched:
+    """Judge requests and facts, then look at every open order."""
+    turn = Turn(view, dict(orders.open), orders.next_order, orders.next_id)
+    for fact in facts:
+        _take(turn, fact)
+    for request in requests:
+        judge(turn, request)
+    for order in list(turn.orders.values()):
+        if not order.ended:
+            _LOOKS.get(order.current.state, _rest)(turn, turn.orders[order.id])
+    made = turn.result(orders)
+    return Dispatched(
+        made,
+        _wishes(turn),
+        turn.starts,
+        turn.errands,
+        frozenset(turn.stopped),
+        tuple(turn.work),
+        tuple(turn.answers),
+        tuple(turn.events),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Senses:
+    """What a machine type says of a part: whether one is where the machine takes it, and whether it is done with it."""
+
+    ready: Callable[[Any], bool] | None
+    done: Callable[[Any], bool] | None
+
+
+@lru_cache(maxsize=256)
+def senses(package: str) -> Senses:
+    """The optional `ready` and `done` of a machine type's control."""
+    control = importlib.import_module(f"{package}.control")
+    return Senses(getattr(control, "ready", None), getattr(control, "done", None))
+
+
+def _take(turn: Turn, fact: Fact) -> None:
+    """News of a Job; news of one that no operation at work has is out of date."""
+    order = next((o for o in turn.orders.values() if o.current.job_id == fact.job_id and not o.ended), None)
+    if order is None:
+        return
+    state = order.current.state
+    match fact:
+        case Planned() if state is OperationState.PLANNING:
+            made = {"duration": fact.duration, "waiting": fact.waiting}
+            turn.happen(order.id, Happening.PLANNED, "", chunks=fact.chunks, **made)
+            turn.events += [PlanWarned(f"order {order.id}", warning) for warning in fact.warnings]
+            turn.work.append(Send(fact.job_id, order.current.machine))
+        case Sent() if state is OperationState.SENDING:
+            turn.happen(order.id, Happening.SENT)
+        case Failed() if state not in (OperationState.WAITING, OperationState.HELD):
+            turn.happen(order.id, Happening.FAILED, fact.text)
+        case _:
+            pass
+
+
+def _rest(turn: Turn, order: Order) -> None:
+    """Planned, sent, or held: only a fact or a request changes it."""
+
+
+def _seek(turn: Turn, order: Order) -> None:
+    """Give a waiting operation to a machine that can take it now."""
+    reasons = []
+    for machine in _candidates(turn, order):
+        why = _give(turn, order, machine)
+        if not why:
+            return
+        reasons.append(why)
+    turn.explain(order, "; ".join(dict.fromkeys(reasons)))
+
+
+def _candidates(turn: Turn, order: Order) -> tuple[Machine, ...]:
+    """Machines with the capability; where a handover leads from the last machine, only those it leads to."""
+    factory, now = turn.view.factory, order.current
+    if now.machine:
+        return (factory.machines[now.machine],)
+    capable = factory.capable(now.capability)
+    if order.at == 0:
+        return capable
+    last = order.operations[order.at - 1].machine
+    targets = [handover.target for handover in factory.handovers if handover.source == last]
+    return tuple(machine for machine in capable if not targets or machine.name in targets)
+
+
+def _give(turn: Turn, order: Order, machine: Machine) -> str:
+    """Hand an operation to a machine, or say why not yet."""
+    taken = turn.on(machine.name)
+    if taken is not None:
+        return f"{machine.name} works on order {taken[0].id}"
+    if why := turn.view.unable(machine):
+        return why
+    if machine.type.limits is not None:
+        if why := turn.foreign_job(machine):
+            return why
+        job_id = order.current.job_id or turn.new_id()
+        turn.happen(order.id, Happening.TAKEN, machine=machine.name, job_id=job_id)
+        turn.work.append(MakePlan(job_id, machine.name, order.program))
+        return ""
+    return _enter(turn, order, machine)
+
+
+def _enter(turn: Turn, order: Order, machine: Machine) -> str:
+    sensed = senses(machine.type.package)
+    if sensed.done is None:
+        why = f"type {machine.type.name} plans no Jobs and can't tell when it is done"
+        turn.happen(order.id, Happening.FAILED, why)
+        return ""
+    status = turn.view.image.machine(machine.name).status
+    if why := _left_in(turn, machine, order.id):
+        return why
+    if sensed.done(status):
+        return f"{machine.name}: a part is still at its exit"
+    if sensed.ready is not None and not sensed.ready(status):
+        return f"{machine.name}: no part at its entry"
+    turn.happen(order.id, Happening.ENTERED, machine=machine.name, begun=True)
+    _took_over(turn, order.id)
+    return ""
+
+
+def _left_in(turn: Turn, machine: Machine, order_id: int) -> str:
+    left = next(turn.uncleared(machine.name, order_id), None)
+    return f"a part of order {left[0].id} may still be in {machine.name}: start it when it is clear" if left else ""
+
+
+def _took_over(turn: Turn, order_id: int) -> None:
+    """The present operation has the part, so the one before has not."""
+    at = turn.orders[order_id].at
+    if at > 0:
+        turn.clear(order_id, at - 1)
+
+
+def _command(turn: Turn, order: Order) -> None:
+    """Decide to start a Job that is on its node. The start is written once the decision is safe on disk."""
+    now, view = order.current, turn.view
+    machine = view.factory.machines[now.machine]
+    why = view.unable(machine) or turn.foreign_job(machine)
+    if not why and not now.told:
+        why = "waits for an operator's start" if now.by_hand else _left_in(turn, machine, order.id)
+    if why or not order.go:
+        turn.explain(order, why)
+        return
+    sample = view.image.node(machine.node)
+    assert sample.status is not None, "a node that is ours has been heard"
+    not_after = (uptime(sample, view.now) + START_VALID_MS) & 0xFFFFFFFF
+    run = sample.status.boot_id
+    turn.happen(order.id, Happening.COMMANDED, command_id=turn.new_id(), boot_id=run, not_after=not_after)
+
+
+def _watch_start(turn: Turn, order: Order) -> None:
+    """Offer the start until the node has judged it. Whatever was lost on the way, its result block tells."""
+    now, view = order.current, turn.view
+    machine = view.factory.machines[now.machine]
+    status = view.status(machine)
+    if status is None:
+        _unheard(turn, order, machine)
+        return
+    errand = Errand(Op.START, now.command_id, now.boot_id, now.not_after, now.job_id)
+    found = verdict(errand, status)
+    if found is None:
+        if view.settled.get(order.id, 0) >= order.revision:
+            turn.starts[machine.node] = errand
+    elif found.done:
+        turn.happen(order.id, Happening.STARTED, begun=True)
+        _took_over(turn, order.id)
+    else:
+        turn.happen(order.id, Happening.FAILED, f"start of Job {found.text}", begun=found.acted)
+
+
+def _watch(turn: Turn, order: Order) -> None:
+    """Whether the machine is done, or can't go on."""
+    now, view = order.current, turn.view
+    machine = view.factory.machines[now.machine]
+    status = view.status(machine)
+    if status is None:
+        _unheard(turn, order, machine)
+        return
+    turn.explain(order, "")
+    if now.job_id:
+        happening, reason = _of_job(now, status, Ns(view.image.node(machine.node).at - now.since))
+    else:
+        happening, reason = _of_part(turn, machine, status)
+    if happening is not None:
+        cleared = happening is Happening.FINISHED and not now.job_id
+        turn.happen(order.id, happening, reason, cleared=cleared)
+
+
+def _unheard(turn: Turn, order: Order, machine: Machine) -> None:
+    """A node that is not heard, or not believed. What its lease's end has surely stopped is held; the rest waits."""
+    view, now = turn.view, order.current
+    stand = view.stands[machine.node]
+    why = f"node {machine.node} is {stand}"
+    silent = view.now - max(view.image.node(machine.node).at, now.since)
+    ended = now.state is OperationState.RUNNING and machine.type.on_link_loss is STOP and silent >= SURELY_STOPPED
+    if stand.standing is Standing.REFUSED or ended:
+        turn.happen(order.id, Happening.FAILED, why, begun=True)
+    else:
+        turn.explain(order, why)
+
+
+def _of_job(now: Operation, status: NodeStatus, elapsed: Ns) -> tuple[Happening | None, str]:
+    """What a node's Status says of an operation's Job."""
+    if status.boot_id != now.boot_id:
+        return Happening.FAILED, "the node was restarted while its Job ran"
+    if status.job_id != now.job_id or status.job_state in (JobState.NONE, JobState.READY):
+        late = elapsed >= GRACE
+        return (Happening.FAILED, f"the node no longer has Job {now.job_id:#010x}") if late else (None, "")
+    if status.job_state is JobState.DONE:
+        return Happening.FINISHED, ""
+    if status.job_state is JobState.ABORTED or status.latched:
+        why = latch(status) or (words(status.job_fault.name) if status.job_fault is not Reason.NONE else "aborted")
+        return Happening.FAILED, f"Job broke off: {why}"
+    return None, ""
+
+
+def _of_part(turn: Turn, machine: Machine, status: NodeStatus) -> tuple[Happening | None, str]:
+    """What a machine without Jobs says of its part."""
+    if why := latch(status):
+        return Happening.FAILED, f"node {machine.node} is {why}"
+    stand = turn.view.stands[machine.node]
+    if stand.standing is Standing.FOREIGN:
+        return Happening.FAILED, f"node {machine.node} is {stand}"
+    sample, done = turn.view.image.machine(machine.name), senses(machine.type.package).done
+    if sample.good and done is not None and done(sample.status):
+        return Happening.FINISHED, ""
+    return None, ""
+
+
+_LOOKS: dict[OperationState, Callable[[Turn, Order], None]] = {
+    OperationState.WAITING: _seek,
+    OperationState.READY: _command,
+    OperationState.STARTING: _watch_start,
+    OperationState.RUNNING: _watch,
+}
+_WISHED = (OperationState.STARTING, OperationState.RUNNING)
+
+
+def _wishes(turn: Turn) -> dict[str, Wish]:
+    wishes = dict.fromkeys(turn.view.factory.machines, IDLE)
+    for order in turn.orders.values():
+        now = order.current
+        if now.state in _WISHED:
+            wishes[now.machine] = Wish(now.capability, order.go)
+    return wishes
+
+
+def taken_over(orders: Orders, now: Ns) -> Orders:
+    """The orders of a book as a new run of the controller starts with them.
+
+    What had moved nothing is begun anew; what may have moved something waits for what its node says.
+    """
+    found = {}
+    for order in orders.open.values():
+        operation = replace(order.current, since=now)
+        if Happening.FORGOTTEN in TABLE[operation.state]:
+            operation = operation.after(Happening.FORGOTTEN, now)
+        found[order.id] = order.put(order.at, operation)
+    return replace(orders, open=found)

@@ -1,0 +1,309 @@
+"""A heater held at its target, and the watch over it.
+
+Control: PI on the temperature of the block, which is the sensor's plus its lag times its slope. Rate and lag are learnt
+from the first rise at full power, so a node is given no gains. Protection needs nobody but the node.
+"""
+
+from array import array
+from math import exp
+
+from node.registers import FAULT_HEATER_STUCK, FAULT_NONE, FAULT_OVER_TEMPERATURE, FAULT_SENSOR
+
+_FULL = 65535
+NO_READING = -2731  # tenths of a degree: no temperature has this value, so the controller calls it bad
+BAND = 1.5  # °C around the target within which a Job may go on
+READY_S = 2.0
+MARGIN = 5.0  # °C above `highest` that regulation may need
+
+# EPCOS B57560G104F: coefficients of 1/T = a + b ln R + c (ln R)^3, and the pull-up in ohms.
+A, B, C = 7.221363e-4, 2.1676657e-4, 8.929358e-8
+PULL_UP = 4700.0
+_LOWEST = -20  # °C
+_STEP = 2  # °C between entries
+_ENTRIES = 236  # up to 450 °C
+_BAD_READINGS = 3
+
+
+def _readings():
+    """What the ADC reads at each temperature of the table, falling."""
+    table = array("H", bytes(2 * _ENTRIES))
+    log = 13.8  # ln R at the cold end; each entry starts from its neighbour's
+    for k in range(_ENTRIES):
+        inverse = 1.0 / (273.15 + _LOWEST + _STEP * k)
+        for _ in range(5):
+            log -= (A + log * (B + C * log * log) - inverse) / (B + 3.0 * C * log * log)
+        ohms = exp(log)
+        table[k] = int(_FULL * ohms / (ohms + PULL_UP) + 0.5)
+    return table
+
+
+READINGS = _readings()
+
+
+class Sensor:
+    """A thermistor on an ADC pin."""
+
+    def __init__(self, adc):
+        self._adc = adc
+        self._bad = 0
+        self.celsius = 0.0
+        self.tenths = NO_READING
+        self.valid = False
+
+    @property
+    def failed(self):
+        """Whether it has been open or short for three readings."""
+        return self._bad >= _BAD_READINGS
+
+    def read(self):
+        """Take a reading. One that no temperature gives leaves the last temperature as it was."""
+        adc = self._adc.read_u16()
+        self.valid = READINGS[_ENTRIES - 1] < adc < READINGS[0]
+        if not self.valid:
+            self._bad = min(self._bad + 1, _BAD_READINGS)
+            if self._bad == _BAD_READINGS:
+                self.tenths = NO_READING
+            return
+        self._bad = 0
+        low, high = 0, _ENTRIES - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if READINGS[middle] >= adc:
+                low = middle
+            else:
+                high = middle
+        hundredths = 100 * (_LOWEST + _STEP * low)
+        hundredths += (READINGS[low] - adc) * 100 * _STEP // (READINGS[low] - READINGS[high])
+        self.celsius = hundredths * 0.01
+        self.tenths = (hundredths + 5) // 10
+
+
+_ROOM = 25.0  # °C, near enough for a first guess of the loss
+_GUESS = 0.002  # duty that holds one degree above the room, until it is known
+_CLOSED = 0.5  # time constant of the closed loop, in lags
+_RESET = 4.0  # integral time in closed-loop time constants: critically damped
+_SETTLED = 5.0  # lags after which a slope no longer grows
+_LEAST_RISE = 5.0  # °C
+
+
+class Law:
+    """From temperatures to a duty.
+
+    rate: what full power heats, °C/s, without loss; lag: of the sensor, s. Both are first guesses for the kind of heater,
+    and held within a factor of 4 and 3 of them.
+    """
+
+    def __init__(self, rate, lag):
+        self._first = (rate, lag)
+        self.rate = rate
+        self.lag = lag
+        self.slope = 0.0
+        self.hold = 0.0
+        self._per_degree = _GUESS
+        self._target = 0.0
+        self._last = None
+        self._rise = 0.0
+        self._from = 0.0
+        self._before = 0.0
+
+    def see(self, celsius, dt):
+        """A new temperature: its slope, smoothed over a quarter of the lag."""
+        if self._last is not None:
+            self.slope += ((celsius - self._last) / dt - self.slope) * dt / (dt + 0.25 * self._first[1])
+        self._last = celsius
+
+    def blind(self):
+        """There is no temperature: forget the slope."""
+        self.slope = 0.0
+        self._last = None
+        self._rise = 0.0
+
+    def aim(self, target, settled):
+        """A new target; a settled hold duty tells the loss per degree and carries over."""
+        if settled and self._target > _ROOM + 15.0:
+            self._per_degree = self.hold / (self._target - _ROOM)
+        self._target = target
+        self._rise = 0.0
+        self.hold = min(max((target - _ROOM) * self._per_degree, 0.0), 0.9)
+
+    def duty(self, celsius, dt):
+        """The duty, 0 to 1, for this tick."""
+        away = self._target - celsius - self.lag * self.slope
+        closed = _CLOSED * self.lag
+        push = away / (self.rate * closed)
+        duty = self.hold + push
+        if duty >= 1.0:
+            duty = 1.0
+        elif duty <= 0.0:
+            duty = 0.0
+        else:  # a duty at its limit must not wind the integral up
+            self.hold = min(max(self.hold + push * dt / (_RESET * closed), 0.0), 1.0)
+        self._learn(celsius, duty, dt)
+        return duty
+
+    def _learn(self, celsius, duty, dt):
+        if duty < 1.0 or self._rise == 0.0:
+            self._rise = dt if duty >= 1.0 else 0.0
+            self._from = celsius
+            self._before = self.slope
+            return
+        if self._rise < 0.0:  # this rise has been learnt from
+            return
+        gained = celsius - self._from
+        steeper = self.slope - self._before
+        if gained >= _LEAST_RISE and self._rise >= 2.0 * self._first[1] and steeper > 0.0:
+            lag = (self.slope * self._rise - gained) / steeper
+            if self._rise >= _SETTLED * lag:
+                rate = self.slope / (1.0 - min(max((celsius - _ROOM) * self._per_degree, 0.0), 0.8))
+                self.lag = min(max(lag, self._first[1] / 3.0), self._first[1] * 3.0)
+                self.rate = min(max(rate, self._first[0] / 4.0), self._first[0] * 4.0)
+                self._rise = -1.0
+                return
+        self._rise += dt
+
+
+_FAR = 5.0  # °C below the target: far enough that full power must show
+_GAIN = 2.0  # °C that full power must gain in its time
+_ERROR = 120.0  # °C·s that a held temperature may fall short beyond _FAR
+_OVER = 10.0  # °C above the target: too warm for a heater that is off to grow warmer
+
+
+class Watch:
+    """Notices a heater that does not do what its duty says.
+
+    gain_s: in which full power must gain 2 °C; settle_s: after which a heater that is off no longer warms its sensor.
+    """
+
+    def __init__(self, gain_s, settle_s):
+        self._gain_s = gain_s
+        self._settle_s = settle_s
+        self.stuck = False
+        self._off_from = 0.0
+        self._off_s = 0.0
+        self.rest()
+
+    def rest(self):
+        """A new target: what was gained and missed so far no longer counts."""
+        self._full_s = 0.0
+        self._full_from = 0.0
+        self._missed = 0.0
+
+    def tick(self, celsius, target, duty, held, dt):
+        """Whether the heater is out of hand; `held`: the target has been reached since it was set."""
+        short = target - _FAR - celsius
+        return self._no_gain(celsius, duty >= 1.0 and short > 0.0, dt) or self._lost(short, held, dt) or self._on(
+            celsius, target, duty, dt
+        )
+
+    def _no_gain(self, celsius, full, dt):
+        if not full:
+            self._full_s = 0.0
+        if self._full_s == 0.0 or celsius >= self._full_from + _GAIN:
+            self._full_s = 0.0
+            self._full_from = celsius
+        self._full_s += dt
+        return full and self._full_s > self._gain_s
+
+    def _lost(self, short, held, dt):
+        self._missed = self._missed + short * dt if held and short > 0.0 else 0.0
+        return self._missed > _ERROR
+
+    def _on(self, celsius, target, duty, dt):
+        if duty > 0.0 or celsius < target + _OVER:
+            self._off_s = 0.0
+            self.stuck = False
+            return False
+        self._off_s += dt
+        if self._off_s <= self._settle_s:
+            self._off_from = celsius
+        elif celsius >= self._off_from + _GAIN:
+            self.stuck = True
+            self._off_s = self._settle_s
+        elif self._off_s > 1.5 * self._settle_s:
+            self.stuck = False
+            self._off_s = self._settle_s
+        return self.stuck
+
+
+_QUICK = 1500  # tenths: what may get hotter than this is a small block, what may not is a plate
+
+
+class Heater:
+    """A heater of node.json: sensor, law, watch, and their registers."""
+
+    def __init__(self, config, bank, pins):
+        self._pwm = pins.pwm(config["heater_pin"])
+        self._sensor = Sensor(pins.adc(config["sensor_pin"]))
+        self._bank = bank
+        (self._at_temperature,) = config["temperature"]
+        (self._at_target,) = config["target"]
+        (self._at_power,) = config["power"]
+        self._highest = config["highest"]
+        if self._highest > _QUICK:
+            self.law, self._watch = Law(3.5, 2.5), Watch(20.0, 10.0)
+        else:
+            self.law, self._watch = Law(0.25, 6.0), Watch(60.0, 30.0)
+        self._target = 0
+        self._held = False
+        self._near_s = 0.0
+        self._write(0.0)
+
+    def set(self, tenths):
+        """Hold this many tenths of a degree from the next tick on; 0 is off, and so is what lies above `highest`."""
+        if not 0 <= tenths <= self._highest:
+            tenths = 0
+        if tenths != self._target:
+            self.law.aim(tenths * 0.1, self.ready())
+            self._target = tenths
+            self._held = False
+            self._near_s = 0.0
+            self._watch.rest()
+
+    def off(self):
+        """No power from now on, and no target."""
+        self.set(0)
+        self._write(0.0)
+
+    def ready(self):
+        """Whether the temperature has been within 1.5 °C of the target for 2 s; off is always ready."""
+        return self._target == 0 or self._near_s >= READY_S
+
+    def tick(self, permitted, dt_ms):
+        """Measure, regulate, watch. What is not permitted is off and has lost its target. Returns a Fault code."""
+        dt = min(max(dt_ms, 1), 1000) * 0.001
+        sensor = self._sensor
+        sensor.read()
+        if not sensor.valid:
+            self.law.blind()
+            self._near_s = 0.0
+            if sensor.failed:
+                self.off()
+            self._write(0.0)
+            return FAULT_SENSOR if sensor.failed else FAULT_NONE
+        self.law.see(sensor.celsius, dt)
+        hot = sensor.tenths > self._highest + MARGIN * 10
+        if hot or not permitted:
+            self.set(0)
+        duty = self.law.duty(sensor.celsius, dt) if self._target else 0.0
+        self._follow(sensor.celsius, dt)
+        stuck = self._watch.tick(sensor.celsius, self._target * 0.1, duty, self._held, dt)
+        if stuck:
+            self.set(0)
+        self._write(0.0 if stuck else duty)
+        if hot:
+            return FAULT_OVER_TEMPERATURE
+        return FAULT_HEATER_STUCK if stuck else FAULT_NONE
+
+    def _follow(self, celsius, dt):
+        """How long the target has been met."""
+        if self._target and abs(celsius - self._target * 0.1) <= BAND:
+            self._near_s = min(self._near_s + dt, READY_S)
+            self._held = True
+        else:
+            self._near_s = 0.0
+
+    def _write(self, duty):
+        self._pwm.duty_u16(int(duty * _FULL))
+        self._bank.put16(self._at_temperature, self._sensor.tenths)
+        self._bank.put16(self._at_target, self._target)
+        self._bank.put16(self._at_power, int(duty * 1000.0 + 0.5))

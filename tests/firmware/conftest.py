@@ -1,0 +1,44 @@
+"""Nodes for the firmware's tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.firmware.factories import BELT, LAMPS, node_file
+from tests.firmware.rig import Client, Node
+
+Make = Callable[..., Node]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node with a belt and lamps, shared by tests that leave nothing behind."""
+    folder = tmp_path_factory.mktemp("bench")
+    node = Node(folder / "node", node_file(folder, BELT + LAMPS)).start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Starts nodes of the test's own."""
+    nodes: list[Node] = []
+
+    def started(text: str | None = None, *, motion: bool = False) -> Node:
+        folder = tmp_path / f"node-{len(nodes)}"
+        node = Node(folder, text or node_file(tmp_path, BELT + LAMPS), motion=motion)
+        nodes.append(node)
+        return node.start()
+
+    yield started
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture
+def client(bench: Node) -> Iterator[Client]:
+    """A connection to the shared node."""
+    made = bench.client()
+    yield made
+    made.close()
