@@ -101,9 +101,7 @@ class Image:
             machines[name] = _seen(machines[name], kind.status, words[:size], now, utc_ns)
             commands[name] = _seen(commands[name], kind.command, words[size:], now, utc_ns)
         refused = {name: why for name, why in self.refused.items() if name != node}
-        made = replace(
-            self, nodes={**self.nodes, node: status}, machines=machines, commands=commands, refused=refused
-        )
+        made = replace(self, nodes={**self.nodes, node: status}, machines=machines, commands=commands, refused=refused)
         if not cause:
             return made
         bad = made._doubted(node, Belief(Quality.BAD, cause), with_node=False)

@@ -27,7 +27,7 @@ def _follow(
     """
     made = 0
     for i in range(words.shape[0]):
-        word = np.int64(words[i])
+        word = int(words[i])
         edges = word & ~last & _STEPS
         last = word
         if edges == 0:
@@ -72,6 +72,7 @@ class Followed:
         path_error_mm: largest distance of X, Y, Z from the planned line.
         vertex_error_steps: largest distance of an axis from a segment end when it was reached.
         steps: made since home, all axes.
+        executed_s: time for which there were words to play since home.
         filament_mm: fed since home.
     """
 
@@ -80,6 +81,7 @@ class Followed:
     path_error_mm: float
     vertex_error_steps: float
     steps: int
+    executed_s: float
     filament_mm: float
 
 
@@ -99,6 +101,7 @@ class Follower:
         self._reached = 0
         self._last = 0
         self._steps = 0
+        self._queued = 0
 
     def home(self) -> None:
         """The stream was cut at an end switch: what comes next starts at the plan's first vertex."""
@@ -107,6 +110,11 @@ class Follower:
         self._reached = 1
         self._last = 0
         self._steps = 0
+        self._queued = 0
+
+    def queue(self, words: Words) -> None:
+        """Words that will be played unless the stream is cut."""
+        self._queued += len(words)
 
     def play(self, words: Words) -> None:
         """Words that have been played."""
@@ -124,5 +132,6 @@ class Follower:
             float(self._worst[0]),
             float(self._worst[1]),
             self._steps,
+            self._queued * 1e-5,
             float(self._position[3] / self._per_mm[3]),
         )

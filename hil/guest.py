@@ -69,9 +69,8 @@ class Door:
         self._socket.listen(4)
         self._socket.setblocking(False)
 
-    def knock(self, wait: bool = False) -> Guest | None:
-        """The next process that wants in; without `wait` None when there is none."""
-        self._socket.setblocking(wait)
+    def knock(self) -> Guest | None:
+        """The next process that wants in, if there is one."""
         try:
             link, _ = self._socket.accept()
         except BlockingIOError:

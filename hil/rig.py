@@ -69,6 +69,7 @@ class Rig:
         speed: factory time per wall time at most; UNPACED for as fast as it goes.
         physics: per machine, what its plant really is like.
         links: put a Link that can be cut before each node.
+        kept: how much of the trace is kept, see Trace.
     """
 
     def __init__(
@@ -80,10 +81,11 @@ class Rig:
         speed: float = UNPACED,
         physics: Mapping[str, Any] | None = None,
         links: bool = False,
+        kept: int | None = None,
     ) -> None:
         self.factory = factory
         self.now = Ns(0)
-        self.trace = Trace()
+        self.trace = Trace(kept)
         self.world = World(factory, self.trace, physics or {})
         self.guests: list[Guest] = []
         self._door: Door | None = None
@@ -129,18 +131,10 @@ class Rig:
         """Let processes on factory time in at a Unix socket."""
         self._door = Door(path)
 
-    def await_guest(self) -> Guest:
-        """Wait (in wall time) until a process joins factory time.
-
-        Raises:
-            RuntimeError: no door is open.
-        """
-        if self._door is None:
-            raise RuntimeError("no door is open for guests")
-        guest = self._door.knock(wait=True)
-        assert guest is not None
-        self._join(guest)
-        return guest
+    def let_in(self) -> None:
+        """Take in the process that waits at the door, if one does."""
+        if self._door is not None and (guest := self._door.knock()) is not None:
+            self._join(guest)
 
     def admit(self, name: str, link: socket.socket) -> Guest:
         """Take a guest that talks over a socket of this process."""
@@ -180,8 +174,7 @@ class Rig:
     # ---- one instant
 
     def _instant(self) -> None:
-        if self._door is not None and (guest := self._door.knock()) is not None:
-            self._join(guest)
+        self.let_in()
         stirred = False  # a node may have sent something
         while True:
             stirred |= self._pump()

@@ -116,6 +116,8 @@ class World:
                 self._trace.value(output.time, f"{machine}/pin/{pin}", output.value)
             elif isinstance(output, FramesQueued):
                 self._streams[machine].append((output.time, output.words))
+                if machine in self.followers:
+                    self.followers[machine].queue(output.words)
             else:
                 self._streams[machine].clear()
                 if machine in self.followers:

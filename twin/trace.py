@@ -2,6 +2,7 @@
 
 import enum
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -88,11 +89,15 @@ class Trace:
     """A recorded Feed: events in their order and Signals as (time, value) series.
 
     Requirements read nothing else, so the same requirement judges a test and a recorded day.
+
+    Args:
+        kept: how many events, and values of each Signal, are kept; None for all. The digest is over everything in any case.
     """
 
-    def __init__(self) -> None:
-        self.events: list[At[Event]] = []
-        self.series: dict[str, list[tuple[Ns, Any]]] = {}
+    def __init__(self, kept: int | None = None) -> None:
+        self.events: deque[At[Event]] = deque(maxlen=kept)
+        self.series: dict[str, deque[tuple[Ns, Any]]] = {}
+        self._kept = kept
         self._digest = hashlib.sha256()
 
     def event(self, time: Ns, what: Event) -> None:
@@ -102,7 +107,9 @@ class Trace:
 
     def value(self, time: Ns, signal: str, value: Any) -> None:
         """Record a Signal's value; an unchanged value is not recorded again."""
-        series = self.series.setdefault(signal, [])
+        series = self.series.get(signal)
+        if series is None:
+            series = self.series[signal] = deque(maxlen=self._kept)
         if series and series[-1][1] == value:
             return
         series.append((time, value))
@@ -160,7 +167,7 @@ class Since:
 
     def until(self, signal: str, holds: Callable[[Any], bool]) -> Ns | None:
         """Time elapsed until a Signal's value meets a condition for the first time, or None."""
-        series = self.trace.series.get(signal, [])
+        series = self.trace.series.get(signal, ())
         current = self.trace.at(signal, self.start)
         if current is not None and holds(current):
             return Ns(0)

@@ -117,11 +117,11 @@ def scan_plan(factory: Factory, node: str) -> ScanPlan:
     machines = factory.on(node)
     block = Span(STATUS_AT, layout(NodeStatus).size)
     read = merge((s for m in machines for record in _records(m) for s in _signals(*record)), MOST_READ, MOST_GAP)
-    # Within one Command a hole may be written over; between two Commands lies another machine's Status.
+    # Within one Command a hole may be written over; a write across two Commands is refused by a node.
     written = (s for m in machines for s in merge(_signals(*_records(m)[1]), MOST_WRITTEN, gap=MOST_WRITTEN))
     return ScanPlan(
         tuple(Read(span.address, span.count) for span in (block, *read)),
-        merge(written, MOST_WRITTEN, gap=0),
+        tuple(written),
         {m.name: Span(m.base, m.type.size) for m in machines},
         {m.name: _records(m)[1][1] for m in machines},
     )

@@ -31,6 +31,16 @@ class Stand(NamedTuple):
     standing: Standing
     cause: str = ""
 
+    @property
+    def heard(self) -> bool:
+        """Whether its Status is to be believed."""
+        return self.standing not in (Standing.LOST, Standing.REFUSED)
+
+    @property
+    def written(self) -> bool:
+        """Whether its Grant may be written."""
+        return self.standing in (Standing.OURS, Standing.CLAIMING)
+
     def __str__(self) -> str:
         return f"{self.standing}: {self.cause}" if self.cause else self.standing.value
 
@@ -176,7 +186,7 @@ Judged = tuple[Errand, bool, str]
 
 
 def attend(
-    grant: Grant, waiting: tuple[Errand, ...], start: Errand | None, status: NodeStatus | None, now: Ns
+    grant: Grant, waiting: tuple[Errand, ...], start: Errand | None, status: NodeStatus | None, ours: bool, now: Ns
 ) -> tuple[Grant, tuple[Errand, ...], tuple[Judged, ...]]:
     """One scan's look at the commands of a node that wait for their turn, oldest first; a start comes after them.
 
@@ -184,6 +194,7 @@ def attend(
 
     Args:
         status: the node's, or None while it isn't heard.
+        ours: whether it may be commanded.
 
     Returns:
         The Grant to write, the commands that still wait, and those whose outcome is known: done or not, and why.
@@ -198,7 +209,7 @@ def attend(
             judged.append((errand, False, "outcome unknown: the node has not answered"))
         else:
             rest.append(errand)
-    if status is not None:
+    if status is not None and ours:
         head = rest[0] if rest else start
         if head is not None and (head.op is Op.STOP or not grant.busy(status)):
             grant = grant.send(head)

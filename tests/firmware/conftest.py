@@ -25,9 +25,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Starts nodes of the test's own."""
     nodes: list[Node] = []
 
-    def started(text: str | None = None, *, motion: bool = False) -> Node:
+    def started(text: str | None = None, *, main: str | None = None) -> Node:
         folder = tmp_path / f"node-{len(nodes)}"
-        node = Node(folder, text or node_file(tmp_path, BELT + LAMPS), motion=motion)
+        node = Node(folder, text or node_file(tmp_path, BELT + LAMPS), main=main)
         nodes.append(node)
         return node.start()
 

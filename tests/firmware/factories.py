@@ -33,6 +33,7 @@ from twin.wire import HOLD, OFF, Bit, OnSilence, record
 @record
 class Status:
     open: A[bool, Bit(0, 0)]
+    shut: A[bool, Bit(0, 15)]
 
 
 @record
@@ -41,7 +42,7 @@ class Command:
     beacon: A[bool, OnSilence(HOLD), Bit(1, 9)] = False
 
 
-BLOCKS = (Input("open", invert=True), Output("lamp"), Output("beacon"))
+BLOCKS = (Input("open"), Input("shut", invert=True), Output("lamp"), Output("beacon"))
 INTERLOCKS = (Never("lamp", when="open"),)
 '''
 LAMPS = """
@@ -52,12 +53,12 @@ type = "lamps"
 cell = "bench"
 node = "n"
 base = 300
-pins = { open = 13, lamp = 14, beacon = 15 }
+pins = { open = 13, shut = 12, lamp = 14, beacon = 15 }
 """
 CONTROL = "def decide(sample, wish, params, now):\n    return None, ()\n"
 
 AT_ENTRY, AT_EXIT, TRIPPED, RUN, SPEED = 34, 35, 32, 16, 17
-OPEN, LAMP, BEACON = 13, 14, 15
+SHUT, OPEN, LAMP, BEACON = 12, 13, 14, 15
 BELT_STATUS, BELT_COMMAND = 256, 259
 LAMPS_STATUS, LAMPS_COMMAND = 300, 301
 

@@ -2,7 +2,8 @@
 
 First line: their `highest` as a list, in JSON. Then for each tick and heater 6 bytes in (ADC u16, new target i16 or -1,
 permitted u8, tick in ms u8), and 10 bytes out (duty u16, fault u8, ready u8, then the registers: temperature i16, target
-u16, power u16). At the end of the input one line: bytes in use after the first tick and after the last.
+u16, power u16). At the end of the input one line of JSON: bytes in use after the first tick and after the last, and
+what each heater has learnt.
 """
 
 import gc
@@ -67,7 +68,7 @@ def run():
             gc.collect()
             used = gc.mem_alloc()
     gc.collect()
-    print(used, gc.mem_alloc())
+    print(json.dumps({"used": [used, gc.mem_alloc()], "learnt": [[h.law.rate, h.law.lag] for h in heaters]}))
 
 
 run()

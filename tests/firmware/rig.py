@@ -114,8 +114,8 @@ class Client:
         """Write the Grant, with a changed heartbeat unless told otherwise; a command gets the next sequence."""
         if beat:
             self._beat = self._beat + 1 & 0xFFFF
-        if command and "sequence" not in command:
-            self._sequence = self._sequence + 1 & 0xFFFF
+        if command:
+            self._sequence = command.get("sequence", self._sequence + 1 & 0xFFFF)
         fields = {"sequence": self._sequence, "not_after": 2**32 - 1 >> 1, **command}
         made = NodeCommand(owner=owner, epoch=epoch, lease=lease, heartbeat=self._beat, **fields)
         return self.write(COMMAND_AT, encode(made))
@@ -143,9 +143,13 @@ class Client:
 
 
 class Node:
-    """A node of a `node.json`'s text in a folder of its own."""
+    """A node of a `node.json`'s text in a folder of its own.
 
-    def __init__(self, folder: Path, text: str, *, motion: bool = False) -> None:
+    Args:
+        main: started instead of the firmware's main file: one of the stand-ins, by its name.
+    """
+
+    def __init__(self, folder: Path, text: str, *, main: str | None = None) -> None:
         self.folder = folder
         self.port = free_port()
         config = json.loads(text)
@@ -153,7 +157,7 @@ class Node:
         folder.mkdir(exist_ok=True)
         (folder / "node.json").write_text(json.dumps(config))
         self.commands: list[tuple[int, list[int]]] = [(first, words) for first, words in config["commands"]]
-        self._main = STANDINS / "with_motion.py" if motion else FIRMWARE / "main.py"
+        self._main = STANDINS / main if main else FIRMWARE / "main.py"
         self._pins: mmap.mmap | None = None
         self._process: subprocess.Popen[str] | None = None
         self.said = ""

@@ -195,6 +195,15 @@ def test_the_fifth_client_is_turned_away_until_one_of_four_leaves(make: Make) ->
     eventually(lambda: admitted(node), "the place was not given on")
 
 
+def test_a_silent_client_is_closed_and_its_place_given_on(make: Make) -> None:
+    node = make(main="short_idle.py")
+    silent = [node.client() for _ in range(4)]
+    for client in silent:
+        client.socket.sendall(client.frame(READ_MAGIC)[:7])
+    assert all(client.closed() for client in silent)
+    eventually(lambda: admitted(node), "no place was given on")
+
+
 def admitted(node: Node) -> bool:
     """Whether a new client is answered."""
     client = node.client()

@@ -75,14 +75,15 @@ class Limits:
         for axis, low, at, high in zip(AXES, self.min_position, self.home, self.max_position, strict=False):
             if not low <= at <= high:
                 raise JobError(f"home {axis}={at} lies outside {low} to {high}", 0, axis, at, high)
-        if not 1 <= self.frame_us <= 1000 or not 1 <= self.chunk_frames <= 100:
-            raise JobError(f"frame_us={self.frame_us}, chunk_frames={self.chunk_frames}: 1 to 1000 and 1 to 100")
-        fastest = 1e6 / self.frame_us / 2
-        if not 100 <= self.max_step_rate <= fastest:
+        # More frames in a chunk, or fewer steps a second, and a record's counts would not fit their fields.
+        if not 1 <= self.frame_us <= 1000 or not 1 <= self.chunk_frames <= 16:
+            raise JobError(f"frame_us={self.frame_us}, chunk_frames={self.chunk_frames}: 1 to 1000 and 1 to 16")
+        least, most = 1 / (80 * self.chunk), 1e6 / self.frame_us / 2
+        if not least <= self.max_step_rate <= most:
             raise JobError(
-                f"max_step_rate={self.max_step_rate} must be 100 to {fastest:g}: a step takes two frames",
+                f"max_step_rate={self.max_step_rate} must be {least:g} to {most:g}: a step takes two frames",
                 value=self.max_step_rate,
-                limit=fastest,
+                limit=most,
             )
 
     @property

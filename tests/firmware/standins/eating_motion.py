@@ -47,6 +47,7 @@ class Motion:
         self._bank.put16(reg.S_JOB_STATE, state)
 
     def tick(self, now_us, run, deadline_us):
+        self._bank.put_bit(reg.S_MOVING, reg.S_MOVING_BIT, self.running and run)
         if not self.running or not run:
             return
         count = self._reader.readinto(self._buffer)

@@ -177,7 +177,9 @@ def test_a_summary_is_ready_for_json_and_has_one_duration(start: str) -> None:
         {"max_step_rate": 60_000.0},
         {"home": (-1.0, 0.0, 0.0)},
         {"max_position": (float("nan"), 1.0, 1.0)},
+        {"max_step_rate": 200.0},
         {"frame_us": 0},
+        {"chunk_frames": 17},
     ],
 )
 def test_limits_that_make_no_machine_are_named(wrong: dict) -> None:

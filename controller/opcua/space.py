@@ -1,0 +1,321 @@
+"""Factory -> what the OPC UA server shows of it: a tree of plain declarations. Pure: no OPC UA library is known here.
+
+A Signal's path in the Feed is its NodeId's text, and a machine type's tree is the tree of one of its machines with
+another prefix. So a machine type that nobody here has heard of needs nothing here.
+"""
+
+import enum
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from controller.feed import FeedSignal
+from twin.factory import Factory, Machine
+from twin.machine import BUILT_IN
+from twin.node import NodeStatus
+from twin.units import ONE, Unit
+from twin.wire import Number, layout
+
+TYPES = "type:"
+ENUMERATIONS = "enum:"
+NODES = "node:"
+FACTORY = "factory"
+NODE_TYPE = TYPES + "Node"  # no machine type's name has a capital
+
+
+class Kind(enum.Enum):
+    """How a value is encoded."""
+
+    BOOLEAN = "Boolean"
+    INT32 = "Int32"
+    UINT32 = "UInt32"
+    DOUBLE = "Double"
+    STRING = "String"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A Signal as clients see it.
+
+    Attributes:
+        path: the text of its NodeId.
+        enumeration: what its numbers mean, or None.
+        unit: None where there is nothing to count in.
+        range: lowest and highest allowed value in that unit, or None.
+        size: one of that unit in what the Feed carries.
+    """
+
+    path: str
+    name: str
+    kind: Kind
+    enumeration: type[enum.IntEnum] | None
+    unit: Unit | None
+    range: tuple[float, float] | None
+    size: float
+    text: str
+
+    def value(self, fed: Any) -> Any:
+        """A value of the Feed as it is shown: in the declared unit, of the declared kind."""
+        return float(fed) / self.size if self.kind is Kind.DOUBLE else _PYTHON[self.kind](fed)
+
+
+_PYTHON: dict[Kind, Callable[[Any], Any]] = {Kind.BOOLEAN: bool, Kind.INT32: int, Kind.UINT32: int, Kind.STRING: str}
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What a method is given or gives back."""
+
+    name: str
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """Something that can be asked of the factory.
+
+    Attributes:
+        request: its kind in the Feed.
+        machine: the machine it is asked of, or empty.
+        inputs: by the Feed's name for each.
+    """
+
+    path: str
+    name: str
+    text: str
+    request: str
+    machine: str
+    inputs: Mapping[str, Argument]
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """Something that has Variables, Methods and further objects.
+
+    Attributes:
+        type: the path of its type, or empty for a plain object.
+    """
+
+    path: str
+    name: str
+    text: str
+    type: str = ""
+    objects: tuple["Object", ...] = ()
+    variables: tuple[Variable, ...] = ()
+    methods: tuple[Method, ...] = ()
+
+    def everything(self) -> Iterator["Object"]:
+        """It and all below it."""
+        yield self
+        for below in self.objects:
+            yield from below.everything()
+
+
+@dataclass(frozen=True, slots=True)
+class Nameplate:
+    """What the Machinery model asks of every machine."""
+
+    manufacturer: str
+    model: str
+    serial_number: str
+    product_instance_uri: str
+    location: str
+
+
+@dataclass(frozen=True)
+class Space:
+    """All that is shown.
+
+    Attributes:
+        namespace, application: URIs of our NodeIds and of this server.
+        sampling_ms: how often a value can change.
+        enumerations: by the path of their type.
+        types: what machines and nodes are instances of.
+        machines: each with its nameplate.
+        variables: those of all Signals, in the Feed's order.
+        methods: all that can be called.
+    """
+
+    name: str
+    namespace: str
+    application: str
+    sampling_ms: int
+    enumerations: Mapping[str, type[enum.IntEnum]]
+    types: tuple[Object, ...]
+    machines: tuple[tuple[Object, Nameplate], ...]
+    nodes: tuple[Object, ...]
+    factory: Object
+    variables: tuple[Variable, ...]
+    methods: tuple[Method, ...]
+
+
+OUTPUTS = (
+    Argument("Accepted", Kind.BOOLEAN, "whether the factory does it; a call that got through can still be refused"),
+    Argument("Text", Kind.STRING, "what was done, or why it was refused"),
+    Argument("Order", Kind.UINT32, "the order it was about, or 0"),
+)
+_PROGRAM = Argument("Program", Kind.STRING, "name of a stored program")
+_LOAD = ("LoadJob", "load_job", "Plan a stored program and bring its Job onto the machine", {"program": _PROGRAM})
+_MACHINE_METHODS: tuple[tuple[str, str, str, dict[str, Argument]], ...] = (
+    ("Start", "start", "Start what is loaded, or go on with what is paused or held", {}),
+    ("Pause", "pause", "Hold what is running", {}),
+    ("Stop", "stop", "End what is running; its order is cancelled (not an emergency stop)", {}),
+    ("Reset", "reset", "Clear a latched fault whose cause is gone; starts nothing", {}),
+)
+_FACTORY_METHODS: tuple[tuple[str, str, str, dict[str, Argument]], ...] = (
+    (
+        "PlaceOrder",
+        "place_order",
+        "Order a part to be made",
+        {"recipe": Argument("Recipe", Kind.STRING, "name of a recipe"), "program": _PROGRAM},
+    ),
+    (
+        "CancelOrder",
+        "cancel_order",
+        "Cancel an order that is not at work",
+        {"order": Argument("Order", Kind.UINT32, "its number")},
+    ),
+)
+
+
+def space(factory: Factory, signals: Iterable[FeedSignal]) -> Space:
+    """What is shown of a factory whose Feed carries these Signals."""
+    given = tuple(signals)
+    numbers = _numbers(factory)
+    variables = tuple(_variable(signal, numbers.get(signal.path)) for signal in given)
+    below = _grouped(given, variables)
+    machines = tuple((_machine(m, m.name, below[m.name]), _nameplate(factory, m)) for m in factory.machines.values())
+    nodes = tuple(_owner(NODES + name, name, "A node", NODE_TYPE, below[NODES + name]) for name in factory.nodes)
+    plant = _owner(FACTORY, "Factory", "The factory as a whole", "", below.get(FACTORY, {}), _methods(FACTORY))
+    shown = [*(machine for machine, _ in machines), *nodes, plant]
+    return Space(
+        factory.name,
+        f"urn:lockstep:factory:{quote(factory.name)}",
+        f"urn:lockstep:server:{quote(factory.name)}",
+        factory.scan_ms,
+        _enumerations(variables),
+        tuple(_types(factory, below)),
+        machines,
+        nodes,
+        plant,
+        variables,
+        tuple(method for top in shown for each in top.everything() for method in each.methods),
+    )
+
+
+def _numbers(factory: Factory) -> dict[str, Number]:
+    """Where a Signal is a number in registers: these tell whether it has a sign."""
+    found: dict[str, Number] = {}
+    records = [(f"{NODES}{name}/status", layout(NodeStatus)) for name in factory.nodes]
+    for machine in factory.machines.values():
+        status, command = machine.type.layouts
+        records += [(f"{machine.name}/status", status), (f"{machine.name}/command", command)]
+    for path, shape in records:
+        for signal in shape.signals:
+            if isinstance(signal.binding, Number):
+                found[f"{path}/{signal.name}"] = signal.binding
+    return found
+
+
+def _variable(signal: FeedSignal, number: Number | None) -> Variable:
+    size = signal.unit.size if signal.type is float else 1.0
+    unit = None if signal.unit is ONE or signal.type in (bool, str) else signal.unit
+    limits = (signal.range.low / size, signal.range.high / size) if signal.range else None
+    enumeration = signal.type if issubclass(signal.type, enum.IntEnum) else None
+    kind = _kind(signal.type, number)
+    return Variable(signal.path, signal.name, kind, enumeration, unit, limits, size, signal.text)
+
+
+def _kind(of: type, number: Number | None) -> Kind:
+    if of is bool:
+        return Kind.BOOLEAN
+    if of is float:
+        return Kind.DOUBLE
+    if issubclass(of, str):
+        return Kind.STRING
+    signed = issubclass(of, enum.IntEnum) or number is None or number.format.islower()
+    return Kind.INT32 if signed else Kind.UINT32
+
+
+def _enumerations(variables: Iterable[Variable]) -> dict[str, type[enum.IntEnum]]:
+    """By path; where two types have one name, the second one's path is numbered."""
+    found: dict[str, type[enum.IntEnum]] = {}
+    for kind in dict.fromkeys(v.enumeration for v in variables if v.enumeration):
+        path, count = ENUMERATIONS + kind.__name__, 1
+        while path in found:
+            count += 1
+            path = f"{ENUMERATIONS}{kind.__name__}-{count}"
+        found[path] = kind
+    return found
+
+
+Groups = Mapping[str, tuple[Variable, ...]]
+
+
+def _grouped(signals: Iterable[FeedSignal], variables: Iterable[Variable]) -> dict[str, Groups]:
+    """Variables by owner, then by group in the Feed's order; those without a group under the empty one."""
+    found: dict[str, dict[str, tuple[Variable, ...]]] = {}
+    for signal, variable in zip(signals, variables, strict=True):
+        groups = found.setdefault(signal.owner, {})
+        groups[signal.group] = (*groups.get(signal.group, ()), variable)
+    return dict(found)
+
+
+def _owner(path: str, name: str, text: str, kind: str, groups: Groups, methods: tuple[Method, ...] = ()) -> Object:
+    objects = tuple(
+        Object(f"{path}/{group}", group.capitalize(), "", "", (), tuple(_moved(path, group, v) for v in variables))
+        for group, variables in groups.items()
+        if group
+    )
+    return Object(path, name, text, kind, objects, tuple(_moved(path, "", v) for v in groups.get("", ())), methods)
+
+
+def _moved(owner: str, group: str, variable: Variable) -> Variable:
+    """The variable with its path below an owner: the same one for a machine, a declaration for its type."""
+    path = "/".join(part for part in (owner, group, variable.name) if part)
+    v = variable
+    return v if v.path == path else Variable(path, v.name, v.kind, v.enumeration, v.unit, v.range, v.size, v.text)
+
+
+def _methods(path: str, machine: Machine | None = None) -> tuple[Method, ...]:
+    declared = _FACTORY_METHODS if machine is None else _MACHINE_METHODS
+    if machine is not None and machine.type.limits is not None:
+        declared = (_LOAD, *declared)
+    name = machine.name if machine else ""
+    return tuple(Method(f"{path}/{title}", title, text, kind, name, given) for title, kind, text, given in declared)
+
+
+def _machine(machine: Machine, path: str, groups: Groups) -> Object:
+    kind = machine.type.name
+    return _owner(path, machine.name, f"A {kind}", TYPES + kind, groups, _methods(path, machine))
+
+
+def _types(factory: Factory, below: Mapping[str, Groups]) -> Iterator[Object]:
+    """The machine types in use, and the node's: the tree of an instance, moved."""
+    seen: set[str] = set()
+    for machine in factory.machines.values():
+        kind = machine.type.name
+        if kind not in seen:
+            seen.add(kind)
+            path = TYPES + kind
+            made = _owner(path, _camel(kind) + "Type", f"A {kind}", "", below[machine.name], _methods(path, machine))
+            yield made
+    for name in list(factory.nodes)[:1]:
+        yield _owner(NODE_TYPE, "NodeType", "An endpoint with our firmware", "", below[NODES + name])
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.replace("-", "_").split("_"))
+
+
+def _nameplate(factory: Factory, machine: Machine) -> Nameplate:
+    ours = machine.type.package.startswith(BUILT_IN)
+    return Nameplate(
+        manufacturer="Lockstep" if ours else "unknown",
+        model=machine.type.name,
+        serial_number=f"{factory.nodes[machine.node].uid}-{machine.base}",
+        product_instance_uri=f"urn:lockstep:factory:{quote(factory.name)}:{machine.name}",
+        location=machine.cell,
+    )

@@ -1,0 +1,6 @@
+"""Starts the firmware with little patience for silent clients."""
+
+from node import modbus
+
+modbus.IDLE_MS = 50
+import main  # noqa: E402, F401  (the firmware's own)
