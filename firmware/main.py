@@ -1,8 +1,12 @@
 """Starts the node that node.json describes."""
 
-import asyncio
+import gc
 
-from node import app
+gc.threshold(4096)  # what compiling leaves behind is cleared away at once, or it would lie between what stays
+
+import asyncio  # noqa: E402
+
+from node import app  # noqa: E402
 
 try:
     asyncio.run(app.run(app.read("node.json")))

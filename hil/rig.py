@@ -19,8 +19,10 @@ from twin.export import node_json
 from twin.factory import Factory
 from twin.trace import Event, Trace
 
-ALONE = Ns(30 * MS)
-"""How long a VM may run alone: less than its step stream lies ahead, so that every step is known before it is made."""
+STREAMING = Ns(30 * MS)
+"""How long a VM may run alone while it makes steps: less than its stream lies ahead, so that each is known before it is made."""
+ALONE = Ns(100 * MS)
+"""How long otherwise: what its sensors say is at most that old."""
 
 UNPACED = 0.0
 
@@ -224,7 +226,8 @@ class Rig:
         """Until when nothing from outside can reach a node."""
         if vm.settling:
             return self.now
-        bounds = [Ns(self.now + ALONE), *(guest.wake for guest in self.guests)]
+        alone = STREAMING if self.world.streams(vm.name) else ALONE
+        bounds = [Ns(self.now + alone), *(guest.wake for guest in self.guests)]
         bounds += [other.wake for other in self._alive() if other.settling]
         bounds += [due for due in self._watchdogs.values()]
         return self.world.edge(self.now, Ns(max(self.now, min(bounds))))

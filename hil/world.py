@@ -57,6 +57,12 @@ class World:
             self._streams[machine.name].clear()
         self._edge = FAR
 
+    def streams(self, node: str) -> bool:
+        """Whether a node's step stream is being played, or is about to be."""
+        return any(isinstance(output, FramesQueued) for output in self._waiting[node]) or any(
+            self._streams[machine.name] for machine in self.factory.on(node)
+        )
+
     # ---- what the nodes see
 
     def inputs(self, node: str, now: Ns) -> dict[int, int]:

@@ -129,6 +129,11 @@ class Trace:
             found = value
         return found
 
+    def last(self, signal: str) -> Any:
+        """The latest value of a Signal; None where it has none."""
+        series = self.series.get(signal)
+        return series[-1][1] if series else None
+
     def of(self, kind: type[EventT], subject: str | None = None) -> Iterator[At[EventT]]:
         """All events of a type, of one subject if named."""
         for entry in self.events:
@@ -172,3 +177,14 @@ class Since:
         if current is not None and holds(current):
             return Ns(0)
         return next((Ns(time - self.start) for time, value in series if time > self.start and holds(value)), None)
+
+    def settled(self, signal: str, holds: Callable[[Any], bool]) -> Ns | None:
+        """Time elapsed until a Signal meets a condition for good; None where it does not at the end."""
+        series = self.trace.series.get(signal, ())
+        since: Ns | None = None
+        for time, value in series:
+            if not holds(value):
+                since = None
+            elif since is None:
+                since = Ns(max(Ns(0), Ns(time - self.start)))
+        return since

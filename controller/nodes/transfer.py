@@ -1,7 +1,7 @@
 """Carries a Job to a node through its transfer window: in blocks, checked, taken up again where it broke off.
 
-The node tells in its Status what it has received in order; that alone decides what is sent next, so nothing that is lost
-on the way needs a case of its own.
+The node tells in its Status what it has received in order; that alone decides what is sent next, so nothing that is
+lost on the way needs a case of its own.
 """
 
 import hashlib
@@ -87,7 +87,7 @@ class Load:
         return self._write(TransferOp.BEGIN, 0, body)
 
     def blocks(self, seen: Window) -> list[Write]:
-        """The writes that follow what the node has received: a few blocks, or the end, or nothing while its ring is full."""
+        """What follows after that which the node has: a few blocks, or the end, or nothing while its ring is full."""
         if seen.received >= len(self.data):
             return [self._write(TransferOp.END, len(self.data), b"")]
         room = seen.ring_free if self.kind is TransferKind.STREAMED_JOB else len(self.data)

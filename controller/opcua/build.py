@@ -6,9 +6,11 @@ from typing import Any
 
 from asyncua import ua
 from asyncua.server.internal_server import InternalServer
+from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
+from controller.opcua.names import in_namespace, named, node_id, standard, status
 from controller.opcua.nodesets import DI, MACHINERY
 from controller.opcua.space import (
     FACTORY,
@@ -24,24 +26,11 @@ from controller.opcua.space import (
 )
 from twin.units import Unit
 
-OURS = 2
-"""Index of our namespace: first after the standard's own two, so that it never moves."""
-
 UNITS = "http://www.opcfoundation.org/UA/units/un/cefact"
-DATA_TYPES = {kind: ua.NodeId(getattr(ObjectIds, kind.value)) for kind in Kind}
+DATA_TYPES = {kind: standard(getattr(ObjectIds, kind.value)) for kind in Kind}
 VARIANT_TYPES = {kind: ua.VariantType[kind.value] for kind in Kind}
-WAITING = ua.StatusCode(StatusCodes.BadWaitingForInitialData)
+WAITING = status(StatusCodes.BadWaitingForInitialData)
 MACHINES, MACHINE_IDENTIFICATION = 1001, 1012  # in the Machinery namespace
-
-
-def node_id(path: str) -> ua.NodeId:
-    """The NodeId of one of our paths."""
-    return ua.NodeId(path, OURS)
-
-
-def standard(number: int) -> ua.NodeId:
-    """A NodeId of the standard."""
-    return ua.NodeId(number, 0)
 
 
 def build(server: InternalServer, namespaces: list[str], space: Space) -> None:
@@ -55,7 +44,7 @@ def build(server: InternalServer, namespaces: list[str], space: Space) -> None:
         if declared.path != NODE_TYPE:
             plates.hang_on(declared.path, None)
     for machine, nameplate in space.machines:
-        builder.object(machine, ua.NodeId(MACHINES, namespaces.index(MACHINERY)), ObjectIds.Organizes)
+        builder.object(machine, in_namespace(namespaces.index(MACHINERY), MACHINES), ObjectIds.Organizes)
         plates.hang_on(machine.path, nameplate)
     builder.object(space.factory, standard(ObjectIds.ObjectsFolder), ObjectIds.Organizes)
     builder.object(
@@ -120,21 +109,22 @@ class _Builder:
 
     def own_property(self, owner: ua.NodeId, name: str, kind: int, value: ua.Variant) -> None:
         """Add a property that the standard names to one of our nodes."""
-        self.property(owner, ua.QualifiedName(name, 0), standard(kind), value, node_id(f"{owner.Identifier}/{name}"))
+        self.property(owner, ua.QualifiedName(name, 0), standard(kind), value, node_id(f"{owner.Identifier!s}/{name}"))
 
     def enumeration(self, path: str, kind: type[enum.IntEnum]) -> None:
         """Add an enumeration's data type, with the names of its values."""
         new = node_id(path)
-        named = [(int(member), ua.LocalizedText(member.name)) for member in kind]
-        members = [ua.EnumField(Value=n, DisplayName=text, Name=text.Text) for n, text in named]
-        attributes = ua.DataTypeAttributes(DataTypeDefinition=ua.EnumDefinition(Fields=members))
+        texts = {int(member): ua.LocalizedText(member.name) for member in kind}
+        members = [ua.EnumField(Value=n, DisplayName=text, Name=text.Text) for n, text in texts.items()]
+        attributes: Any = ua.DataTypeAttributes()
+        attributes.DataTypeDefinition = ua.EnumDefinition(Fields=members)
         text = (kind.__doc__ or "").strip()
-        self.add(new, _named(kind.__name__), standard(ObjectIds.Enumeration), ObjectIds.HasSubtype, attributes, text)
-        if [number for number, _ in named] == list(range(len(named))):
-            strings = ua.Variant([text for _, text in named], ua.VariantType.LocalizedText)
+        self.add(new, named(kind.__name__), standard(ObjectIds.Enumeration), ObjectIds.HasSubtype, attributes, text)
+        if list(texts) == list(range(len(texts))):
+            strings = ua.Variant(list(texts.values()), ua.VariantType.LocalizedText)
             self.own_property(new, "EnumStrings", ObjectIds.LocalizedText, strings)
         else:
-            values = [ua.EnumValueType(Value=number, DisplayName=text) for number, text in named]
+            values = [ua.EnumValueType(Value=number, DisplayName=text) for number, text in texts.items()]
             numbered = ua.Variant(values, ua.VariantType.ExtensionObject)
             self.own_property(new, "EnumValues", ObjectIds.EnumValueType, numbered)
 
@@ -142,14 +132,14 @@ class _Builder:
         """Add an object type; everything below it is mandatory for its instances."""
         base = standard(ObjectIds.BaseObjectType)
         new = node_id(declared.path)
-        self.add(new, _named(declared.name), base, ObjectIds.HasSubtype, ua.ObjectTypeAttributes(), declared.text)
+        self.add(new, named(declared.name), base, ObjectIds.HasSubtype, ua.ObjectTypeAttributes(), declared.text)
         self._below(declared, template=True)
 
     def object(self, declared: Object, parent: ua.NodeId, reference: int, template: bool = False) -> None:
         """Add an object and everything below it."""
         kind = node_id(declared.type) if declared.type else standard(ObjectIds.BaseObjectType)
         new = node_id(declared.path)
-        self.add(new, _named(declared.name), parent, reference, ua.ObjectAttributes(), declared.text, kind)
+        self.add(new, named(declared.name), parent, reference, ua.ObjectAttributes(), declared.text, kind)
         self._rule(new, template)
         self._below(declared, template)
 
@@ -171,8 +161,8 @@ class _Builder:
         data_type = self._enumerations[variable.enumeration] if variable.enumeration else DATA_TYPES[variable.kind]
         attributes = ua.VariableAttributes(DataType=data_type, MinimumSamplingInterval=self._sampling_ms)
         kind = standard(_variable_type(variable))
-        self.add(new, _named(variable.name), parent, ObjectIds.HasComponent, attributes, variable.text, kind)
-        self.nodes[new].attributes[ua.AttributeIds.Value].value = ua.DataValue(StatusCode=WAITING)
+        self.add(new, named(variable.name), parent, ObjectIds.HasComponent, attributes, variable.text, kind)
+        self.nodes[new].attributes[AttributeIds.Value].value = ua.DataValue(StatusCode=WAITING)
         if variable.unit is not None:
             self.own_property(
                 new, "EngineeringUnits", ObjectIds.EUInformation, ua.Variant(eu_information(variable.unit))
@@ -185,7 +175,7 @@ class _Builder:
     def _method(self, method: Method, parent: ua.NodeId, template: bool) -> None:
         new = node_id(method.path)
         attributes = ua.MethodAttributes(Executable=True, UserExecutable=True)
-        self.add(new, _named(method.name), parent, ObjectIds.HasComponent, attributes, method.text)
+        self.add(new, named(method.name), parent, ObjectIds.HasComponent, attributes, method.text)
         for name, arguments in (("InputArguments", tuple(method.inputs.values())), ("OutputArguments", OUTPUTS)):
             if arguments:
                 listed = ua.Variant([_argument(a) for a in arguments], ua.VariantType.ExtensionObject)
@@ -200,10 +190,6 @@ _NODE_CLASSES = {
     ua.MethodAttributes: ua.NodeClass.Method,
     ua.DataTypeAttributes: ua.NodeClass.DataType,
 }
-
-
-def _named(name: str) -> ua.QualifiedName:
-    return ua.QualifiedName(name, OURS)
 
 
 def _argument(argument: Argument) -> ua.Argument:
@@ -235,8 +221,8 @@ class _Nameplates:
     def __init__(self, builder: _Builder, machinery: int, di: int) -> None:
         self._builder = builder
         self._di = di
-        self._kind = ua.NodeId(MACHINE_IDENTIFICATION, machinery)
-        self._declared = dict(_declarations(builder.nodes, self._kind))
+        self._kind = in_namespace(machinery, MACHINE_IDENTIFICATION)
+        self._declared = tuple(_declarations(builder.nodes, self._kind))
 
     def hang_on(self, owner: str, nameplate: Nameplate | None) -> None:
         """Add `Identification` to a machine, or to its type where there is no nameplate.
@@ -250,7 +236,7 @@ class _Nameplates:
         parent, new = node_id(owner), node_id(path)
         self._builder.add(new, name, parent, ObjectIds.HasAddIn, ua.ObjectAttributes(), text, self._kind)
         known = _plate(nameplate)
-        for wanted, (mandatory, data_type) in self._declared.items():
+        for wanted, mandatory, data_type in self._declared:
             if mandatory and wanted.Name not in known:
                 raise LookupError(f"the Machinery model wants {wanted.Name}, which no nameplate has")
             if wanted.Name in known and (mandatory or nameplate is not None):
@@ -273,7 +259,7 @@ def _plate(nameplate: Nameplate | None) -> Mapping[str, str]:
     }
 
 
-def _declarations(nodes: Any, kind: ua.NodeId | None) -> Iterator[tuple[ua.QualifiedName, tuple[bool, ua.NodeId]]]:
+def _declarations(nodes: Any, kind: ua.NodeId | None) -> Iterator[tuple[ua.QualifiedName, bool, ua.NodeId]]:
     """The properties that a type and its supertypes declare: whether mandatory, and their data type.
 
     The nearest declaration of a name rules; placeholders and declarations without a rule are left out.
@@ -292,6 +278,6 @@ def _declarations(nodes: Any, kind: ua.NodeId | None) -> Iterator[tuple[ua.Quali
             below = nodes[reference.NodeId]
             rule = [r.NodeId for r in below.references if r.ReferenceTypeId == standard(ObjectIds.HasModellingRule)]
             if rule and rule[0] in rules:
-                data_type = below.attributes[ua.AttributeIds.DataType].value.Value.Value
-                yield reference.BrowseName, (rules[rule[0]], data_type)
+                data_type = below.attributes[AttributeIds.DataType].value.Value.Value
+                yield reference.BrowseName, rules[rule[0]], data_type
         kind = base

@@ -255,11 +255,12 @@ Groups = Mapping[str, tuple[Variable, ...]]
 
 
 def _grouped(signals: Iterable[FeedSignal], variables: Iterable[Variable]) -> dict[str, Groups]:
-    """Variables by owner, then by group in the Feed's order; those without a group under the empty one."""
+    """Variables by owner, then by the group that their path names; the others under the empty one."""
     found: dict[str, dict[str, tuple[Variable, ...]]] = {}
     for signal, variable in zip(signals, variables, strict=True):
         groups = found.setdefault(signal.owner, {})
-        groups[signal.group] = (*groups.get(signal.group, ()), variable)
+        group = signal.group if signal.path == f"{signal.owner}/{signal.group}/{signal.name}" else ""
+        groups[group] = (*groups.get(group, ()), variable)
     return dict(found)
 
 

@@ -65,9 +65,8 @@ class Book:
         if version not in (0, SCHEMA):
             raise BookError(f"{self._path}: made as version {version}, this software reads version {SCHEMA}")
         if version == 0:
-            self._file.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
-            self._count("next_id", first_id & 0xFFFFFFFF or 1)
-            self._count("next_order", 1)
+            first = f"INSERT INTO counters VALUES ('next_id', {first_id & 0xFFFFFFFF or 1}), ('next_order', 1);"
+            self._file.executescript(f"BEGIN IMMEDIATE; {_TABLES} {first} PRAGMA user_version={SCHEMA}; COMMIT;")
 
     def _count(self, name: str, value: int) -> None:
         self._file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, value))

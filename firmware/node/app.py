@@ -33,11 +33,15 @@ def read(path):
     """
     try:
         with open(path) as file:
-            config = json.load(file)
+            text = file.read()
+        config = json.loads(text)
     except OSError as failed:
         raise NodeError("%s: cannot be read: %s" % (path, failed))
     except ValueError as broken:
         raise NodeError("%s: not JSON: %s" % (path, broken))
+    # MicroPython's reader takes half a file for a whole one.
+    if text.count("{") != text.count("}") or text.count("[") != text.count("]"):
+        raise NodeError("%s: not JSON: cut short" % path)
     try:
         check(config)
     except NodeError as wrong:
@@ -80,6 +84,10 @@ class Node:
     """All parts of a node, and its tick."""
 
     def __init__(self, config):
+        # First what only some nodes need: it takes memory to compile, and afterwards there are no large pieces left.
+        self._heater = _heater(config)
+        motion_type = _motion(config)
+        gc.collect()
         self.bank = bank = Bank(reg.REGISTERS)
         self.effective = Bank(_end_of(config["commands"]))
         motion = config["motion"]
@@ -92,7 +100,7 @@ class Node:
         self.fans = []
         for block in config["blocks"]:
             self._add(block)
-        self.motion = self._motion(motion) if motion else None
+        self.motion = motion_type(motion, bank, self.store, self.heaters, self.fans) if motion else None
         self._run = motion["run"] if motion else (0, 0)
         self.safety.motion = self.motion
         self.safety.heaters = self.heaters
@@ -113,19 +121,12 @@ class Node:
         elif kind == "Drive":
             self.outputs.append(blocks.Drive(block, self.bank, self.effective))
         elif kind == "Heater":
-            from node.heat import Heater
-
-            self.heaters.append(Heater(block, self.bank, pins))
+            self.heaters.append(self._heater(block, self.bank, pins))
             self.permits.append(block["permit"])
         elif "job" in block:
             self.fans.append(blocks.Fan(block, self.bank))
         else:
             self.outputs.append(blocks.Output(block, self.bank, self.effective))
-
-    def _motion(self, config):
-        from node.motion import Motion
-
-        return Motion(config, self.bank, self.store, self.heaters, self.fans)
 
     def _say_who(self, config):
         bank = self.bank
@@ -173,11 +174,14 @@ class Node:
             self.safety.latch(found)
 
     def rest(self):
-        """Everything off; nothing ticks after this."""
-        self.safety.latch(reg.FAULT_INTERNAL)
-        self.safety.tick(ticks_ms())
+        """Everything off, whatever state the rest is in; nothing ticks after this, and the watchdog is not fed."""
+        self.safety.commands.settle(False)
         for block in self.outputs:
             block.write(False)
+        for heater in self.heaters:
+            heater.off()
+        for fan in self.fans:
+            fan.set(0)
 
     async def loop(self):
         """Tick for ever. A period adds to the last due time; a tick that comes late is counted, not made up for in time."""
@@ -214,6 +218,25 @@ class Node:
                 watchdog.feed()
 
 
+def _heater(config):
+    """The class of heaters, where there are any."""
+    for block in config["blocks"]:
+        if block["kind"] == "Heater":
+            from node.heat import Heater
+
+            return Heater
+    return None
+
+
+def _motion(config):
+    """The class of motion, where there is any."""
+    if not config["motion"]:
+        return None
+    from node.motion import Motion
+
+    return Motion
+
+
 def _end_of(commands):
     """Registers up to the last Command's end."""
     end = reg.MACHINES_AT
@@ -229,13 +252,16 @@ async def run(config):
         NodeError: it cannot listen where it should.
     """
     node = Node(config)
+    name, host, port = config["node"], config["host"], config["port"]
+    config = None  # its memory is worth more than its text
     try:
-        await node.server.start(config["host"], config["port"])
+        await node.server.start(host, port)
     except OSError as failed:
-        raise NodeError("cannot listen at %s:%d: %s" % (config["host"], config["port"], failed))
+        raise NodeError("cannot listen at %s:%d: %s" % (host, port, failed))
+    gc.threshold(-1)  # from here on the tick says when
     gc.collect()
     node.bank.put32(reg.S_HEAP_FREE, gc.mem_free())
-    print("lockstep: node %s listens at %s:%d" % (config["node"], config["host"], config["port"]))
+    print("lockstep: node %s listens at %s:%d" % (name, host, port))
     asyncio.create_task(node.server.watch())
     asyncio.create_task(node.supervise(pins.watchdog(WATCHDOG_MS)))
     await node.loop()

@@ -14,8 +14,8 @@ FAILED = const(4)
 BUSY = const(6)
 NO_SUCH_UNIT = const(11)
 
-INBOX = const(1040)  # four of the longest requests
-OUTBOX = const(1040)  # four of the longest replies
+INBOX = const(780)  # three of the longest requests
+OUTBOX = const(520)  # two of the longest replies
 _HEAD = const(6)  # transaction, protocol, length
 _LONGEST = const(260)
 _AT_ONCE = const(16)  # requests answered before others get their turn

@@ -26,7 +26,7 @@ class Pin:
         self._level = 0
         self._mode = mode
         if mode == Pin.OUT:
-            vm_link.send(vm_link.LEVEL, id, value or 0)
+            vm_link.output(vm_link.LEVEL, id, value or 0)
             self._level = value or 0
 
     def value(self, level=None):
@@ -35,7 +35,7 @@ class Pin:
         level = 1 if level else 0
         if level != self._level:
             self._level = level
-            vm_link.send(vm_link.LEVEL, self.id, level)
+            vm_link.output(vm_link.LEVEL, self.id, level)
 
     __call__ = value
 
@@ -76,7 +76,7 @@ class PWM:
             return self._duty
         if duty != self._duty:
             self._duty = duty
-            vm_link.send(vm_link.DUTY, self._pin, duty)
+            vm_link.output(vm_link.DUTY, self._pin, duty)
 
     def deinit(self):
         self.duty_u16(0)
@@ -116,6 +116,7 @@ class I2S:
         now = vm_link.now
         if self._end < now:
             self._end = (now + frame_us - 1) // frame_us * frame_us
+            vm_link.grant = 0  # the rig must know of the first frames before they are played out
         room = self._frames - (self._end - now) // frame_us
         frames = min(len(data) // 4, room)
         if frames <= 0:
@@ -127,7 +128,7 @@ class I2S:
         return frames * 4
 
     def deinit(self):
-        vm_link.send(vm_link.CUT, self._pin, 0)
+        vm_link.output(vm_link.CUT, self._pin, 0)
         self._end = 0
 
 

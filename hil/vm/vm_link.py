@@ -41,12 +41,19 @@ def send(kind, pin, value, length=0, time=None):
     _to_rig.write(_out)
 
 
+def output(kind, pin, value):
+    """A pin has changed. What follows may come back, so the VM goes on alone no longer than to its next wait."""
+    global grant
+    send(kind, pin, value)
+    grant = 0
+
+
 def write(data):
     _to_rig.write(data)
 
 
 def exchange(wake):
-    """Report, and block until the rig grants time: at the latest when `wake` has come, earlier when an input changed."""
+    """Report, and block until the rig grants time: at the latest at `wake`, earlier when an input changed."""
     global now, granted, grant, fresh, active
     send(WAIT, (1 if active else 0) | (2 if settling else 0), 0, 0, wake)
     active = False

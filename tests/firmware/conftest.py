@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Starts nodes of the test's own."""
     nodes: list[Node] = []
 
-    def started(text: str | None = None, *, main: str | None = None) -> Node:
+    def started(text: str | None = None, **how: Any) -> Node:
         folder = tmp_path / f"node-{len(nodes)}"
-        node = Node(folder, text or node_file(tmp_path, BELT + LAMPS), main=main)
+        node = Node(folder, text or node_file(tmp_path, BELT + LAMPS), **how)
         nodes.append(node)
         return node.start()
 

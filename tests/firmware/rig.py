@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -147,9 +147,12 @@ class Node:
 
     Args:
         main: started instead of the firmware's main file: one of the stand-ins, by its name.
+        voltages: what analogue inputs read, by pin.
     """
 
-    def __init__(self, folder: Path, text: str, *, main: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, text: str, *, main: str | None = None, voltages: Mapping[int, int] | None = None
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         config = json.loads(text)
@@ -157,6 +160,7 @@ class Node:
         folder.mkdir(exist_ok=True)
         (folder / "node.json").write_text(json.dumps(config))
         self.commands: list[tuple[int, list[int]]] = [(first, words) for first, words in config["commands"]]
+        self._voltages = dict(voltages or {})
         self._main = STANDINS / main if main else FIRMWARE / "main.py"
         self._pins: mmap.mmap | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -164,9 +168,12 @@ class Node:
         self._clients: list[Client] = []
 
     def start(self) -> "Node":
-        """Start it, with all pins low, and wait until it listens."""
+        """Start it, with all digital pins low, and wait until it listens."""
+        levels = bytearray(256)
+        for pin, voltage in self._voltages.items():
+            struct.pack_into("<H", levels, VOLTAGES + 2 * pin, voltage)
         pins = self.folder / "pins.bin"
-        pins.write_bytes(bytes(256))
+        pins.write_bytes(levels)
         with pins.open("r+b") as file:
             self._pins = mmap.mmap(file.fileno(), 256)
         self._process = launch(self.folder, self._main)
@@ -198,6 +205,17 @@ class Node:
         """Set an input's level."""
         assert self._pins is not None
         self._pins[INPUTS + pin] = level
+
+    def put_voltage(self, pin: int, value: int) -> None:
+        """Set what an analogue input reads."""
+        assert self._pins is not None
+        struct.pack_into("<H", self._pins, VOLTAGES + 2 * pin, value)
+
+    def ended(self) -> str:
+        """Wait until it has ended by itself; what it said."""
+        assert self._process is not None
+        said, _ = self._process.communicate(timeout=PATIENCE_S)
+        return said
 
     def out(self, pin: int) -> int:
         """What the node puts out at a pin: a level or a duty."""

@@ -1,6 +1,7 @@
 """A node as a whole: what it is made of, what it says of itself, what pins do, and what it refuses to start with."""
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from tests.firmware.conftest import Make
 from tests.firmware.factories import (
     AT_ENTRY,
     AT_EXIT,
+    BEACON,
     BELT,
     BELT_COMMAND,
     BELT_STATUS,
+    LAMP,
     LAMPS,
+    LAMPS_COMMAND,
     LAMPS_STATUS,
     OPEN,
     RUN,
@@ -23,15 +27,16 @@ from tests.firmware.factories import (
     SPEED,
     TRIPPED,
     node_file,
+    with_jobs,
 )
 from tests.firmware.rig import FIRMWARE, PATIENCE_S, Node, eventually, launch
 from twin import export, factory
 from twin.machines.conveyor import spec as conveyor
-from twin.node import MAGIC, VERSION, NodeStatus
+from twin.node import MAGIC, VERSION, Fault, Op, Reason, Result
 from twin.wire import decode
 
 US = 11
-HEAP_LEFT = 40_000  # bytes that a printer's node must have to spare
+HEAP_LEFT = 12_000  # bytes that a printer's node must have to spare
 
 
 def test_the_committed_register_names_are_those_of_the_node_block() -> None:
@@ -104,15 +109,62 @@ def test_a_set_point_beyond_its_limits_is_cut_to_them(make: Make, asked: int, du
     assert node.out(SPEED) == duty
 
 
-def test_a_printers_node_leaves_room_in_a_boards_heap(make: Make) -> None:
-    made = factory.read(Path(controller_file).parent / "demo.toml")
-    node = make(export.node_json(made, made.nodes["printer-1"]))
+def test_the_watchdog_is_not_fed_when_the_server_is_dead(make: Make) -> None:
+    node = make(main="no_watch.py")
     client = node.client()
+    eventually(lambda: client.status().uptime > 1600)  # the supervisor has looked three times
+    assert node.fed == 0
+
+
+def test_a_bug_in_the_tick_leaves_the_outputs_at_their_defaults(make: Make, tmp_path: Path) -> None:
+    node = make(with_jobs(node_file(tmp_path, BELT + LAMPS)), main="with_motion.py")
+    client = node.client()
+    client.grant(US, 1)
+    client.write(BELT_COMMAND, [1, 5000])
+    client.write(LAMPS_COMMAND, [1, 1 << 9])
+    eventually(lambda: (node.out(RUN), node.out(LAMP), node.out(BEACON)) == (1, 1, 1))
+    client.begin(bytes(100), id=13)
+    client.send(bytes(100), id=13)
+    client.grant(US, 1, op=Op.START, command_id=1, argument=13)
+    assert "a bug" in node.ended()
+    assert (node.out(RUN), node.out(SPEED), node.out(LAMP), node.out(BEACON)) == (0, 0, 0, 0)
+
+
+def printer() -> str:
+    made = factory.read(Path(controller_file).parent / "demo.toml")
+    return export.node_json(made, made.nodes["printer-1"])
+
+
+HOTEND, BED = 36, 39
+ROOM = 62_593  # 25 °C: 100 kΩ over 4.7 kΩ
+
+
+def test_a_printers_node_leaves_room_in_a_boards_heap(make: Make) -> None:
+    client = make(printer(), voltages={HOTEND: ROOM, BED: ROOM}).client()
     eventually(lambda: client.status().uptime > 1200)  # the heap has been collected at least once
     status = client.status()
     print(f"heap free: {status.heap_free} bytes of 160 KiB, largest lateness {status.late} µs")
     assert status.heap_free > HEAP_LEFT
-    assert isinstance(status, NodeStatus) and not status.latched
+    assert not status.latched
+    assert [word / 10 for word in client.read(256 + 10, 1)] == [pytest.approx(25.0, abs=0.3)]
+
+
+def test_a_broken_sensor_latches_and_is_reset_only_when_it_is_mended(make: Make) -> None:
+    node = make(printer(), voltages={HOTEND: 65_535, BED: ROOM})
+    client = node.client()
+    eventually(lambda: client.status().fault is Fault.SENSOR)
+    client.grant(US, 1)
+    client.grant(US, 1, op=Op.RESET, command_id=1)
+    assert (client.status().result, client.status().reason) == (Result.REFUSED, Reason.LATCHED)
+    node.put_voltage(HOTEND, ROOM)
+    commands = itertools.count(2)
+
+    def mended() -> bool:
+        client.grant(US, 1, op=Op.RESET, command_id=next(commands))
+        return not client.status().latched
+
+    eventually(mended)
+    assert client.status().result is Result.DONE
 
 
 # ---- what a node refuses to start with
@@ -141,6 +193,14 @@ def test_a_broken_node_file_is_told_in_one_line(tmp_path: Path, case: str) -> No
         (tmp_path / "node.json").write_text(text)
     said = refusal(tmp_path)
     assert said.startswith(f"lockstep: {told}") and said.count("\n") == 1
+
+
+def test_a_node_file_cut_short_anywhere_is_told_in_one_line(tmp_path: Path) -> None:
+    text = node_file(tmp_path, BELT + LAMPS)
+    for length in range(1, len(text) - 1, len(text) // 15):
+        (tmp_path / "node.json").write_text(text[:length])
+        said = refusal(tmp_path)
+        assert said.startswith("lockstep: node.json: not ") and said.count("\n") == 1, said
 
 
 def spoil_kind(config: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """A Motion that eats Jobs instead of moving axes, so that all around it can be tested.
 
-It shows the number of starts in S_UNDERRUNS, the bytes eaten in S_JOB_CHUNKS and their CRC-32 in S_JOB_LINE.
+Job 13 is a bug. It shows the number of starts in S_UNDERRUNS, the bytes eaten in S_JOB_CHUNKS and their CRC-32 in S_JOB_LINE.
 """
 
 from binascii import crc32
@@ -15,6 +15,7 @@ class Motion:
         self._finish = config["on_link_loss"] == "finish"
         self._reader = None
         self._eaten = self._crc = self._starts = 0
+        self._bug = False
         self._buffer = memoryview(bytearray(64))
         self.running = False
         self.fault = 0
@@ -24,6 +25,7 @@ class Motion:
         return self._finish and self.running
 
     def start(self, job_id):
+        self._bug = job_id == 13
         if self.running:
             return reg.REASON_BUSY
         self._reader = self._store.open(job_id)
@@ -47,6 +49,8 @@ class Motion:
         self._bank.put16(reg.S_JOB_STATE, state)
 
     def tick(self, now_us, run, deadline_us):
+        if self._bug:
+            raise RuntimeError("a bug")
         self._bank.put_bit(reg.S_MOVING, reg.S_MOVING_BIT, self.running and run)
         if not self.running or not run:
             return

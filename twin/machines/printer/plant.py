@@ -225,8 +225,11 @@ def sensors(state: State) -> dict[str, int]:
 
 
 def horizon(state: State, params: Params, pins: Mapping[str, Any], limit: Ns) -> Ns:
-    """How long until a switch changes, at the end of the frame that does it; `limit` if none does."""
-    words = _words(pins, limit)
+    """How long until a switch changes, at the end of the frame that does it; `limit` if none does.
+
+    The step stream may reach beyond the limit.
+    """
+    words: Words = pins.get("frames", SILENT)[: limit // FRAME]
     played = _edge(words, state.now, state.word, state.track, state.recent, state.bounds)
     return Ns(min(limit, played * FRAME)) if played else limit
 

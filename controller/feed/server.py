@@ -1,0 +1,183 @@
+"""The core's end of the Feed: the latest rows, the faces' requests, and the socket."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from controller.feed.messages import (
+    MOST_REQUEST_BYTES,
+    Answered,
+    Asked,
+    Hello,
+    Pending,
+    Row,
+    Snapshot,
+    Told,
+    decode_asked,
+    frame,
+    read_frame,
+)
+from controller.feed.signals import FeedSignal, schema_hash
+from controller.orders.order import OrderError
+from controller.orders.requests import check_request
+from controller.orders.turn import Answer, Request
+from twin.clock import utc_ns
+
+MOST_REQUESTS = 64
+MOST_UNANSWERED = 256
+MOST_FACES = 16
+
+
+class Feed:
+    """The core's end: it holds every Signal's latest row and hands changes to all readers."""
+
+    def __init__(self, signals: Sequence[FeedSignal]) -> None:
+        self.schema = schema_hash(signals)
+        self.number = 0
+        self._rows: dict[int, Row] = {}
+        self._readers: set[Pending] = set()
+
+    def publish(self, rows: Sequence[Row], events: Sequence[Told] = ()) -> None:
+        """Rows that have changed, and what has happened."""
+        self.number += 1
+        self._rows.update((row.index, row) for row in rows)
+        for reader in self._readers:
+            reader.put(self.number, rows, events)
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Pending]:
+        """A reader, which begins with a hello and a snapshot."""
+        pending = Pending()
+        pending.first(Hello(self.schema, utc_ns()))
+        pending.first(Snapshot(self.number, [self._rows[index] for index in sorted(self._rows)]))
+        self._readers.add(pending)
+        try:
+            yield pending
+        finally:
+            self._readers.discard(pending)
+
+
+class Desk:
+    """Requests of all faces on their way to the scan, and its answers back. Bounded at every place."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Request] = deque()
+        self._askers: dict[int, tuple[Pending, int]] = {}
+        self._last = 0
+
+    def ask(self, asker: Pending, asked: Asked) -> None:
+        """Queue a request, or refuse it at once."""
+        try:
+            check_request(asked.kind, asked.args)
+            if len(self._waiting) >= MOST_REQUESTS or len(self._askers) >= MOST_UNANSWERED:
+                raise OrderError(f"{len(self._waiting)} requests wait already: try again later")
+        except OrderError as refused:
+            asker.first(Answered(asked.request, False, str(refused)))
+            return
+        self._last += 1
+        self._askers[self._last] = (asker, asked.request)
+        self._waiting.append(Request(self._last, asked.kind, asked.args, asked.user[:128]))
+
+    def take(self) -> tuple[Request, ...]:
+        """All that wait, for one scan."""
+        found = tuple(self._waiting)
+        self._waiting.clear()
+        return found
+
+    def answer(self, answer: Answer) -> None:
+        """Hand an answer to whoever asked, if they are still there."""
+        found = self._askers.pop(answer.request, None)
+        if found is not None:
+            found[0].first(Answered(found[1], answer.ok, answer.text, answer.result))
+
+    def forget(self, asker: Pending) -> None:
+        """A face has gone. What it asked for is carried out all the same."""
+        self._askers = {key: found for key, found in self._askers.items() if found[0] is not asker}
+
+
+@contextlib.asynccontextmanager
+async def serve(path: Path, feed: Feed, desk: Desk) -> AsyncIterator[None]:
+    """Let faces of this user in at a Unix socket, as long as the context lasts.
+
+    Raises:
+        OSError: the socket can't be made there.
+    """
+    faces: set[asyncio.Task[None]] = set()
+
+    async def meet(incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(faces) >= MOST_FACES:
+            outgoing.close()
+            return
+        faces.add(task)
+        try:
+            await _face(incoming, outgoing, feed, desk)
+        finally:
+            faces.discard(task)
+            outgoing.close()
+
+    server = await asyncio.start_unix_server(meet, sock=_listen(path), limit=MOST_REQUEST_BYTES)
+    try:
+        yield
+    finally:
+        server.close()
+        for task in faces:
+            task.cancel()
+        await asyncio.gather(*faces, return_exceptions=True)
+        path.unlink(missing_ok=True)
+
+
+def _listen(path: Path) -> socket.socket:
+    """A socket that no one but this user may open, from its first moment on."""
+    path.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        made.bind(str(path))
+    finally:
+        os.umask(mask)
+    made.setblocking(False)
+    return made
+
+
+async def _face(incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter, feed: Feed, desk: Desk) -> None:
+    """One face, until either side has enough."""
+    with feed.reader() as pending:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                told = tasks.create_task(_tell(outgoing, pending))
+                await _hear(incoming, pending, desk)
+                told.cancel()
+        except* ConnectionError:
+            pass  # it has gone in the middle of a message
+        finally:
+            desk.forget(pending)
+
+
+async def _tell(outgoing: asyncio.StreamWriter, pending: Pending) -> None:
+    """Send what there is, and wait until it is taken: meanwhile newer values replace older ones."""
+    outgoing.transport.set_write_buffer_limits(high=0)
+    while True:
+        outgoing.write(b"".join(frame(message) for message in await pending.take()))
+        await outgoing.drain()
+
+
+async def _hear(incoming: asyncio.StreamReader, pending: Pending, desk: Desk) -> None:
+    while (content := await read_frame(incoming, MOST_REQUEST_BYTES)) is not None:
+        try:
+            asked = decode_asked(content)
+        except msgspec.MsgspecError as wrong:
+            if not pending.room:
+                return
+            pending.first(Answered(0, False, f"not a request: {wrong}"))
+            continue
+        if not pending.room:
+            return
+        desk.ask(pending, asked)

@@ -1,0 +1,81 @@
+"""Which values the Feed carries, in which order: read off the factory by both sides."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from twin.factory import Factory
+from twin.node import NodeStatus
+from twin.units import ONE, PERCENT, S, Unit
+from twin.wire import Layout, Range, layout
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSignal:
+    """One value in the Feed.
+
+    Attributes:
+        path: unique: owner/group/name, or owner/name.
+        owner: a machine, `node:NAME` or `factory`.
+        group: status, command, job, link or order.
+        type: bool, int, float, str or an IntEnum. Values travel in SI.
+    """
+
+    path: str
+    owner: str
+    group: str
+    name: str
+    type: type
+    unit: Unit
+    range: Range | None
+    text: str
+
+    def describe(self) -> str:
+        """One canonical line; the schema's hash is made of these."""
+        limits = f" [{self.range.low:g}, {self.range.high:g}]" if self.range else ""
+        return f"{self.path} {self.group} {self.type.__name__} {self.unit.code}{limits}"
+
+
+_JOB: tuple[tuple[str, tuple[type, Unit, Range | None, str]], ...] = (
+    ("program", (str, ONE, None, "name of the program in work")),
+    ("state", (str, ONE, None, "where its Job stands")),
+    ("progress", (float, PERCENT, Range(0, 1), "share of the Job's motion that has been carried out")),
+    ("time_left", (float, S, None, "estimate until the Job is done")),
+    ("duration", (float, S, None, "planned motion, without heating and homing")),
+)
+_ORDER = (
+    ("id", "number of the newest order"),
+    ("state", "where it stands"),
+    ("operation", "what it is at"),
+    ("reason", "why it is held or waits"),
+)
+
+
+def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
+    """All Signals of a factory's Feed; a row's index is the place in here."""
+    found: list[FeedSignal] = []
+    for machine in factory.machines.values():
+        status, command = machine.type.layouts
+        found += _of_record(machine.name, "status", status) + _of_record(machine.name, "command", command)
+        if machine.type.limits is not None:
+            name = machine.name
+            found += [FeedSignal(f"{name}/job/{s}", name, "job", s, *rest) for s, rest in _JOB]
+            found.append(FeedSignal(f"{name}/order", name, "job", "order", str, ONE, None, "number of its order"))
+    for node in factory.nodes:
+        owner = f"node:{node}"
+        found += _of_record(owner, "status", layout(NodeStatus))
+        found.append(FeedSignal(f"{owner}/link", owner, "link", "link", str, ONE, None, "whose the node is, and why"))
+    found += [FeedSignal(f"factory/order/{s}", "factory", "order", s, str, ONE, None, text) for s, text in _ORDER]
+    return tuple(found)
+
+
+def _of_record(owner: str, group: str, shape: Layout) -> list[FeedSignal]:
+    return [
+        FeedSignal(f"{owner}/{group}/{s.name}", owner, group, s.name, s.type, s.unit, s.range, s.text)
+        for s in shape.signals
+    ]
+
+
+def schema_hash(signals: Iterable[FeedSignal]) -> str:
+    """SHA-256 over the list of Signals: both sides must have the same."""
+    return hashlib.sha256("\n".join(signal.describe() for signal in signals).encode()).hexdigest()

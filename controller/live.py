@@ -1,0 +1,134 @@
+"""The live view in the terminal: what the Feed says, drawn by rich. No I/O of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from twin.factory import Factory, Machine
+
+EVENTS = 6
+
+
+@dataclass
+class Shown:
+    """What there is to show.
+
+    Attributes:
+        values: by the Feed's paths, SI.
+        qualities: 0 good, 1 stale, 2 bad.
+        events: the last few, as lines.
+        pace, behind_s: of factory time; None on a real clock.
+        endpoint: OPC UA, empty until it is there.
+        client: one line to copy.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    qualities: dict[str, int] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)
+    pace: float | None = None
+    now_s: float = 0.0
+    behind_s: float = 0.0
+    endpoint: str = ""
+    client: str = ""
+
+    def event(self, line: str) -> None:
+        """Add a line, and forget the oldest."""
+        self.events.append(line)
+        del self.events[:-EVENTS]
+
+
+def clock(elapsed_s: float) -> str:
+    """Seconds as 1:02:03."""
+    minutes, seconds = divmod(max(0, round(elapsed_s)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def draw(factory: Factory, shown: Shown) -> RenderableType:
+    """The whole view."""
+    machines = [_machine(machine, shown) for machine in factory.machines.values()]
+    return Panel(Group(_order(shown), *machines, _foot(shown)), title=f"Lockstep · {factory.name}", border_style="dim")
+
+
+def _order(shown: Shown) -> RenderableType:
+    order = _of(shown, "factory/order")
+    if not order.get("id"):
+        return Text("no order yet", style="dim")
+    line = Text.assemble("order ", (str(order["id"]), "bold"), f"  {order.get('state', '')}  {order.get('operation', '')}")
+    if order.get("reason"):
+        line.append(f"\n{order['reason']}", style="red")
+    return line
+
+
+def _of(shown: Shown, prefix: str) -> dict[str, Any]:
+    start = prefix + "/"
+    return {path[len(start) :]: value for path, value in shown.values.items() if path.startswith(start)}
+
+
+def _machine(machine: Machine, shown: Shown) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    job = _of(shown, f"{machine.name}/job")
+    quality = shown.qualities.get(f"{machine.name}/status/{machine.type.layouts[0].signals[0].name}", 2)
+    mark = ("", " [yellow]stale[/]", " [red]no data[/]")[quality]
+    table.add_row(f"[bold]{machine.name}[/]{mark}", _progress(job) if job.get("state") else "")
+    for row in _rows(machine, _of(shown, f"{machine.name}/status")):
+        table.add_row("", row)
+    return table
+
+
+def _progress(job: Mapping[str, Any]) -> RenderableType:
+    part = float(job.get("progress") or 0.0)
+    grid = Table.grid(padding=(0, 1))
+    left = f"{clock(float(job.get('time_left') or 0.0))} left"
+    grid.add_row(ProgressBar(total=1.0, completed=part, width=36), f"{part:6.1%}", left, str(job.get("state", "")).lower())
+    return grid
+
+
+def _rows(machine: Machine, status: Mapping[str, Any]) -> list[str]:
+    """A line of temperatures against targets, a line of positions, a line of bits."""
+    heaters, places, bits = [], [], []
+    for signal in machine.type.layouts[0].signals:
+        value = status.get(signal.name)
+        if value is None:
+            continue
+        shown = value / signal.size if isinstance(value, float) else value
+        if signal.name.endswith("_temperature"):
+            name = signal.name.removesuffix("_temperature")
+            target = status.get(f"{name}_target") or 0.0
+            heaters.append(f"{name} {shown:5.1f} / {target:.0f} {signal.unit.symbol}")
+        elif signal.name.endswith(("_target", "_power", "_endstop")):
+            continue
+        elif isinstance(value, bool):
+            bits.append(f"[green]{signal.name}[/]" if value else f"[dim]{signal.name}[/]")
+        elif isinstance(value, float):
+            places.append(f"{signal.name} {shown:7.2f} {signal.unit.symbol}")
+        else:
+            places.append(f"{signal.name} {value}")
+    return [" · ".join(group) for group in (heaters, places, bits) if group]
+
+
+def _foot(shown: Shown) -> RenderableType:
+    text = Text(style="dim")
+    if shown.pace is not None:
+        text.append(f"factory time {clock(shown.now_s)} at {shown.pace:.0f} times wall time")
+        if shown.behind_s > 1:
+            text.append(f", {shown.behind_s:.0f} s behind its pace", style="yellow")
+        text.append("\n")
+    if shown.endpoint:
+        text.append(f"OPC UA {shown.endpoint}\n{shown.client}\n")
+    text.append("\n".join(shown.events))
+    return text
+
+
+def summary(facts: Mapping[str, str]) -> RenderableType:
+    """What is said at the end."""
+    table = Table(title="what was made", show_header=False, title_justify="left", border_style="dim")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,120 @@
+"""What the Feed shows: rows of the Image and of the orders. Only rows that have changed are made."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from controller.feed import FeedSignal, Row
+from controller.image import Image
+from controller.orders.order import OperationState, Order
+from controller.orders.turn import Orders
+from controller.scan import State
+from twin.factory import Factory, Machine
+from twin.node import JobState, NodeStatus
+from twin.trace import GOOD, Belief, Quality, Sample
+
+QUALITY = {Quality.GOOD: 0, Quality.STALE: 1, Quality.BAD: 2}
+
+
+class Rows:
+    """Remembers what was shown last."""
+
+    def __init__(self, factory: Factory, signals: Sequence[FeedSignal]) -> None:
+        self._factory = factory
+        self._blocks: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        for index, signal in enumerate(signals):
+            self._blocks.setdefault((signal.owner, signal.group), []).append((index, signal.name))
+        self._samples: dict[tuple[str, str], Sample[Any]] = {}
+        self._shown: dict[int, tuple[Any, int, str]] = {}
+
+    def update(self, image: Image, state: State, utc_ns: int) -> list[Row]:
+        """The rows that differ from what was shown before."""
+        made: list[Row] = []
+        for name in self._factory.machines:
+            self._record(made, (name, "status"), image.machine(name))
+            self._record(made, (name, "command"), image.command(name))
+        for machine in self._factory.machines.values():
+            if (machine.name, "job") in self._blocks:
+                self._job(made, machine, image, state.orders, utc_ns)
+        for node in self._factory.nodes:
+            self._record(made, (f"node:{node}", "status"), image.node(node))
+            link = {"link": str(state.stands[node])} if node in state.stands else {"link": ""}
+            self._values(made, (f"node:{node}", "link"), link, utc_ns)
+        self._values(made, ("factory", "order"), _newest(state.orders), utc_ns)
+        return made
+
+    def _record(self, made: list[Row], block: tuple[str, str], sample: Sample[Any]) -> None:
+        before = self._samples.get(block)
+        self._samples[block] = sample
+        same = before is not None and before.status is sample.status and before.every == sample.every
+        if same and before is not None and before.doubts == sample.doubts:
+            return
+        status = sample.status
+        for index, name in self._blocks.get(block, ()):
+            value = None if status is None else getattr(status, name)
+            self._put(made, index, value, sample.belief(name), sample.utc_ns)
+
+    def _values(
+        self, made: list[Row], block: tuple[str, str], values: dict[str, Any], utc_ns: int, doubt: Belief = GOOD
+    ) -> None:
+        for index, name in self._blocks.get(block, ()):
+            self._put(made, index, values[name], doubt, utc_ns)
+
+    def _put(self, made: list[Row], index: int, value: Any, belief: Belief, utc_ns: int) -> None:
+        shown = (value, QUALITY[belief.quality], belief.cause)
+        if self._shown.get(index) != shown:
+            self._shown[index] = shown
+            made.append(Row(index, *shown, utc_ns))
+
+    def _job(self, made: list[Row], machine: Machine, image: Image, orders: Orders, utc_ns: int) -> None:
+        node = image.node(machine.node)
+        values = job_values(machine, node.status, _last_on(machine.name, orders.open.values()))
+        self._values(made, (machine.name, "job"), values, utc_ns, node.every if node.status is not None else GOOD)
+
+
+def _last_on(machine: str, orders: Iterable[Order]) -> tuple[Order, int] | None:
+    """The newest order that has been on a machine, and the index of its operation there."""
+    found = None
+    for order in orders:
+        for index, operation in enumerate(order.operations):
+            if operation.machine == machine:
+                found = order, index
+    return found
+
+
+def job_values(machine: Machine, status: NodeStatus | None, last: tuple[Order, int] | None) -> dict[str, Any]:
+    """What is shown of a machine's Job."""
+    if last is None:
+        state = JobState.NONE if status is None else status.job_state
+        return {"program": "", "state": state.name, "progress": 0.0, "time_left": 0.0, "duration": 0.0, "order": ""}
+    order, operation = last[0], last[0].operations[last[1]]
+    played = status.job_chunks if status is not None and status.job_id == operation.job_id else 0
+    progress = min(1.0, played / operation.chunks) if operation.chunks else 0.0
+    left = (1.0 - progress) * operation.duration + (operation.waiting if not played else 0.0)
+    if operation.state is OperationState.DONE:
+        progress = 1.0
+    if operation.state in (OperationState.DONE, OperationState.HELD, OperationState.CANCELLED):
+        left = 0.0
+    return {
+        "program": order.program,
+        "state": _job_state(operation.state, status),
+        "progress": progress,
+        "time_left": left,
+        "duration": operation.duration,
+        "order": str(order.id),
+    }
+
+
+def _job_state(state: OperationState, status: NodeStatus | None) -> str:
+    if state is not OperationState.RUNNING or status is None:
+        return state.value
+    if status.job_state is JobState.HOLDING:
+        return "HOLDING"
+    return "HOMING" if status.homing else "HEATING" if status.heater_wait else state.value
+
+
+def _newest(orders: Orders) -> dict[str, Any]:
+    newest = orders.newest
+    if newest is None:
+        return {"id": "", "state": "", "operation": "", "reason": ""}
+    now = newest.current
+    return {"id": str(newest.id), "state": newest.state.value, "operation": now.capability, "reason": now.reason}

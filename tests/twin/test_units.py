@@ -1,0 +1,47 @@
+"""Units against what others have written down: UNECE Recommendation 20 and OPC UA Part 8."""
+
+import pytest
+
+from twin import units
+
+
+@pytest.mark.parametrize(
+    ("unit", "unit_id"),
+    [  # as published in companion specifications (OPC 30540 table 12, OPC 30070-1) and in the Foundation's own table
+        (units.DEG_C, 4408652),
+        (units.MM, 5066068),
+        (units.M, 5067858),
+        (units.KG, 4933453),
+        (units.MM_PER_S, 4403510),
+        (units.MM_PER_S2, 5059633),
+        (units.M_PER_S, 5067859),
+        (units.HZ, 4740186),
+        (units.OHM, 5195853),
+        (units.PERCENT, 20529),
+        (units.S, 5457219),
+        (units.W, 5723220),
+    ],
+)
+def test_the_unit_id_is_the_published_one(unit: units.Unit, unit_id: int) -> None:
+    assert unit.unit_id == unit_id
+
+
+@pytest.mark.parametrize("unit", units.ALL, ids=lambda unit: unit.code)
+def test_a_value_survives_the_way_to_si_and_back(unit: units.Unit) -> None:
+    for value in (0.0, 1.0, -273.15, 1e6):
+        assert unit.of(unit.si(value)) == pytest.approx(value, rel=1e-12)
+
+
+def test_units_are_told_apart_by_their_codes_and_fit_an_int32() -> None:
+    assert len({unit.code for unit in units.ALL}) == len(units.ALL)
+    for unit in units.ALL:
+        assert 0 < unit.unit_id < 2**31
+        assert unit.code.isascii()
+        assert unit.code == unit.code.upper()
+        assert 1 <= len(unit.code) <= 3
+
+
+def test_millimetres_per_second_are_metres_per_second_in_python() -> None:
+    assert units.MM_PER_S.si(100) == pytest.approx(0.1)
+    assert units.PERCENT.of(0.25) == pytest.approx(25)
+    assert units.STEPS_PER_MM.si(80) == pytest.approx(80_000)
