@@ -53,9 +53,7 @@ class Rows:
             value = None if status is None else getattr(status, name)
             self._put(made, index, value, sample.belief(name), sample.utc_ns)
 
-    def _values(
-        self, made: list[Row], block: tuple[str, str], values: dict[str, Any], utc_ns: int, doubt: Belief = GOOD
-    ) -> None:
+    def _values(self, made: list[Row], block: tuple[str, str], values: dict[str, Any], utc_ns: int, doubt: Belief = GOOD) -> None:
         for index, name in self._blocks.get(block, ()):
             self._put(made, index, values[name], doubt, utc_ns)
 

@@ -20,7 +20,7 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from twin.clock import Ns, ns
 from twin.factory import Factory, Handover, Machine
@@ -42,14 +42,14 @@ class Part:
     Attributes:
         id: given by the world when the part comes to light; empty before.
         filament_mm: what it is made of.
-        at: the machine that holds it.
+        at: the machine that holds it; `ready`: it has come to that machine's exit.
         length: along a belt [m].
-        mass: kg.
     """
 
     id: str = ""
     filament_mm: float = 0.0
     at: str = ""
+    ready: bool = False
     length: float = 0.02
 
     @property
@@ -79,16 +79,6 @@ class PartArrived(Event):
     """A Part has come to a machine's exit."""
 
     part: str
-
-
-class Plant(Protocol):
-    """What this page asks of a plant module; see its first lines."""
-
-    __name__: str
-
-    def step(self, state: Any, params: Any, pins: Mapping[str, Any], dt: Ns, /) -> tuple[Any, Sensors]:
-        """Let time pass."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,7 +186,7 @@ def _carry(world: World, factory: Factory) -> tuple[World, tuple[Event, ...]]:
         if found is None or world.now - found[1] < ns(handover.duration_s):
             continue
         source, target = factory.machines[handover.source], factory.machines[handover.target]
-        part = dataclasses.replace(found[0], at=target.name)
+        part = dataclasses.replace(found[0], at=target.name, ready=False)
         taken = _module(target.type.package).put(world.states[target.name], target.params, part)
         if taken is None:
             continue
@@ -220,26 +210,32 @@ def _seen_again(world: World, machine: Machine) -> World:
 
 
 def _light(world: World, factory: Factory) -> tuple[World, tuple[Event, ...]]:
-    """What each machine offers now; a Part without a name gets one."""
+    """What each machine offers now; a Part without a name gets one, or keeps the one it had when it was left lying."""
     offered: dict[str, tuple[Part, Ns]] = {}
-    parts: dict[str, Part] = {}
+    parts = dict(world.parts)
     events: tuple[Event, ...] = ()
     for machine in factory.machines.values():
         plant = _module(machine.type.package)
         part = plant.offer(world.states[machine.name], machine.params) if hasattr(plant, "offer") else None
         if part is None:
             continue
+        made = not part.id
+        part = dataclasses.replace(part, id=part.id or _name(world, machine.name), at=machine.name, ready=True)
         before = world.offered.get(machine.name)
-        if before is not None and part.id in ("", before[0].id):
-            offered[machine.name] = before
-        elif part.id:
-            offered[machine.name] = (part, world.now)
-            events += (PartArrived(machine.name, part.id),)
-        else:
-            number = sum(1 for known in world.parts if known.startswith(f"{machine.name}/")) + 1
-            named = dataclasses.replace(part, id=f"{machine.name}/{number}", at=machine.name)
-            offered[machine.name], parts[named.id] = (named, world.now), named
-            events += (PartMade(machine.name, named.id, named.filament_mm),)
-    if not events and offered.keys() == world.offered.keys():
+        since = before[1] if before is not None and before[0].id == part.id else world.now
+        offered[machine.name] = part, since
+        if part.id not in parts or not parts[part.id].ready:
+            events += (
+                PartMade(machine.name, part.id, part.filament_mm) if made else PartArrived(machine.name, part.id),
+            )
+        parts[part.id] = part
+    if not offered and not world.offered:
         return world, ()
-    return dataclasses.replace(world, parts={**world.parts, **parts}, offered=offered), events
+    return dataclasses.replace(world, parts=parts, offered=offered), events
+
+
+def _name(world: World, machine: str) -> str:
+    """The name of the part on the machine that made it, or the next one."""
+    own = [part for part in world.parts.values() if part.id.startswith(f"{machine}/")]
+    left = next((part.id for part in own if part.at == machine), None)
+    return left or f"{machine}/{len(own) + 1}"

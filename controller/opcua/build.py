@@ -47,9 +47,7 @@ def build(server: InternalServer, namespaces: list[str], space: Space) -> None:
         builder.object(machine, in_namespace(namespaces.index(MACHINERY), MACHINES), ObjectIds.Organizes)
         plates.hang_on(machine.path, nameplate)
     builder.object(space.factory, standard(ObjectIds.ObjectsFolder), ObjectIds.Organizes)
-    builder.object(
-        Object("nodes", "Nodes", "The nodes that the machines hang on"), node_id(FACTORY), ObjectIds.HasComponent
-    )
+    builder.object(Object("nodes", "Nodes", "The nodes that the machines hang on"), node_id(FACTORY), ObjectIds.HasComponent)
     for node in space.nodes:
         builder.object(node, node_id("nodes"), ObjectIds.HasComponent)
 
@@ -94,15 +92,11 @@ class _Builder:
 
     def refer(self, source: ua.NodeId, reference: int, target: ua.NodeId) -> None:
         """Add a reference in its forward direction."""
-        item = ua.AddReferencesItem(
-            SourceNodeId=source, ReferenceTypeId=standard(reference), IsForward=True, TargetNodeId=target
-        )
+        item = ua.AddReferencesItem(SourceNodeId=source, ReferenceTypeId=standard(reference), IsForward=True, TargetNodeId=target)
         (added,) = self._server.node_mgt_service.add_references([item])
         added.check()
 
-    def property(
-        self, owner: ua.NodeId, name: ua.QualifiedName, kind: ua.NodeId, value: ua.Variant, new: ua.NodeId
-    ) -> None:
+    def property(self, owner: ua.NodeId, name: ua.QualifiedName, kind: ua.NodeId, value: ua.Variant, new: ua.NodeId) -> None:
         """Add a property with its value."""
         attributes = ua.VariableAttributes(Value=value, DataType=kind, ValueRank=1 if value.is_array else -1)
         self.add(new, name, owner, ObjectIds.HasProperty, attributes, "", standard(ObjectIds.PropertyType))
@@ -164,9 +158,7 @@ class _Builder:
         self.add(new, named(variable.name), parent, ObjectIds.HasComponent, attributes, variable.text, kind)
         self.nodes[new].attributes[AttributeIds.Value].value = ua.DataValue(StatusCode=WAITING)
         if variable.unit is not None:
-            self.own_property(
-                new, "EngineeringUnits", ObjectIds.EUInformation, ua.Variant(eu_information(variable.unit))
-            )
+            self.own_property(new, "EngineeringUnits", ObjectIds.EUInformation, ua.Variant(eu_information(variable.unit)))
         if variable.range is not None:
             low, high = variable.range
             self.own_property(new, "EURange", ObjectIds.Range, ua.Variant(ua.Range(Low=low, High=high)))
@@ -193,9 +185,7 @@ _NODE_CLASSES = {
 
 
 def _argument(argument: Argument) -> ua.Argument:
-    return ua.Argument(
-        Name=argument.name, DataType=DATA_TYPES[argument.kind], Description=ua.LocalizedText(argument.text)
-    )
+    return ua.Argument(Name=argument.name, DataType=DATA_TYPES[argument.kind], Description=ua.LocalizedText(argument.text))
 
 
 def _variable_type(variable: Variable) -> int:

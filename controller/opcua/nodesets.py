@@ -79,9 +79,7 @@ async def _build(server: Server, sources: Iterable[Path]) -> None:
     for source in sources:
         root = _without_drafts(ElementTree.parse(source).getroot())
         wanted = {node.get("NodeId") for node in root if "NodeId" in node.attrib}
-        made = await server.import_xml(
-            xmlstring=ElementTree.tostring(root, encoding="unicode"), auto_load_definitions=False
-        )
+        made = await server.import_xml(xmlstring=ElementTree.tostring(root, encoding="unicode"), auto_load_definitions=False)
         if len(made) != len(wanted):
             raise NodesetError(f"{source}: {len(made)} of {len(wanted)} nodes were loaded")
 

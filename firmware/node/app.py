@@ -9,14 +9,15 @@ from node import RELEASE, blocks, pins
 from node import registers as reg
 from node.bank import Bank
 from node.modbus import Server
-from node.safety import Safety
+from node.safety import Commands, Safety
 from node.store import Store, read_counter, write_counter
+from node.transfer import Window
 
 FORMAT = 1
 WATCHDOG_MS = 2000
 FEED_MS = 500
 HEATER_TICKS = 10
-COLLECT_TICKS = 100
+COLLECT_TICKS = 100  # a multiple of HEATER_TICKS
 _TICK_US = 1000 * reg.TICK_MS
 _KEYS = ("node", "uid", "map_hash", "host", "port", "commands", "blocks", "interlocks", "motion")
 
@@ -36,16 +37,16 @@ def read(path):
             text = file.read()
         config = json.loads(text)
     except OSError as failed:
-        raise NodeError("%s: cannot be read: %s" % (path, failed))
+        raise NodeError("%s: cannot be read: %s" % (path, failed)) from None
     except ValueError as broken:
-        raise NodeError("%s: not JSON: %s" % (path, broken))
+        raise NodeError("%s: not JSON: %s" % (path, broken)) from None
     # MicroPython's reader takes half a file for a whole one.
     if text.count("{") != text.count("}") or text.count("[") != text.count("]"):
         raise NodeError("%s: not JSON: cut short" % path)
     try:
         check(config)
     except NodeError as wrong:
-        raise NodeError("%s: %s" % (path, wrong))
+        raise NodeError("%s: %s" % (path, wrong)) from None
     return config
 
 
@@ -71,7 +72,8 @@ def check(config):
             raise NodeError("%s: this firmware has no such block" % where)
     for first, words in config["commands"]:
         if first < reg.MACHINES_AT or first + len(words) > reg.REGISTERS:
-            raise NodeError("commands at %d lie outside registers %d to %d" % (first, reg.MACHINES_AT, reg.REGISTERS - 1))
+            where = "registers %d to %d" % (reg.MACHINES_AT, reg.REGISTERS - 1)
+            raise NodeError("commands at %d lie outside %s" % (first, where))
 
 
 def _need(where, table, keys):
@@ -80,19 +82,32 @@ def _need(where, table, keys):
             raise NodeError("%s has no %r" % (where, key))
 
 
+class NoMotion:
+    """In the place of a Motion where there is none."""
+
+    running = finishes = False
+    fault = reg.FAULT_NONE
+
+    def start(self, job_id):
+        return reg.REASON_UNKNOWN_COMMAND
+
+    def stop(self):
+        pass
+
+    def tick(self, now_us, run, deadline_us):
+        pass
+
+
 class Node:
     """All parts of a node, and its tick."""
 
     def __init__(self, config):
-        # First what only some nodes need: it takes memory to compile, and afterwards there are no large pieces left.
-        self._heater = _heater(config)
-        motion_type = _motion(config)
-        gc.collect()
+        _load(config)
         self.bank = bank = Bank(reg.REGISTERS)
         self.effective = Bank(_end_of(config["commands"]))
         motion = config["motion"]
-        self.store = Store(bank, motion["ring"] if motion else 0)
-        self.safety = Safety(config, bank, self.effective, self.store)
+        jobs = Store(bank, motion["ring"] if motion else 0)
+        commands = Commands(config["commands"], bank, self.effective)
         self.inputs = []
         self.outputs = []
         self.heaters = []
@@ -100,13 +115,11 @@ class Node:
         self.fans = []
         for block in config["blocks"]:
             self._add(block)
-        self.motion = motion_type(motion, bank, self.store, self.heaters, self.fans) if motion else None
+        self.motion = _motion(motion, bank, jobs, self.heaters, self.fans) if motion else NoMotion()
         self._run = motion["run"] if motion else (0, 0)
-        self.safety.motion = self.motion
-        self.safety.heaters = self.heaters
-        self.safety.fans = self.fans
-        identity = (b"Lockstep", b"node", RELEASE.encode())
-        self.server = Server(bank, self.safety, identity)
+        window = Window(bank, jobs)
+        self.safety = Safety(config["interlocks"], bank, commands, jobs, window, self.motion, self.heaters, self.fans)
+        self.server = Server(bank, self.safety, (b"Lockstep", b"node", RELEASE.encode()))
         self.beat = False
         self._late = 0
         self._ticks = 0
@@ -121,7 +134,9 @@ class Node:
         elif kind == "Drive":
             self.outputs.append(blocks.Drive(block, self.bank, self.effective))
         elif kind == "Heater":
-            self.heaters.append(self._heater(block, self.bank, pins))
+            from node.heat import Heater
+
+            self.heaters.append(Heater(block, self.bank, pins))
             self.permits.append(block["permit"])
         elif "job" in block:
             self.fans.append(blocks.Fan(block, self.bank))
@@ -148,9 +163,8 @@ class Node:
         silent = safety.silent
         for block in self.outputs:
             block.write(silent)
-        if self.motion is not None:
-            self._tick_motion()
-        self._ticks += 1
+        self._tick_motion()
+        self._ticks = (self._ticks + 1) % COLLECT_TICKS
         if self.heaters and self._ticks % HEATER_TICKS == 0:
             self._tick_heaters()
         self.beat = True
@@ -184,7 +198,7 @@ class Node:
             fan.set(0)
 
     async def loop(self):
-        """Tick for ever. A period adds to the last due time; a tick that comes late is counted, not made up for in time."""
+        """Tick for ever. A period adds to the last due time; a tick that is missed altogether is not made up for."""
         await asyncio.sleep_ms(reg.TICK_MS)
         due_ms = ticks_ms()
         due_us = ticks_us()
@@ -192,7 +206,7 @@ class Node:
             while True:
                 self._note_lateness(ticks_diff(ticks_us(), due_us))
                 self.tick()
-                if self._ticks % COLLECT_TICKS == 0:
+                if self._ticks == 0:
                     gc.collect()
                     self.bank.put32(reg.S_HEAP_FREE, gc.mem_free())
                 due_ms = ticks_add(due_ms, reg.TICK_MS)
@@ -218,23 +232,19 @@ class Node:
                 watchdog.feed()
 
 
-def _heater(config):
-    """The class of heaters, where there are any."""
-    for block in config["blocks"]:
-        if block["kind"] == "Heater":
-            from node.heat import Heater
+def _load(config):
+    """Import what only some nodes need, as long as memory is in one piece: compiling takes a lot of it for a while."""
+    if any(block["kind"] == "Heater" for block in config["blocks"]):
+        import node.heat
+    if config["motion"]:
+        import node.motion  # noqa: F401
+    gc.collect()
 
-            return Heater
-    return None
 
-
-def _motion(config):
-    """The class of motion, where there is any."""
-    if not config["motion"]:
-        return None
+def _motion(config, bank, jobs, heaters, fans):
     from node.motion import Motion
 
-    return Motion
+    return Motion(config, bank, jobs, heaters, fans)
 
 
 def _end_of(commands):
@@ -246,22 +256,28 @@ def _end_of(commands):
 
 
 async def run(config):
-    """Make the node and run it, for ever.
+    """Make the node and run it, for ever. The configuration is used up.
 
     Raises:
         NodeError: it cannot listen where it should.
     """
     node = Node(config)
     name, host, port = config["node"], config["host"], config["port"]
-    config = None  # its memory is worth more than its text
+    config.clear()  # its memory is needed, and a place on some stack may still point to it
     try:
         await node.server.start(host, port)
     except OSError as failed:
-        raise NodeError("cannot listen at %s:%d: %s" % (host, port, failed))
+        raise NodeError("cannot listen at %s:%d: %s" % (host, port, failed)) from None
     gc.threshold(-1)  # from here on the tick says when
     gc.collect()
     node.bank.put32(reg.S_HEAP_FREE, gc.mem_free())
     print("lockstep: node %s listens at %s:%d" % (name, host, port))
-    asyncio.create_task(node.server.watch())
-    asyncio.create_task(node.supervise(pins.watchdog(WATCHDOG_MS)))
-    await node.loop()
+    tasks = (
+        asyncio.create_task(node.server.watch()),
+        asyncio.create_task(node.supervise(pins.watchdog(WATCHDOG_MS))),
+    )
+    try:
+        await node.loop()
+    finally:
+        for task in tasks:
+            task.cancel()

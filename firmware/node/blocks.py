@@ -76,7 +76,7 @@ class Fan:
 class Drive:
     """A run bit as a level and a speed set point as a duty, `full` (raw) being the whole of it.
 
-    The run pin goes with the effective command at once. The set point may ramp down, or hold, while the owner is silent.
+    The run pin goes with the effective command at once. While the owner is silent the set point may ramp down, or hold.
     """
 
     def __init__(self, config, bank, effective):

@@ -1,8 +1,8 @@
 """Modbus TCP without I/O: bytes in, replies out.
 
-Function codes 0x03, 0x04 (the same registers), 0x06, 0x10 and 0x2B/0x0E. A request is judged in the specification's order:
-function code, quantity, address, execution. A header that lies (length outside 2..254, another protocol) ends the
-connection: there is no way to tell where the next request starts.
+Function codes 0x03, 0x04 (the same registers), 0x06, 0x10 and 0x2B/0x0E. A request is judged in the specification's
+order: function code, quantity, address, execution. A header that lies (length outside 2..254, another protocol) ends
+the connection: there is no way to tell where the next request starts.
 """
 
 from micropython import const
@@ -32,8 +32,8 @@ _BASIC = const(0x81)  # basic identification, as a stream and one by one
 class Session:
     """One connection's requests and replies.
 
-    `space()`, `took(n)`, then `answer()` as long as `more`: it returns how many bytes of `outbox` are to be sent, all of them
-    in one write. When `broken`, what was answered is sent and the connection closed.
+    `space()`, `took(n)`, then `answer()` as long as `more`: it returns how many bytes of `outbox` are to be sent, all
+    of them in one write. When `broken`, what was answered is sent and the connection closed.
 
     Args:
         bank: the registers that are read.
@@ -109,9 +109,9 @@ class Session:
         size = 0
         if unit > 1 and unit != 255:
             size = -NO_SUCH_UNIT
-        elif function == _READ_REGISTERS or function == _READ_INPUTS:
+        elif function in (_READ_REGISTERS, _READ_INPUTS):
             size = self._read(at + 8, end, out + 8)
-        elif function == _WRITE_REGISTER or function == _WRITE_REGISTERS:
+        elif function in (_WRITE_REGISTER, _WRITE_REGISTERS):
             size = self._write(at + 8, end, out + 8, function == _WRITE_REGISTER)
         elif function == _ENCAPSULATED:
             size = self._identify(at + 8, end, out + 8)

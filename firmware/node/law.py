@@ -29,6 +29,7 @@ class Law:
         self._target = 0.0
         self._last = None
         self._rise = Rise()
+        self._proof = _LEAST_RISE
 
     def see(self, celsius, dt):
         """A new temperature: its slope, smoothed."""
@@ -91,11 +92,12 @@ class Law:
         rise = self._rise
         rate = rise.slope / (1.0 - self._share(rise.middle))
         slope = rate * (1.0 - self._share(rise.start))
-        if rise.gained < _LEAST_RISE or slope <= rise.before:
+        if slope <= rise.before or (not rise.known and rise.gained < self._proof):  # a smaller rise teaches less
             return
         lag = (slope * rise.taken - rise.gained - rate * self.loss * rise.area) / (slope - rise.before)
         if rise.known or rise.settled >= _SETTLED * lag:
             rise.known = True
+            self._proof = rise.gained
             self.rate, self.lag = self._near(0, rate), self._near(1, lag)
 
     def _share(self, celsius):

@@ -7,6 +7,7 @@ from node.codec import Session
 
 CONNECTIONS = 4
 IDLE_MS = 30_000
+STALE_MS = 5000  # a client that has been silent for so long gives way to a new one
 WATCH_MS = 400
 _TCP, _NODELAY = 6, 1
 
@@ -17,8 +18,28 @@ class Connection:
     def __init__(self, bank, door, identity):
         self.session = Session(bank, door, identity)
         self.sendable = memoryview(self.session.outbox)
-        self.task = None
-        self.heard = 0
+        self._task = None
+        self._heard = ticks_ms()
+
+    def open(self, peer):
+        """The running task serves a client here."""
+        self._task = asyncio.current_task()
+        self.session.open(peer)
+        self.hear()
+
+    def hear(self):
+        """The client has said something."""
+        self._heard = ticks_ms()
+
+    def silence(self, now):
+        """Milliseconds since the client has said something."""
+        return ticks_diff(now, self._heard)
+
+    def cancel(self):
+        """Send the client away."""
+        if self._task is not None:
+            self.hear()  # once is enough
+            self._task.cancel()
 
 
 class Server:
@@ -45,23 +66,30 @@ class Server:
             await asyncio.sleep_ms(WATCH_MS)
             now = ticks_ms()
             for connection in self._open:
-                if ticks_diff(now, connection.heard) > IDLE_MS:
-                    connection.heard = now
-                    connection.task.cancel()
-            if not self._listener.task.done():
+                if connection.silence(now) > IDLE_MS:
+                    connection.cancel()
+            if not self._listener.task.done():  # pyright: ignore  (the stubs do not show the server's task)
                 self.beat = True
+
+    def _make_room(self):
+        """The client that was heard longest ago goes: a link that was cut leaves connections that never end."""
+        now = ticks_ms()
+        oldest = max(self._open, key=lambda connection: connection.silence(now))
+        if oldest.silence(now) > STALE_MS:
+            oldest.cancel()
 
     async def _serve(self, stream, _):
         """One client, from its first byte to its last."""
+        if not self._free:
+            self._make_room()
+            await asyncio.sleep_ms(0)
         if not self._free:
             stream.s.close()
             return
         connection = self._free.pop()
         self._open.append(connection)
         self._peers = self._peers + 1 & 0x3FFFFFFF
-        connection.session.open(self._peers)
-        connection.task = asyncio.current_task()
-        connection.heard = ticks_ms()
+        connection.open(self._peers)
         try:
             _send_at_once(stream.s)
             await _talk(stream, connection)
@@ -81,7 +109,7 @@ async def _talk(stream, connection):
             continue
         if came == 0:
             return
-        connection.heard = ticks_ms()
+        connection.hear()
         session.took(came)
         while session.more:
             size = session.answer()

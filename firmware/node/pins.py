@@ -1,7 +1,7 @@
 """The only file that touches the board: everything else asks here for pins."""
 
 from machine import ADC, I2S, PWM, WDT, Pin
-from time import ticks_diff, ticks_us
+from time import ticks_add, ticks_diff, ticks_us
 
 FRAME_US = 10
 STREAM_FRAMES = 4096  # of DMA: 16 descriptors of 256 frames, 40.96 ms
@@ -79,7 +79,7 @@ class Stream:
         if ticks_diff(self._end, now) < 0:
             self._end = now
         written = self._i2s.write(words)
-        self._end = self._end + written // 4 * FRAME_US & 0x3FFFFFFF
+        self._end = ticks_add(self._end, written // 4 * FRAME_US)
         return written
 
     def cut(self):

@@ -224,10 +224,10 @@ class Player:
         s = self.state
         if s[_RATE] == _FULL and s[_SLEW] >= _FULL and s[_PHASE] == 0:
             chunks = min(frames // CHUNK, s[_LEFT])
-            _play(s, self.out, 0, chunks)
+            _play(s, self.out, 0, chunks)  # pyright: ignore[reportArgumentType]
             made = chunks * CHUNK
         else:
-            made = int(_play_slowed(s, self.out, 0, frames))
+            made = int(_play_slowed(s, self.out, 0, frames))  # pyright: ignore[reportArgumentType]
         if s[_LEFT] == 0:
             if s[_DONE] != s[_ND]:
                 self.short += 1

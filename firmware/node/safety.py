@@ -1,6 +1,6 @@
 """Who may command, for how long, and what holds when nobody does.
 
-What the machines do follows the EFFECTIVE commands: those the live owner wrote, or the defaults, which are the safe state.
+What the machines do follows the EFFECTIVE commands: those the live owner wrote, or the defaults, their safe state.
 """
 
 from time import ticks_add, ticks_diff, ticks_ms, ticks_us
@@ -35,18 +35,12 @@ class Commands:
 
     def writable(self, start, end):
         """Whether the bytes lie in one machine's record."""
-        for first, last in self._records:
-            if first <= start and end <= last:
-                return True
-        return False
+        return any(first <= start and end <= last for first, last in self._records)
 
     @property
     def idle(self):
         """Every command is at its default."""
-        for k in range(len(self._records)):
-            if not self._at_default(k):
-                return False
-        return True
+        return all(self._at_default(k) for k in range(len(self._records)))
 
     def disarm(self):
         """From now on a machine's commands act only after all of them have been seen at their defaults."""
@@ -70,37 +64,40 @@ class Commands:
 
     def _at_default(self, k):
         first, last = self._records[k]
-        for at in range(first, last):
-            if self._bank.bytes[at] != self._defaults[at]:
-                return False
-        return True
+        return self._bank.view[first:last] == self._defaults[first:last]
 
 
 class Safety:
     """The Grant, the lease, the latch and the interlocks; and the one door through which clients write.
 
+    Args:
+        interlocks: of node.json.
+        jobs: the store; window: the transfer window.
+        motion, heaters, fans: what a latch stops.
+
     Attributes:
-        motion, heaters, fans: what a latch stops; set by the node once they exist.
-        silent: the owner has been silent and nobody has reset since.
+        heater_fault: what the heaters said last.
     """
 
-    def __init__(self, config, bank, effective, store):
-        self.commands = Commands(config["commands"], bank, effective)
-        self.motion = None
-        self.heaters = ()
-        self.fans = ()
+    def __init__(self, interlocks, bank, commands, jobs, window, motion, heaters, fans):
+        self.commands = commands
         self.heater_fault = reg.FAULT_NONE
         self._bank = bank
-        self._effective = effective
-        self._store = store
-        self._rules = [(rule["output"], rule["when"]) for rule in config["interlocks"]]
+        self._effective = commands.effective
+        self._jobs = jobs
+        self._window = window
+        self._motion = motion
+        self._heaters = heaters
+        self._fans = fans
+        self._rules = [(rule["output"], rule["when"]) for rule in interlocks]
         self._leased = False
         self._latched = False
         self._finishing = False
         self._fault = reg.FAULT_NONE
         self._peer = 0
         self._lease_ms = reg.LEASE_MS
-        self._heard_ms = self._heard_us = 0
+        self._heard_ms = ticks_ms()
+        self._heard_us = ticks_us()
         self._sequence = 0
         self._done = []
         self._epoch = read_counter("epoch")
@@ -112,37 +109,39 @@ class Safety:
     # ---- the door
 
     def writable(self, first, count):
-        """Whether a write may go there: into the Grant, one machine's Command, or the transfer window from its head on."""
+        """Whether a write may go there: into the Grant, one machine's Command, or the transfer window with its head."""
         if first >= reg.MACHINES_AT:
             return self.commands.writable(2 * first, 2 * (first + count))
         if first == reg.TRANSFER_AT:
             return count >= reg.TRANSFER_HEAD and 2 * (count - reg.TRANSFER_HEAD) <= reg.TRANSFER_BYTES
-        return reg.COMMAND_AT <= first and first + count <= reg.COMMAND_AT + reg.C_SIZE
+        return first >= reg.COMMAND_AT and first + count <= reg.COMMAND_AT + reg.C_SIZE
 
     def write(self, peer, first, data):
         """Carry out a write of one client, whole or not at all; returns 0 or an exception code."""
         self._expire(ticks_ms())
         if first < reg.TRANSFER_AT:
             return self._write_grant(peer, first + first - _FIRST, data)
-        if not self._leased or peer != self._peer:
+        if not self._owns(peer):
             self._count(reg.S_REFUSED)
             return FAILED
         if first == reg.TRANSFER_AT:
-            return self._store.write(data)
+            return self._window.write(data)
         self._bank.view[first + first : first + first + len(data)] = data
         self.commands.arm()
         self._stale = True
         return 0
 
+    def _owns(self, peer):
+        return self._leased and peer == self._peer
+
     # ---- the Grant
 
     def _write_grant(self, peer, at, data):
         grant = self._next
-        if at > 0 or len(data) < _IDENTITY:
-            # Without owner and epoch in it, a write says nothing of who sends it: only the owner's own connection may.
-            if not self._leased or peer != self._peer:
-                self._count(reg.S_REFUSED)
-                return FAILED
+        # Without owner and epoch in it, a write says nothing of who sends it: only the owner's own connection may.
+        if (at > 0 or len(data) < _IDENTITY) and not self._owns(peer):
+            self._count(reg.S_REFUSED)
+            return FAILED
         grant[:] = self._bank.view[_FIRST:_ANSWERED]
         grant[at : at + len(data)] = data
         if not (grant[0] or grant[1] or grant[2] or grant[3]):
@@ -233,11 +232,10 @@ class Safety:
         if op == reg.OP_RESET:
             return self._reset()
         if op == reg.OP_STOP:
-            if self.motion is not None:
-                self.motion.stop()
+            self._motion.stop()
             return reg.REASON_NONE
-        if op == reg.OP_START and self.motion is not None:
-            return reg.REASON_LATCHED if self._latched else self.motion.start(argument)
+        if op == reg.OP_START:
+            return reg.REASON_LATCHED if self._latched else self._motion.start(argument)
         return reg.REASON_UNKNOWN_COMMAND
 
     def _reset(self):
@@ -253,11 +251,9 @@ class Safety:
         return reg.REASON_NONE
 
     def _cause(self):
-        """Whether what latched the outputs is still so. Silence is over when somebody asks; a Job's fault ended with the Job."""
-        if self._fault == reg.FAULT_INTERLOCK:
-            for _, when in self._rules:
-                if self._bank.bit(when[0], when[1]):
-                    return True
+        """Whether what latched the outputs is still so. Silence is over when somebody asks, a Job's fault with the Job."""
+        if self._fault == reg.FAULT_INTERLOCK and any(self._bank.bit(when[0], when[1]) for _, when in self._rules):
+            return True
         return self.heater_fault != reg.FAULT_NONE
 
     # ---- the latch
@@ -270,11 +266,10 @@ class Safety:
         self._finishing = False
         self._stale = True
         self._show_latch(fault)
-        if self.motion is not None:
-            self.motion.stop()
-        for heater in self.heaters:
+        self._motion.stop()
+        for heater in self._heaters:
             heater.off()
-        for fan in self.fans:
+        for fan in self._fans:
             fan.set(0)
 
     def _show_latch(self, fault):
@@ -298,7 +293,7 @@ class Safety:
         """Let time pass: the lease, the commands that take effect, the interlocks."""
         self._count_uptime(now_ms)
         self._expire(now_ms)
-        if self._finishing and not self.motion.running:
+        if self._finishing and not self._motion.running:
             self.latch(reg.FAULT_SILENCE)
         if self._stale:
             self._stale = False
@@ -325,11 +320,10 @@ class Safety:
         bank.put_bit(reg.S_LEASED, reg.S_LEASED_BIT, 0)
         self._count(reg.S_LEASES_LOST)
         self._stale = True
-        motion = self.motion
-        running = motion is not None and motion.running
-        if running and motion.finishes and not self._latched and self._store.stored(bank.u32(reg.S_JOB_ID)):
+        motion = self._motion
+        if motion.finishes and not self._latched and self._jobs.stored(bank.u32(reg.S_JOB_ID)):
             self._finishing = True
-        elif running or not self.commands.idle:
+        elif motion.running or not self.commands.idle:
             self.latch(reg.FAULT_SILENCE)
 
     def _interlock(self):

@@ -12,7 +12,7 @@ import vm_tasks
 sys.modules["_asyncio"] = vm_tasks
 import asyncio  # noqa: E402  (after its task core)
 
-vm_tasks.core = asyncio.core
+vm_tasks.serve(sys.modules["asyncio"].core)
 
 
 class _Collector:
@@ -26,7 +26,7 @@ class _Collector:
         return getattr(gc, name)
 
 
-sys.modules["gc"] = _Collector()
+sys.modules["gc"] = _Collector()  # pyright: ignore[reportArgumentType]
 
 main = sys.argv[1]
 vm_link.configure([int(cost) for cost in sys.argv[2:6]])

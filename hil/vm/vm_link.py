@@ -29,7 +29,7 @@ exchange_us = 0  # for each socket that was ready
 collect_us = 0  # for each garbage collection
 byte_ns = 0  # for each byte of a stream
 
-_from, _to = os.getenv("LOCKSTEP_RIG").split(",")
+_from, _to = (os.getenv("LOCKSTEP_RIG") or "0,1").split(",")
 _from_rig = open("/dev/fd/" + _from, "rb")
 _to_rig = open("/dev/fd/" + _to, "wb")
 _in = bytearray(88)

@@ -5,7 +5,13 @@ It has the interface that `asyncio.core` asks of `_asyncio`: TaskQueue(push, pop
 
 import vm_link
 
-core = None  # asyncio.core, handed over by the boot file
+core = None  # asyncio.core, see serve()
+
+
+def serve(module):
+    """Be the task core of this asyncio.core."""
+    global core
+    core = module
 
 
 class TaskQueue:
@@ -60,9 +66,10 @@ class Task:
 
     def __next__(self):
         if not self.state:
-            raise self.data
+            raise self.data  # pyright: ignore[reportGeneralTypeIssues]
         waiter = core.cur_task
-        self.state.push(waiter)
+        waiters = self.state
+        waiters.push(waiter)  # pyright: ignore[reportAttributeAccessIssue]
         waiter.data = self  # where it waits, for cancel()
 
     def done(self):
@@ -81,7 +88,7 @@ class Task:
             else:
                 break
         if hasattr(task.data, "remove"):
-            task.data.remove(task)
+            task.data.remove(task)  # pyright: ignore[reportAttributeAccessIssue]
             core._task_queue.push(task)
         elif core.ticks_diff(task.ph_key, core.ticks()) > 0:
             core._task_queue.remove(task)

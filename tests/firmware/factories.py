@@ -23,7 +23,7 @@ node = "n"
 base = 256
 pins = { at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }
 """
-LAMPS_SPEC = '''
+LAMPS_SPEC = """
 from typing import Annotated as A
 
 from twin.machine import Input, Never, Output
@@ -44,7 +44,7 @@ class Command:
 
 BLOCKS = (Input("open"), Input("shut", invert=True), Output("lamp"), Output("beacon"))
 INTERLOCKS = (Never("lamp", when="open"),)
-'''
+"""
 LAMPS = """
 [types.lamps]
 path = "lamps"

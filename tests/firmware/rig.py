@@ -150,9 +150,7 @@ class Node:
         voltages: what analogue inputs read, by pin.
     """
 
-    def __init__(
-        self, folder: Path, text: str, *, main: str | None = None, voltages: Mapping[int, int] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, text: str, *, main: str | None = None, voltages: Mapping[int, int] | None = None) -> None:
         self.folder = folder
         self.port = free_port()
         config = json.loads(text)

@@ -204,6 +204,15 @@ def test_a_silent_client_is_closed_and_its_place_given_on(make: Make) -> None:
     eventually(lambda: admitted(node), "no place was given on")
 
 
+def test_a_new_client_takes_the_place_of_one_that_has_long_been_silent(make: Make) -> None:
+    node = make(main="short_stale.py")
+    silent = [node.client() for _ in range(4)]
+    for client in silent:
+        assert client.ask(READ_MAGIC) == MAGIC_REPLY
+    eventually(lambda: admitted(node), "no place was given up")
+    assert silent[0].closed(), "the one that was heard longest ago"
+
+
 def admitted(node: Node) -> bool:
     """Whether a new client is answered."""
     client = node.client()

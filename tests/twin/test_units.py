@@ -7,7 +7,7 @@ from twin import units
 
 @pytest.mark.parametrize(
     ("unit", "unit_id"),
-    [  # as published in companion specifications (OPC 30540 table 12, OPC 30070-1) and in the Foundation's own table
+    [  # as published in the companion specifications for Additive Manufacturing (table 12) and MTConnect
         (units.DEG_C, 4408652),
         (units.MM, 5066068),
         (units.M, 5067858),

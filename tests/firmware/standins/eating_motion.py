@@ -1,6 +1,7 @@
 """A Motion that eats Jobs instead of moving axes, so that all around it can be tested.
 
-Job 13 is a bug. It shows the number of starts in S_UNDERRUNS, the bytes eaten in S_JOB_CHUNKS and their CRC-32 in S_JOB_LINE.
+Job 13 is a bug. The number of starts is shown in S_UNDERRUNS, the bytes eaten in S_JOB_CHUNKS, their CRC-32 in
+S_JOB_LINE.
 """
 
 from binascii import crc32

@@ -1,13 +1,13 @@
 """`machine` for the firmware's tests in real time: levels and duties lie in a file that the test holds open.
 
-`pins.bin`, 256 bytes: at n the level of input n (digital), at 64 + 2n its voltage (u16), at 144 + 2n what was put out at
-pin n (u16), at 248 the number of times the watchdog was fed (u32). All little-endian.
+`pins.bin`, 256 bytes: at n the level of input n (digital), at 64 + 2n its voltage (u16), at 144 + 2n what was put
+out at pin n (u16), at 248 the number of times the watchdog was fed (u16). All little-endian.
 """
 
 import struct
 
 INPUTS, VOLTAGES, OUTPUTS, FED = 0, 64, 144, 248
-_file = open("pins.bin", "r+b")
+_file = open("pins.bin", "r+b")  # noqa: SIM115  (as long as the node runs)
 _word = bytearray(2)
 _levels = {}
 _handlers = {}

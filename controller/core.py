@@ -1,0 +1,327 @@
+"""The core: the scan, the commands and the orders in one process, and nothing in it that a client can stall.
+
+python -m controller.core FACTORY --state DIR [--clock SOCKET]
+"""
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import gc
+import os
+import secrets
+import signal
+import sys
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+
+from controller import programs
+from controller.aside import Aside, Thread, inline
+from controller.dispatch import taken_over
+from controller.feed import Desk, Feed, feed_signals, serve, told
+from controller.image import Image, blank
+from controller.jobs import STORED_BYTES, Jobs
+from controller.modbus.client import Link
+from controller.modbus.pdu import ModbusError, Request
+from controller.modbus.plan import ScanPlan, scan_plan
+from controller.nodes.epochs import EpochError, Epochs, write_durably
+from controller.nodes.grant import Standing
+from controller.orders.book import Book, BookError
+from controller.orders.keeper import Keeper
+from controller.orders.order import OrderError
+from controller.orders.turn import Answer
+from controller.orders.turn import Request as Wanted
+from controller.rows import Rows
+from controller.scan import News, Outcome, State, scan
+from twin.clock import MS, Clock, LoopClock, Ns, utc_ns
+from twin.factory import Factory, FactoryError, read
+from twin.wire import encode
+
+_PROGRAM_KINDS = ("place_order", "load_job")
+
+
+class CoreError(Exception):
+    """The core can't run here, and why."""
+
+
+class _Line:
+    """One node as the core talks to it."""
+
+    def __init__(self, link: Link, plan: ScanPlan) -> None:
+        self.link, self.plan = link, plan
+        self.asking: asyncio.Task[None] | None = None
+
+
+class Core:
+    """Reads, judges and writes once a period, for as long as `run` runs.
+
+    Attributes:
+        late: scans that were skipped because the one before took too long.
+    """
+
+    def __init__(
+        self,
+        factory: Factory,
+        folder: Path,
+        clock: Clock,
+        book: Book,
+        epochs: Epochs,
+        owner: int,
+        compute: Aside = inline,
+        write: Aside = inline,
+        stored_bytes: int = STORED_BYTES,
+        first: Mapping[str, str] | None = None,
+    ) -> None:
+        self._factory, self._folder, self._clock = factory, folder, clock
+        self._epochs, self._write = epochs, write
+        self._period = Ns(factory.scan_ms * MS)
+        self._image: Image = blank(factory)
+        self._lines = {
+            n.name: _Line(Link(n.name, n.host, n.port, clock), scan_plan(factory, n.name)) for n in factory.nodes.values()
+        }
+        self._state = State(owner, taken_over(book.load(), clock.now()))
+        signals = feed_signals(factory)
+        self._feed, self._desk, self._rows = Feed(signals), Desk(), Rows(factory, signals)
+        self._keeper = Keeper(book, self._state.orders, write, self._desk.answer)
+        links = {name: line.link for name, line in self._lines.items()}
+        self._jobs = Jobs(factory, folder / "programs", links, self._ours, clock, compute, stored_bytes)
+        self._fresh: dict[str, int] = {}
+        self._claiming: set[str] = set()
+        self._first = first if self._state.orders.newest is None else None
+        self.late = 0
+
+    async def run(self) -> None:
+        """Keep the links up and scan until cancelled.
+
+        Raises:
+            ExceptionGroup: of BookError or EpochError, when the disk refuses: nothing more may be promised.
+        """
+        async with serve(self._folder / "feed.sock", self._feed, self._desk):
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for line in self._lines.values():
+                        tasks.create_task(line.link.run())
+                    tasks.create_task(self._keeper.run())
+                    await self._beat(tasks)
+            finally:
+                await self._jobs.close()
+
+    async def _beat(self, tasks: asyncio.TaskGroup) -> None:
+        due = self._clock.now()
+        while True:
+            await self._clock.until(due)
+            self._scan(tasks)
+            due = Ns(due + self._period)
+            while due < self._clock.now():
+                due = Ns(due + self._period)
+                self.late += 1
+
+    def _scan(self, tasks: asyncio.TaskGroup) -> None:
+        now, before = self._clock.now(), self._state
+        image = self._image
+        for name, line in self._lines.items():
+            if not line.link.up:
+                image = image.lost(name, line.link.cause)
+        self._image = image = image.aged(now)
+        fresh, self._fresh = self._fresh, {}
+        news = News(self._requests(), self._jobs.take(), fresh, self._keeper.settled)
+        self._state, outcome = scan(image, before, news, now)
+        self._ask_nodes(tasks, outcome, now)
+        self._keeper.put(before.orders, self._state.orders, outcome.answers)
+        for work in outcome.work:
+            self._jobs.take_on(work)
+        for name, above in outcome.epochs.items():
+            if name not in self._claiming:
+                self._claiming.add(name)
+                tasks.create_task(self._claim(name, above))
+        utc = utc_ns()
+        self._feed.publish(self._rows.update(image, self._state, utc), [told(event, utc) for event in outcome.events])
+
+    def _requests(self) -> tuple[Wanted, ...]:
+        """What faces want; a program that is not there is refused before the scan hears of it."""
+        found: list[Wanted] = []
+        wanted = self._desk.take()
+        if self._first is not None:
+            wanted = (Wanted(0, "place_order", self._first, "start"), *wanted)
+            self._first = None
+        for request in wanted:
+            try:
+                if request.kind in _PROGRAM_KINDS and request.args["program"]:
+                    programs.check(self._folder / "programs", request.args["program"])
+            except OrderError as refused:
+                self._desk.answer(Answer(request.id, False, str(refused)))
+            else:
+                found.append(request)
+        return tuple(found)
+
+    def _ours(self, node: str) -> bool:
+        found = self._state.stands.get(node)
+        return found is not None and found.standing is Standing.OURS
+
+    async def _claim(self, node: str, above: int) -> None:
+        try:
+            self._fresh[node] = await self._write(lambda: self._epochs.next(above))
+        finally:
+            self._claiming.discard(node)
+
+    def _ask_nodes(self, tasks: asyncio.TaskGroup, outcome: Outcome, now: Ns) -> None:
+        """One burst to every node that has answered the last one."""
+        deadline = Ns(now + self._period * 5 // 2)
+        for name, line in self._lines.items():
+            if not line.link.up or (line.asking is not None and not line.asking.done()):
+                continue
+            grant = outcome.grants.get(name)
+            words = None if grant is None else tuple(encode(grant))
+            commands = outcome.commands if self._ours(name) else None
+            requests = line.plan.requests(words, commands)
+            line.asking = tasks.create_task(self._ask(name, line, requests, deadline))
+
+    async def _ask(self, name: str, line: _Line, requests: list[Request], deadline: Ns) -> None:
+        heard = line.plan.heard(await line.link.ask(requests, deadline))
+        if not isinstance(heard, ModbusError):
+            self._image = self._image.received(name, heard, self._clock.now(), utc_ns())
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """A state directory that is this process's alone.
+
+    Raises:
+        CoreError: it can't be made or belongs to somebody else, or another core runs in it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        (folder / "programs").mkdir(mode=0o700, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as unusable:
+        raise CoreError(f"{folder}: {unusable.strerror}") from unusable
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as taken:
+        os.close(lock)
+        raise CoreError(f"{folder}: another core runs here") from taken
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def owner_of(folder: Path, seed: int | None) -> int:
+    """Who this core is in a Grant: the same for all runs on a state directory.
+
+    Raises:
+        CoreError: the file can't be written or is no number.
+    """
+    path = folder / "owner"
+    try:
+        if not path.exists():
+            write_durably(path, f"{(secrets.randbits(32) if seed is None else seed) or 1}\n")
+        return int(path.read_text(encoding="ascii")) & 0xFFFFFFFF or 1
+    except (OSError, ValueError) as broken:
+        raise CoreError(f"{path}: {broken}") from broken
+
+
+async def run(
+    factory: Factory,
+    folder: Path,
+    clock: Clock,
+    compute: Aside = inline,
+    write: Aside = inline,
+    seed: int | None = None,
+    stored_bytes: int = STORED_BYTES,
+    first: Mapping[str, str] | None = None,
+) -> None:
+    """Run a core on a state directory until cancelled.
+
+    Args:
+        compute, write: where plans are made and disk writes wait.
+        first: recipe and program of an order to place at once, where the book has none yet.
+        seed: makes a new state directory's ids repeat; by chance unless told.
+
+    Raises:
+        CoreError, BookError, EpochError: the state directory can't be used.
+    """
+    with held(folder), Book(folder / "book.sqlite", seed) as book:
+        epochs = Epochs(folder / "epoch")
+        core = Core(factory, folder, clock, book, epochs, owner_of(folder, seed), compute, write, stored_bytes, first)
+        try:
+            await core.run()
+        except* (BookError, EpochError) as broken:
+            raise CoreError("; ".join(str(e) for e in broken.exceptions)) from None
+
+
+async def _in_real_time(factory: Factory, folder: Path, first: Mapping[str, str] | None) -> None:
+    """On the machine's own clock: plans and disk writes have threads of their own."""
+    loop = asyncio.get_running_loop()
+    async with _threads() as (compute, write):
+        gc.collect()
+        gc.freeze()
+        await run(factory, folder, LoopClock(loop), compute, write, first=first)
+
+
+@contextlib.asynccontextmanager
+async def _threads() -> AsyncIterator[tuple[Thread, Thread]]:
+    compute, write = Thread("plans"), Thread("book")
+    try:
+        yield compute, write
+    finally:
+        compute.close()
+        write.close()
+
+
+async def _until_told(main: "asyncio.Task[None]") -> None:
+    """Run until the task ends or the process is told to end."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, main.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await main
+
+
+async def _real(factory: Factory, folder: Path, first: Mapping[str, str] | None) -> None:
+    await _until_told(asyncio.create_task(_in_real_time(factory, folder, first)))
+
+
+def _start(factory: Factory, folder: Path, clock_socket: str | None, first: Mapping[str, str] | None) -> None:
+    if clock_socket is not None:
+        from controller.factory_loop import run as run_in_factory_time
+
+        seed = zlib.crc32(factory.name.encode())
+        run_in_factory_time(lambda clock: run(factory, folder, clock, seed=seed, first=first), clock_socket, "core")
+        return
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+        runner.run(_real(factory, folder, first))
+
+
+def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    found: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return found
+
+
+def main() -> int:
+    """The process. Returns 0 when told to end, 2 where it can't run."""
+    parser = argparse.ArgumentParser(prog="python -m controller.core", description=__doc__.splitlines()[0])
+    parser.add_argument("factory", type=Path, help="factory.toml")
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="orders, programs, the Feed's socket")
+    parser.add_argument("--clock", metavar="SOCKET", help="run in the factory time of the rig that listens here")
+    parser.add_argument("--order", nargs=2, metavar=("RECIPE", "PROGRAM"), help="placed where the book has no order yet")
+    given = parser.parse_args()
+    first = dict(zip(("recipe", "program"), given.order, strict=True)) if given.order else None
+    try:
+        _start(read(given.factory), given.state, given.clock, first)
+    except (FactoryError, CoreError, BookError, EpochError) as wrong:
+        print(wrong, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
