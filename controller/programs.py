@@ -69,9 +69,12 @@ def read(folder: Path, name: str) -> str:
         handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as missing:
         raise OrderError(f"program {name!r} can't be read: {missing.strerror}") from missing
-    with open(handle, "rb") as file:
+    try:
         _check_file(name, os.fstat(handle))
-        content = file.read(MOST_BYTES + 1)
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(MOST_BYTES + 1)
+    finally:
+        os.close(handle)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as wrong:

@@ -6,7 +6,7 @@ more. Then time advances to the next moment that anybody waits for. A VM may run
 
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,15 @@ class Rig:
         self.links = {
             name: Link((factory.nodes[name].host, factory.nodes[name].port)) for name in self.nodes if links
         }
+
+    @property
+    def seen_by_core(self) -> Factory:
+        """The factory with the links' ports in place of the nodes' own, as the core is to see it."""
+        nodes = {
+            name: replace(node, port=self.links[name].port) if name in self.links else node
+            for name, node in self.factory.nodes.items()
+        }
+        return replace(self.factory, nodes=nodes)
 
     # ---- what a scenario does
 

@@ -11,7 +11,7 @@ from hil.targets.vm import FramesQueued, Output, PinSet, StreamCut
 from twin import plant
 from twin.clock import MS, US, Ns
 from twin.factory import Factory, Machine
-from twin.kernel import Words
+from twin.kernel import Ints, Words
 from twin.trace import Trace
 
 FRAME = Ns(10 * US)
@@ -34,18 +34,30 @@ class World:
         self._trace = trace
         self._pins: dict[str, dict[str, Any]] = {name: {} for name in factory.machines}
         self._streams: dict[str, deque[tuple[Ns, Words]]] = {name: deque() for name in factory.machines}
-        self._waiting: dict[str, deque[Output]] = {name: deque() for name in factory.nodes}
+        self._waiting: dict[str, deque[PinSet | StreamCut]] = {name: deque() for name in factory.nodes}
         self._wired = {node: _wiring(factory.on(node)) for node in factory.nodes}
         self._told: dict[str, dict[int, int]] = {name: {} for name in factory.nodes}
         self._edge = FAR
+        self.paces: dict[str, list[tuple[Ns, Ints]]] = {}
 
     # ---- what the nodes do
 
     def outputs(self, node: str, outputs: Sequence[Output]) -> None:
         """Take what a node's pins did; it may lie ahead of the world's time."""
-        if outputs:
-            self._waiting[node].extend(outputs)
-            self._edge = FAR
+        if not outputs:
+            return
+        for output in outputs:
+            machine, _ = self._wired[node].get(getattr(output, "pin", -1), ("", ""))
+            if isinstance(output, FramesQueued) and machine:
+                self._streams[machine].append((output.time, output.words))
+                if machine in self.followers:
+                    self.followers[machine].queue(output.words)
+            elif isinstance(output, StreamCut) and machine:
+                _truncate(self._streams[machine], output.time)
+                self._waiting[node].append(output)
+            elif isinstance(output, PinSet):
+                self._waiting[node].append(output)
+        self._edge = FAR
 
     def power_off(self, node: str, now: Ns) -> None:
         """All pins of a node fall to low and its step stream ends."""
@@ -59,9 +71,7 @@ class World:
 
     def streams(self, node: str) -> bool:
         """Whether a node's step stream is being played, or is about to be."""
-        return any(isinstance(output, FramesQueued) for output in self._waiting[node]) or any(
-            self._streams[machine.name] for machine in self.factory.on(node)
-        )
+        return any(self._streams[machine.name] for machine in self.factory.on(node))
 
     # ---- what the nodes see
 
@@ -109,31 +119,25 @@ class World:
 
     def _apply(self, now: Ns) -> None:
         for node, waiting in self._waiting.items():
-            while waiting and (waiting[0].time <= now or isinstance(waiting[0], FramesQueued)):
+            while waiting and waiting[0].time <= now:
                 self._output(node, waiting.popleft())
 
-    def _output(self, node: str, output: Output) -> None:
-        if isinstance(output, (PinSet, FramesQueued, StreamCut)):
-            machine, pin = self._wired[node].get(output.pin, (None, ""))
-            if machine is None:
-                return
-            if isinstance(output, PinSet):
-                self._pins[machine][pin] = output.value
-                self._trace.value(output.time, f"{machine}/pin/{pin}", output.value)
-            elif isinstance(output, FramesQueued):
-                self._streams[machine].append((output.time, output.words))
-                if machine in self.followers:
-                    self.followers[machine].queue(output.words)
-            else:
-                self._streams[machine].clear()
-                if machine in self.followers:
-                    self.followers[machine].home()
+    def _output(self, node: str, output: PinSet | StreamCut) -> None:
+        machine, pin = self._wired[node].get(output.pin, ("", ""))
+        if isinstance(output, StreamCut):
+            if machine in self.followers:
+                self.followers[machine].home()
+        elif machine:
+            self._pins[machine][pin] = output.value
+            self._trace.value(output.time, f"{machine}/pin/{pin}", output.value)
 
     def _step(self, dt: Ns) -> None:
         start = self.state.now
         pins = self._pins_over(start, dt)
         for name, follower in self.followers.items():
             follower.play(pins[name].get("frames", NO_WORDS))
+        for name, pace in self.paces.items():
+            pace.append((start, self.state.states[name].position.copy()))
         self.state, events = plant.step(self.state, self.factory, pins, dt)
         self._forget_played()
         for event in events:
@@ -166,6 +170,15 @@ def _grid(time: Ns) -> Ns:
 
 def _wiring(machines: Sequence[Machine]) -> dict[int, tuple[str, str]]:
     return {gpio: (machine.name, pin) for machine in machines for pin, gpio in machine.pins.items()}
+
+
+def _truncate(stream: deque[tuple[Ns, Words]], end: Ns) -> None:
+    """Drop the words that would be played from `end` on."""
+    while stream and stream[-1][0] >= end:
+        stream.pop()
+    if stream:
+        time, words = stream[-1]
+        stream[-1] = (time, words[: (end - time) // FRAME])
 
 
 def _words(stream: deque[tuple[Ns, Words]], start: Ns, dt: Ns) -> Words:

@@ -1,6 +1,7 @@
 """The server's key and certificate, those of the command-line tools on this computer, and what a client's must be like."""
 
 import os
+import socket
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -116,7 +117,7 @@ def _make_certificate(key: rsa.RSAPrivateKey, name: str, uri: str) -> x509.Certi
     )
     alternatives = [
         x509.UniformResourceIdentifier(uri),
-        x509.DNSName("localhost"),
+        *(x509.DNSName(host) for host in dict.fromkeys(("localhost", socket.gethostname()))),
         x509.IPAddress(IPv4Address("127.0.0.1")),
     ]
     usage = x509.KeyUsage(

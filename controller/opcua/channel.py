@@ -346,6 +346,8 @@ class Channel(UaProcessor):
             task.cancel()
         self.session = self._mine  # one that has moved on lives on
         await super().close()  # type: ignore[no-untyped-call]
+        if self._mine is not None:
+            self._mine.orphaned()
 
 
 async def _or_fault(answer: Callable[[], Awaitable[None]], fault: Callable[[int], None]) -> None:

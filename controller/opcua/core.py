@@ -19,31 +19,31 @@ from twin.clock import MS, Clock, Ns, S
 log = logging.getLogger("lockstep.opcua")
 
 PATIENCE_S = 10.0
+SILENCE = Ns(5 * S)
 RETRY = (Ns(100 * MS), Ns(2 * S))
 
 
-class SchemaDiffers(RuntimeError):
-    """The core runs another factory than this process."""
-
-
 class Core:
-    """The core behind its socket. It may come and go; what is shown says so."""
+    """The core behind its socket. It may come and go; what is shown says so.
+
+    Attributes:
+        differs: why this process cannot follow the core, or empty.
+    """
 
     def __init__(self, socket: Path, schema: str, values: Values, clock: Clock) -> None:
+        self.differs = ""
         self._socket = socket
         self._schema = schema
         self._values = values
         self._clock = clock
         self._follower: Follower | None = None
+        self._heard = clock.now()
+        self._silent = False
 
     async def run(self) -> None:
-        """Follow the Feed, again and again.
-
-        Raises:
-            SchemaDiffers: the core's Signals are not those that are shown here.
-        """
+        """Follow the Feed, again and again, until the core proves to run another factory than this process."""
         told, wait = "", RETRY[0]
-        while True:
+        while not self.differs:
             try:
                 await self._follow()
                 cause, wait = "it has ended", RETRY[0]
@@ -60,22 +60,34 @@ class Core:
     async def _follow(self) -> None:
         async with follow(self._socket) as follower:
             async for message in follower:
+                self._heard = self._clock.now()
                 match message:
-                    case Hello(schema):
-                        self._check(schema)
+                    case Hello(schema) if schema != self._schema:
+                        self.differs = (
+                            f"the core at {self._socket} runs another factory (its schema is {schema[:12]}, this one's "
+                            f"is {self._schema[:12]}): start both with the same factory file"
+                        )
+                        return
+                    case Hello():
                         self._follower = follower
                         log.warning("the Feed is there")
                     case Snapshot(_, rows) | Changes(_, rows):
                         await self._values.show(rows)
                     case _:
                         pass
+                if self._silent:
+                    self._silent = False
+                    await self._values.doubt(lost=False)
 
-    def _check(self, schema: str) -> None:
-        if schema != self._schema:
-            raise SchemaDiffers(
-                f"the core at {self._socket} runs another factory (its schema is {schema[:12]}, this one's is "
-                f"{self._schema[:12]}): start both with the same factory file"
-            )
+    async def watch(self) -> None:
+        """Doubt everything while the core is silent: every scan changes a node's uptime, so one that lives speaks."""
+        while True:
+            await self._clock.until(Ns(self._heard + SILENCE))
+            if self._silent or self._clock.now() - self._heard < SILENCE:
+                await self._clock.until(Ns(self._clock.now() + S))
+                continue
+            self._silent = True
+            await self._values.doubt()
 
     async def call(self, method: Method, given: Sequence[ua.Variant], user: str) -> ua.CallMethodResult:
         """Carry a call to the core.
@@ -91,7 +103,7 @@ class Core:
         if method.machine:
             args["machine"] = method.machine
         if self._follower is None:
-            return refused(StatusCodes.BadNotConnected)
+            return refused(StatusCodes.BadNoCommunication)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 answer = await self._follower.ask(method.request, args, user)

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +20,7 @@ from controller.opcua.certificate import Identity, now
 from controller.opcua.gate import Listener
 from controller.opcua.names import node_id, standard
 from controller.opcua.session import MOST_ITEMS, MOST_OPERATIONS, MOST_QUEUED, MOST_SESSIONS, MOST_SUBSCRIPTIONS, Sessions
-from controller.opcua.space import Method, Object, Space
+from controller.opcua.space import Method, Space
 from twin.clock import Clock
 
 HOST = "127.0.0.1"
@@ -149,21 +148,3 @@ def _version() -> str:
         return version("lockstep-factory")
     except PackageNotFoundError:
         return "0"
-
-
-class FewTracebacks(logging.Filter):
-    """Of what a library logs, lets through its first tracebacks: a peer must not be able to fill a disk."""
-
-    def __init__(self, most: int = 100) -> None:
-        super().__init__()
-        self._left = most
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is logged."""
-        if record.exc_info is None or self._left == 0:
-            return False
-        self._left -= 1
-        return True
-
-
-__all__ = ["HOST", "FactoryServer", "FewTracebacks", "Object", "PortTaken", "bind"]

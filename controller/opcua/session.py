@@ -28,7 +28,10 @@ MOST_ITEMS = 10_000
 MOST_OPERATIONS = 2_000
 MOST_QUEUED = 100
 PUBLISHING_MS = (50.0, 60_000.0)
-LONGEST_SESSION_MS = 300_000.0
+LONGEST_SESSION_MS = 3_600_000.0
+ORPHAN_S = 60.0
+"""How long a session with subscriptions outlives its connection."""
+
 
 Methods = Mapping[tuple[ua.NodeId, ua.NodeId], Method]
 
@@ -125,6 +128,7 @@ class Session(InternalSession):
         self.certificate = b""
         self.who: Who = NOBODY
         self._server = server
+        self._agreed_s = 0.0
         self.external = True
         server.register_external_session(self)
 
@@ -155,9 +159,29 @@ class Session(InternalSession):
             InternalSession._current_connections += 1
         self.who = who
         self.nonce = secrets.token_bytes(32)
+        self._live_for(self._agreed_s)
+        return ua.ActivateSessionResult(ServerNonce=self.nonce, Results=[ua.StatusCode() for _ in range(tokens)])
+
+    def orphaned(self) -> None:
+        """Its connection is lost: it waits for its client, but not for long."""
+        self._live_for(min(self._agreed_s, ORPHAN_S))
+
+    def _live_for(self, idle_s: float) -> None:
+        """Close it when nothing is asked for so long."""
+        self.session_timeout = idle_s
+        if self._timeout_task is not None:
+            self._timeout_task.cancel()
+            self._timeout_task = None
         self.touch()
         self._start_timeout_watchdog()
-        return ua.ActivateSessionResult(ServerNonce=self.nonce, Results=[ua.StatusCode() for _ in range(tokens)])
+
+    async def create_session(
+        self, params: ua.CreateSessionParameters, sockname: tuple[str, int] | None = None
+    ) -> ua.CreateSessionResult:
+        """What a new session is told."""
+        made = await super().create_session(params, sockname)
+        self._agreed_s = made.RevisedSessionTimeout / 1000
+        return made
 
     async def close_session(self, delete_subs: bool = True) -> None:
         """Close it with its subscriptions, whatever the client wishes for those: nobody would own them."""

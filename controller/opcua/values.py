@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from asyncua import ua
 from asyncua.server.address_space import AddressSpace
@@ -45,16 +46,12 @@ def data_value(variable: Variable, row: Row, received_ns: int, lost: bool = Fals
     if lost and is_known and row.quality != BAD:
         told = StatusCodes.UncertainNoCommunicationLastUsableValue
     shown = ua.Variant(variable.value(row.value), VARIANT_TYPES[variable.kind]) if is_known else ua.Variant()
-    return ua.DataValue(
-        shown,
-        StatusCode=status(told),
-        SourceTimestamp=_moment(row.utc_ns) if row.utc_ns else None,
-        ServerTimestamp=_moment(received_ns),
-    )
+    source, server = _moment(row.utc_ns) if row.utc_ns else None, _moment(received_ns)
+    return ua.DataValue(shown, StatusCode=status(told), SourceTimestamp=source, ServerTimestamp=server)
 
 
-def _moment(of_utc_ns: int) -> datetime:
-    return datetime.fromtimestamp(of_utc_ns / 1e9, UTC)
+def _moment(at_utc_ns: int) -> Any:
+    return datetime.fromtimestamp(at_utc_ns / 1e9, UTC)
 
 
 class Values:
@@ -71,10 +68,10 @@ class Values:
             self._rows[row.index] = row
             await self._show(row)
 
-    async def doubt(self) -> None:
-        """Nobody tells any more whether what is shown still holds."""
+    async def doubt(self, lost: bool = True) -> None:
+        """Nobody tells any more whether what is shown still holds; or, when not `lost`, somebody does again."""
         for row in self._rows.values():
-            await self._show(row, lost=True)
+            await self._show(row, lost)
 
     async def _show(self, row: Row, lost: bool = False) -> None:
         node, variable = self._variables[row.index]

@@ -65,8 +65,7 @@ class Law:
                 duty = 0.0
             else:  # a duty at its limit must not wind the integral up
                 self.hold = min(max(self.hold + push * dt / (_RESET * closed), 0.0), 1.0)
-            if self._rise.elapsed > 0.0:
-                self._arrive(celsius)
+            self._rise.elapsed = 0.0
         return duty
 
     def _climb(self, celsius, dt):
@@ -77,16 +76,6 @@ class Law:
             self._learn()
         rise.go_on(celsius, dt)
 
-    def _arrive(self, celsius):
-        """The end of a rise: full power has slowed down by what is lost up here."""
-        rise = self._rise
-        if rise.known and rise.end(celsius):
-            fall = max((rise.slope - rise.late_slope) / (rise.late - rise.middle), 0.0)
-            self.loss = self._near(2, fall / (rise.slope + fall * (rise.middle - _ROOM)))
-            self._learn()
-            self.hold = self._share(self._target)
-        rise.elapsed = 0.0
-
     def _learn(self):
         """Full power from rest: the temperature runs into a line whose slope is the rate and whose delay is the lag."""
         rise = self._rise
@@ -95,7 +84,7 @@ class Law:
         if slope <= rise.before or (not rise.known and rise.gained < self._proof):  # a smaller rise teaches less
             return
         lag = (slope * rise.taken - rise.gained - rate * self.loss * rise.area) / (slope - rise.before)
-        if rise.known or rise.settled >= _SETTLED * lag:
+        if rise.settled >= _SETTLED * lag:
             rise.known = True
             self._proof = rise.gained
             self.rate, self.lag = self._near(0, rate), self._near(1, lag)
@@ -114,7 +103,7 @@ class Rise:
     """What is seen while full power lasts: the way so far, marked each time that it has lasted half as long again.
 
     start, before: temperature and slope when it began. slope, middle: over the stretch that taught the lag, which began
-    after `settled` s and ended after `taken` s with `gained` °C and `area` °C·s. late_slope, late: of the last stretch.
+    after `settled` s and ended after `taken` s with `gained` °C and `area` °C·s.
     """
 
     def __init__(self):
@@ -131,7 +120,6 @@ class Rise:
         self._mark_s = self._older_s = 0.0
         self._mark = self._older = celsius
         self.slope = self.middle = self.settled = self.taken = self.gained = self.area = 0.0
-        self.late = self.late_slope = 0.0
 
     def look(self, celsius):
         """Set a mark if it is time. Returns whether there is a new stretch to learn from."""
@@ -155,9 +143,3 @@ class Rise:
         """Another tick at full power."""
         self.elapsed += dt
         self._sum += (celsius - self.start) * dt
-
-    def end(self, celsius):
-        """It ends here. Returns whether it went on for long enough to show the loss."""
-        self.late = (celsius + self._older) * 0.5
-        self.late_slope = (celsius - self._older) / (self.elapsed - self._older_s)
-        return self.late > self.middle + 2.0 * _LEAST_RISE

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 SOURCE = Path(__file__).resolve().parents[2] / "firmware" / "node" / "codec.py"
-REGISTERS = 64
+REGISTERS = 160
 WRITABLE = range(16, 32)
 REFUSED, BUSY = 17, 18  # first registers whose write the door refuses
 IDENTITY = (b"Lockstep", b"node", b"0.1.0")
@@ -42,7 +42,7 @@ codec = load()
 class Bank:
     def __init__(self) -> None:
         self.size = REGISTERS
-        self.view = memoryview(bytearray(range(2 * REGISTERS)))
+        self.view = memoryview(bytearray(k & 0xFF for k in range(2 * REGISTERS)))
 
 
 class Door:
@@ -138,7 +138,7 @@ def feed(made: "codec.Session", data: bytes) -> bytes:
         at += count
         while made.more:
             size = made.answer()
-            assert 0 <= size <= len(made.outbox)
+            assert 0 <= size <= len(made.outbox) == codec.OUTBOX
             sent += bytes(made.outbox[:size])
     return sent
 
@@ -160,7 +160,7 @@ def replies(data: bytes) -> list[bytes]:
 
 
 words = st.integers(0, 0xFFFF)
-near = st.one_of(st.integers(0, REGISTERS + 4), words)
+near = st.one_of(st.integers(0, 40), st.integers(0, REGISTERS + 4), words)
 counts = st.one_of(st.integers(0, 4), st.integers(120, 130), words)
 reads = st.builds(lambda f, a, n: struct.pack(">BHH", f, a, n), st.sampled_from([3, 4]), near, counts)
 singles = st.builds(lambda a, v: struct.pack(">BHH", 6, a, v), near, words)
@@ -232,8 +232,9 @@ def test_the_longest_requests_and_replies_fit() -> None:
     made, _ = session()
     made._bank.size = 1000
     made._bank.view = memoryview(bytes(2000))
-    data = framed(1, 1, struct.pack(">BHH", 3, 0, 125)) * 100
-    assert [len(reply) for reply in replies(feed(made, data))] == [259] * 100
+    for count in range(1, 126):
+        data = framed(1, 1, struct.pack(">BHH", 3, 0, count)) + framed(1, 1, struct.pack(">BHH", 3, 0, 125)) * 5
+        assert [len(reply) for reply in replies(feed(made, data))] == [9 + 2 * count] + [259] * 5
 
 
 @pytest.mark.parametrize("length", [2, 254])

@@ -50,6 +50,18 @@ def test_temperatures_hold_within_3_degrees_although_the_plant_is_off_by_30_perc
             assert LEARNT_WITHIN[0] <= learnt[2 * k + of][1] / heater.lag / lag <= LEARNT_WITHIN[1]
 
 
+def test_a_heater_quite_unlike_the_first_guess_is_learnt() -> None:
+    factors = [(2, 1, 1, 1), (0.8, 1.5, 0.4, 1), (1.6, 2.5, 1, 2), (2, 0.6, 0.4, 0.5)]
+    with Loop([physics(one) for one in factors]) as loop:
+        assert off_by(loop.run(150, hotend=210), "hotend")[1] <= 1.5
+        low, high = off_by(loop.run(30, fan=1), "hotend")
+        assert -1.0 <= low and high <= 1.0
+    for k, (power, capacity, _, lag) in enumerate(factors):
+        rate, seen_lag = loop.end["learnt"][2 * k]
+        assert rate == pytest.approx(HOTEND.power * power / HOTEND.capacity / capacity, rel=0.12)
+        assert seen_lag == pytest.approx(HOTEND.lag * lag, rel=0.15)
+
+
 def test_the_slowest_bed_gets_there_and_stays() -> None:
     with Loop([physics((0.7, 1.3, 1.3, 1.3)), physics((1.3, 0.7, 0.7, 0.7))]) as loop:
         loop.run(380, bed=60)

@@ -105,7 +105,7 @@ def test_a_set_point_beyond_its_limits_is_cut_to_them(make: Make, asked: int, du
     client = node.client()
     client.grant(US, 1)
     client.write(BELT_COMMAND, [1, asked])
-    eventually(lambda: node.out(RUN) == 1)
+    eventually(lambda: client.read(BELT_STATUS, 1) == [1 << 3])  # it is running, and the tick that began it is over
     assert node.out(SPEED) == duty
 
 

@@ -22,7 +22,7 @@ from tests.firmware.factories import (
     node_file,
     with_jobs,
 )
-from tests.firmware.rig import Client, Node, eventually
+from tests.firmware.rig import PATIENCE_S, STANDINS, Client, Node, eventually, launch
 from twin.node import (
     COMMAND_AT,
     TRANSFER_AT,
@@ -154,6 +154,12 @@ def test_an_epoch_outlives_a_restart(make: Make) -> None:
     assert status.boot_id == boot + 1
     client.grant(THEM, 40_001)
     assert client.status().leased
+
+
+def test_a_lease_that_has_ended_is_over_also_when_the_tick_is_late(tmp_path: Path) -> None:
+    (tmp_path / "pins.bin").write_bytes(bytes(256))
+    said, _ = launch(tmp_path, STANDINS / "late_tick.py").communicate(timeout=PATIENCE_S)
+    assert said.splitlines() == ["claim 0", "in time 0", "too late 4", "renewal 4", "leased 0 latched True"]
 
 
 def test_silence_brings_every_output_to_its_default_and_latches(make: Make) -> None:

@@ -246,6 +246,8 @@ def test_a_full_ring_is_busy_and_what_is_eaten_makes_room(client: Client) -> Non
     status = client.status()
     assert (status.job_chunks, status.job_line) == (len(JOB), zlib.crc32(JOB))
     assert (status.transfer_state, status.ring_free) == (TransferState.STORED, RING)
+    client.begin(JOB, kind=STREAM)
+    assert told(client) == (TransferState.RECEIVING, Reason.NONE, 0), "what has been eaten has to come again"
 
 
 def test_a_long_stream_goes_round_the_ring_unchanged(client: Client) -> None:

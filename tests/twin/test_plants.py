@@ -1,5 +1,6 @@
 """The world: every machine stepped, Parts from one to the next, machine types from elsewhere."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ EXTRUDING = np.full(1000, 0x100, np.uint32)
 EXTRUDING[::100] |= 0xC0
 FULL = 65_535
 
+NUMBERS = itertools.count()
 LAMP_SPEC = '''
 from typing import Annotated as A
 from twin.machine import Input, Output
@@ -54,7 +56,7 @@ name = "lamps"
 uid = 1
 virtual = true
 [types.lamp]
-path = "lamp"
+path = "FOLDER"
 [machines.lamp-1]
 type = "lamp"
 cell = "hall"
@@ -65,12 +67,13 @@ pins = { on = 2, lit = 4 }
 
 
 def lamp(folder: Path, physics: str | None = LAMP_PLANT, more: str = "") -> Factory:
-    (folder / "lamp").mkdir()
+    path = f"lamp-{next(NUMBERS):012}"
+    (folder / path).mkdir()
     files = {"spec": LAMP_SPEC, "control": LAMP_CONTROL, "plant": physics}
     for name, text in files.items():
         if text is not None:
-            (folder / "lamp" / f"{name}.py").write_text(text)
-    return parse(LAMP_FACTORY + more, folder)
+            (folder / path / f"{name}.py").write_text(text)
+    return parse(LAMP_FACTORY.replace("FOLDER", path) + more, folder)
 
 
 def run(world: World, factory: Factory, seconds: float, **pins: dict[str, object]) -> tuple[World, list[Event]]:

@@ -95,6 +95,11 @@ def test_a_trapezoid_move_is_where_the_closed_form_says_at_every_frame() -> None
     assert state.busiest[0] == pytest.approx(8000, abs=100)
 
 
+def test_two_steps_10_ms_apart_are_never_in_one_stretch() -> None:
+    assert play(at(), train([0, 1000, 2000], 3000, axis=0)).busiest[0] == 100.0
+    assert play(at(), train([0, 999, 2000], 3000, axis=0)).busiest[0] == 200.0
+
+
 def test_a_level_that_stays_high_between_two_calls_is_one_step() -> None:
     high = np.array([ON | step_bit(0, True)], np.uint32)
     state = play(play(at(), high), high)
@@ -160,6 +165,13 @@ def test_the_horizon_is_the_frame_that_presses_the_switch(axis: int) -> None:
     assert seen[name] == 1
     assert after.position[axis] == 0
     assert plant.horizon(state, PARAMS, {"frames": words}, Ns(edge - FRAME)) == edge - FRAME
+
+
+@pytest.mark.parametrize("steps", [31, 32, 33])
+def test_a_switch_that_the_last_word_of_a_stream_reaches_is_not_overlooked(steps: int) -> None:
+    words = train(list(range(1, 64, 2)), 64, axis=0, plus=False)
+    edge = plant.horizon(at(x=steps / 80), PARAMS, {"frames": words}, Ns(64 * FRAME + 1))
+    assert edge == {31: 62 * FRAME, 32: 64 * FRAME, 33: 64 * FRAME + 1}[steps]
 
 
 def test_a_switch_opens_a_hysteresis_away_from_where_it_closed() -> None:

@@ -60,5 +60,5 @@ class Motion:
         self._eaten += count
         self._bank.put32(reg.S_JOB_CHUNKS, self._eaten)
         self._bank.put32(reg.S_JOB_LINE, self._crc)
-        if count == 0 and self._reader.ended:
+        if self._reader.ended:
             self._close(reg.JOB_STATE_DONE)

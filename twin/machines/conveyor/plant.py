@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twin.clock import Ns, ns, seconds
+from twin.clock import Ns, seconds
 from twin.machines.conveyor.spec import Params
 from twin.plant import Part
 
@@ -171,10 +171,15 @@ def _overload(state: State, params: Params, pins: Mapping[str, Any]) -> bool:
 
 
 def _until_trip(state: State, params: Params, pins: Mapping[str, Any]) -> Ns:
-    """How long until the drive trips; far away if it does not."""
+    """How long until the drive trips, in whole µs from 1 on; far away if it does not."""
     if not _overload(state, params, pins):
         return Ns(1 << 62)
-    return max(Ns(0), ns(state.physics.trip_delay - state.overloaded))
+    return _micros(max(0.0, state.physics.trip_delay - state.overloaded))
+
+
+def _micros(elapsed: float) -> Ns:
+    """Seconds, rounded up to a whole µs: a node's clock has no finer one. At least 1 µs, so that time goes on."""
+    return Ns(max(1, math.ceil(elapsed * 1e6 - 1e-3)) * 1000)
 
 
 def _edges(state: State, params: Params) -> list[float]:
@@ -201,4 +206,4 @@ def _until_travelled(state: State, params: Params, pins: Mapping[str, Any], dist
         elapsed = ramp + (distance - over_ramp) / target
     else:
         return None
-    return Ns(math.ceil(elapsed * 1e6 + 1e-3) * 1000)
+    return _micros(elapsed + 2e-9)

@@ -224,6 +224,17 @@ def sensors(state: State) -> dict[str, int]:
     return seen
 
 
+def signals(state: State) -> dict[str, Any]:
+    """What a trace keeps of it."""
+    return {
+        "hotend": round(state.hotend, 2),
+        "bed": round(state.bed, 2),
+        "fed": round(state.fed_mm, 3),
+        "lost": int(state.lost.sum()),
+        "position_mm": tuple(round(mm, 4) for mm in state.position_mm[:3]),
+    }
+
+
 def horizon(state: State, params: Params, pins: Mapping[str, Any], limit: Ns) -> Ns:
     """How long until a switch changes, at the end of the frame that does it; `limit` if none does.
 

@@ -1,0 +1,122 @@
+"""python -m controller.opcua FACTORY --state DIR [--port N]: the OPC UA server of a factory whose core runs on this computer.
+
+Exit status: 0 ended by a signal, 1 cannot start here, 2 the factory file is wrong, 3 the core runs another factory.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from controller.feed import feed_signals, schema_hash
+from controller.opcua.access import Access
+from controller.opcua.certificate import TOOLS, CertificateError, Identity, own
+from controller.opcua.core import Core
+from controller.opcua.names import OURS
+from controller.opcua.nodesets import NodesetError
+from controller.opcua.server import FactoryServer, PortTaken, bind
+from controller.opcua.space import Space, space
+from controller.opcua.values import Values
+from controller.users import FIRST_USER, UserError, Users
+from twin.clock import LoopClock
+from twin.factory import FactoryError, read
+
+log = logging.getLogger("lockstep.opcua")
+
+
+class FewTracebacks(logging.Filter):
+    """Of what asyncua logs, lets its first tracebacks through: no peer may fill a disk with our log."""
+
+    def __init__(self, most: int = 100) -> None:
+        super().__init__()
+        self._left = most
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged."""
+        if not record.name.startswith("asyncua"):
+            return True
+        self._left -= bool(record.exc_info)
+        return bool(record.exc_info) and self._left >= 0
+
+
+def main() -> int:
+    """Run until a signal ends it."""
+    parser = argparse.ArgumentParser(prog="python -m controller.opcua", description=__doc__.splitlines()[0])
+    parser.add_argument("factory", type=Path, help="the factory file")
+    parser.add_argument("--state", type=Path, required=True, help="the folder that the core keeps its state in")
+    parser.add_argument("--port", type=int, help="TCP port instead of the factory's opcua_port; 0 takes a free one")
+    given = parser.parse_args()
+    handler = logging.StreamHandler()
+    handler.addFilter(FewTracebacks())
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", handlers=[handler])
+    gc.disable()  # thousands of nodes are made that all stay; afterwards the collector need not look at them
+    try:
+        factory = read(given.factory)
+        signals = feed_signals(factory)
+        port = factory.opcua_port if given.port is None else given.port
+        differs = asyncio.run(_run(space(factory, signals), schema_hash(signals), given.state, port))
+    except FactoryError as wrong:
+        print(f"{given.factory}: {wrong}", file=sys.stderr)
+        return 2
+    except (PortTaken, NodesetError, CertificateError, UserError, OSError) as cannot:
+        print(f"opcua: {cannot}", file=sys.stderr)
+        return 1
+    if differs:
+        print(f"opcua: {differs}", file=sys.stderr)
+        return 3
+    return 0
+
+
+async def _run(shown: Space, schema: str, state: Path, port: int) -> str:
+    """Serve until a signal ends it. Returns why the core cannot be followed, or nothing."""
+    clock = LoopClock(asyncio.get_running_loop())
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with bind(port) as bound:
+        identity = own(state / "pki", "server", shown.application)
+        users = Users(state / "users.json")
+        if password := users.first():
+            print(f"first user {FIRST_USER}, an administrator, password {password} (not shown again)", flush=True)
+        server = FactoryServer(shown, identity, Access(users, identity.key, clock), bound, clock)
+        await server.init()
+        values = Values(server.sessions.aspace, shown.variables)
+        core = Core(state / "feed.sock", schema, values, clock)
+        server.sessions.calls = core.call
+        await server.start()
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+        _say_ready(server.endpoint.geturl(), own(state / "pki", "client", TOOLS), shown)
+        try:
+            await _until_ended(core)
+        finally:
+            await server.stop()
+    return core.differs
+
+
+async def _until_ended(core: Core) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with asyncio.TaskGroup() as tasks:
+        work = (tasks.create_task(core.run()), tasks.create_task(core.watch()))
+        work[0].add_done_callback(lambda _: ended.set())
+        await ended.wait()
+        for task in work:
+            task.cancel()
+
+
+def _say_ready(url: str, tools: Identity, shown: Space) -> None:
+    """Tell where the server is, and one line that reads a value from it."""
+    command = os.path.relpath(Path(sys.executable).with_name("uaread"))
+    security = f"Basic256Sha256,SignAndEncrypt,{tools.certificate_file},{tools.key_file}"
+    sample = next((variable for variable in shown.variables if variable.unit), shown.variables[0])
+    print(f"ready {url}", flush=True)
+    print(f'try: {command} --timeout 10 -u {url} --security {security} -n "ns={OURS};s={sample.path}"', flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
