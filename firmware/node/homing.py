@@ -38,19 +38,16 @@ class Homing:
     def _pressed(self, pin):
         """The switch closes: the pulse train ends here."""
         if self._phase in ("fast", "slow"):
-            self._motion.stream.cut()
-            self._motion.player.forget()
+            self._motion.cut()
             self._left = 0
             self._phase = self._phase + " done"
 
     def tick(self, run):
         """Keep the stream ahead of the movement in work, or go to the next."""
         motion = self._motion
-        stream = motion.stream
         if not run and self._phase != "slow done":
-            if stream.ahead_us():
-                stream.cut()
-                motion.player.forget()
+            if motion.ahead_us():
+                motion.cut()
             return
         axis = motion.axes[self._k]
         if self._phase == "fast done":
@@ -58,7 +55,7 @@ class Homing:
         elif self._phase == "slow done":
             self._arrived()
             return
-        if self._left == 0 and motion.player.idle and stream.ahead_us() == 0:
+        if self._left == 0 and motion.player.idle and motion.ahead_us() == 0:
             if self._phase == "back":
                 if self._switch.value():
                     self._done(reg.FAULT_HOMING)
@@ -72,15 +69,12 @@ class Homing:
     def _feed(self):
         motion = self._motion
         player = motion.player
-        room = motion.stream.room()
-        while room >= CHUNK:
+        while motion.pump():
             if player.idle:
                 if self._left == 0:
                     return
                 self._load()
-            made = player.fill(min(room, BATCH * CHUNK))
-            motion.stream.write(player.words(made))
-            room -= made
+            motion.produce(BATCH * CHUNK)
 
     def _load(self):
         """A piece of about 20 ms at the speed reached; the speed grows by the axis's acceleration until it is the wanted one."""
@@ -106,5 +100,5 @@ class Homing:
         motion = self._motion
         if fault:
             self._switch.irq(None)
-            motion.stream.cut()
+            motion.cut()
         motion.homing_ended(fault)

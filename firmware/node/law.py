@@ -20,7 +20,7 @@ class Law:
     """
 
     def __init__(self, rate, lag, loss):
-        self._first = (rate, lag, loss)
+        self._first_rate, self._first_lag, self._first_loss = rate, lag, loss
         self.rate = rate
         self.lag = lag
         self.loss = loss
@@ -34,7 +34,7 @@ class Law:
     def see(self, celsius, dt):
         """A new temperature: its slope, smoothed."""
         if self._last is not None:
-            self.slope += ((celsius - self._last) / dt - self.slope) * dt / (dt + _SMOOTH * self._first[1])
+            self.slope += ((celsius - self._last) / dt - self.slope) * dt / (dt + _SMOOTH * self._first_lag)
         self._last = celsius
 
     def blind(self):
@@ -46,7 +46,7 @@ class Law:
     def aim(self, target, settled):
         """A new target; a settled hold duty tells the loss and carries over."""
         if settled and self._target > _ROOM + 15.0:
-            self.loss = self._near(2, self.hold / (self._target - _ROOM))
+            self.loss = _near(self._first_loss, 4.0, self.hold / (self._target - _ROOM))
         self._target = target
         self.hold = self._share(target)
         self._rise.elapsed = 0.0
@@ -71,39 +71,41 @@ class Law:
     def _climb(self, celsius, dt):
         rise = self._rise
         if rise.elapsed == 0.0:
-            rise.begin(celsius, self.slope, 2.0 * self._first[1])
-        elif rise.look(celsius) and not rise.known:
-            self._learn()
+            rise.begin(celsius, self.slope, 2.0 * self._first_lag)
+        elif not rise.known and rise.look(celsius):
+            self._learn(celsius)
         rise.go_on(celsius, dt)
 
-    def _learn(self):
+    def _learn(self, celsius):
         """Full power from rest: the temperature runs into a line whose slope is the rate and whose delay is the lag."""
         rise = self._rise
         rate = rise.slope / (1.0 - self._share(rise.middle))
         slope = rate * (1.0 - self._share(rise.start))
-        if slope <= rise.before or (not rise.known and rise.gained < self._proof):  # a smaller rise teaches less
+        gained = celsius - rise.start
+        if slope <= rise.before or gained < self._proof:  # a smaller rise teaches less
             return
-        lag = (slope * rise.taken - rise.gained - rate * self.loss * rise.area) / (slope - rise.before)
+        lag = (slope * rise.elapsed - gained - rate * self.loss * rise.area) / (slope - rise.before)
         if rise.settled >= _SETTLED * lag:
             rise.known = True
-            self._proof = rise.gained
-            self.rate, self.lag = self._near(0, rate), self._near(1, lag)
+            self._proof = gained
+            self.rate = _near(self._first_rate, 4.0, rate)
+            self.lag = _near(self._first_lag, 3.0, lag)
 
     def _share(self, celsius):
         """The duty that holds a temperature."""
         return min(max((celsius - _ROOM) * self.loss, 0.0), 0.9)
 
-    def _near(self, which, value):
-        first = self._first[which]
-        factor = 3.0 if which == 1 else 4.0
-        return min(max(value, first / factor), first * factor)
+
+def _near(first, factor, value):
+    """The value, held within a factor of its first guess."""
+    return min(max(value, first / factor), first * factor)
 
 
 class Rise:
-    """What is seen while full power lasts: the way so far, marked each time that it has lasted half as long again.
+    """What is seen while full power lasts, which is marked each time that it has lasted half as long again.
 
-    start, before: temperature and slope when it began. slope, middle: over the stretch that taught the lag, which began
-    after `settled` s and ended after `taken` s with `gained` °C and `area` °C·s.
+    start, before: temperature and slope when it began; area: °C·s above the start. Between the last two marks: slope, the
+    temperature in the middle, and for how long the rise had had time to settle.
     """
 
     def __init__(self):
@@ -113,33 +115,23 @@ class Rise:
     def begin(self, celsius, slope, look):
         """It begins here; the first mark is to be set after `look` seconds."""
         self.known = False
-        self.start = celsius
+        self.start = self._mark = celsius
         self.before = slope
-        self._sum = 0.0
         self._look = look
-        self._mark_s = self._older_s = 0.0
-        self._mark = self._older = celsius
-        self.slope = self.middle = self.settled = self.taken = self.gained = self.area = 0.0
+        self.area = self.slope = self.middle = self.settled = self._mark_s = 0.0
 
     def look(self, celsius):
         """Set a mark if it is time. Returns whether there is a new stretch to learn from."""
         if self.elapsed < self._look:
             return False
-        self._older_s, self._older = self._mark_s, self._mark
+        self.settled = self._mark_s
+        self.slope = (celsius - self._mark) / (self.elapsed - self._mark_s)
+        self.middle = (celsius + self._mark) * 0.5
         self._mark_s, self._mark = self.elapsed, celsius
         self._look = 1.5 * self.elapsed
-        if self._older_s == 0.0:
-            return False
-        if not self.known:
-            self.slope = (celsius - self._older) / (self._mark_s - self._older_s)
-            self.middle = (celsius + self._older) * 0.5
-            self.settled = self._older_s
-            self.taken = self.elapsed
-            self.gained = celsius - self.start
-            self.area = self._sum
-        return True
+        return self.settled > 0.0
 
     def go_on(self, celsius, dt):
         """Another tick at full power."""
         self.elapsed += dt
-        self._sum += (celsius - self.start) * dt
+        self.area += (celsius - self.start) * dt

@@ -35,6 +35,7 @@ class Motion:
         self._buffer = bytearray(256)
         self._view = memoryview(self._buffer)
         self._filled = self._at = 0
+        self._sent = self._made = 0  # words of the player's that the stream has taken, and that it was given
         self.steps = [0, 0, 0, 0]
         self._chunks = 0
         self._wait = None
@@ -51,7 +52,7 @@ class Motion:
     @property
     def moving(self):
         """Words are being played, or about to be."""
-        return self.stream.ahead_us() > 0 or self._homing is not None
+        return self.ahead_us() > 0 or self._homing is not None
 
     @property
     def running(self):
@@ -101,9 +102,8 @@ class Motion:
             return
         self._stopping = True
         if self._homing is not None:
-            self.stream.cut()
+            self.cut()
             self._homing = None
-            self.player.forget()
 
     def homing_ended(self, fault):
         """The axes are where their switches are, or were not found."""
@@ -129,27 +129,49 @@ class Motion:
 
     # ---- the stream
 
+    def ahead_us(self):
+        """Time until all that was generated has been played."""
+        return self.stream.ahead_us() + (self._made - self._sent) * FRAME_US
+
+    def pump(self):
+        """Hand on what was generated and not taken yet; whether all of it has been taken."""
+        if self._sent < self._made:
+            self._sent += self.stream.write(self.player.words(self._sent, self._made))
+        return self._sent == self._made
+
+    def produce(self, frames):
+        """Generate up to `frames` words more; False when there were none to make. All earlier ones must have been taken."""
+        self._sent = 0
+        self._made = self.player.fill(frames)
+        self.pump()
+        return self._made > 0
+
+    def cut(self):
+        """End the stream at once. Where the axes are is no longer known from it."""
+        self.stream.cut()
+        self._sent = self._made = 0
+        self.player.forget()
+
     def _tick_stream(self, now_us, run, deadline_us):
         player = self.player
         if player.rate == 0 or (not run and player.idle):
-            if self.stream.ahead_us() == 0 and not run:
+            if self.ahead_us() == 0 and not run:
                 if self._stopping:
                     self._give_up()
                 elif self._wait is None:
                     self._put_state(reg.JOB_STATE_HOLDING)
         if run and self._state == reg.JOB_STATE_HOLDING:
             self._put_state(reg.JOB_STATE_RUNNING)
-        room = self.stream.room()
-        while room >= CHUNK and self.running and self._wait is None and self._homing is None:
-            frames = min(room, BATCH * CHUNK)
+        while self.pump() and self.running and self._wait is None and self._homing is None:
+            frames = BATCH * CHUNK
             going = run
+            ahead = self.ahead_us()
             if going and deadline_us is not None and not self._finish:
-                left = (ticks_diff(deadline_us, now_us) - self.stream.ahead_us()) // FRAME_US
+                left = (ticks_diff(deadline_us, now_us) - ahead) // FRAME_US
                 if left < CHUNK:
                     going = False
                 else:
                     frames = min(frames, left)
-            ahead = self.stream.ahead_us()
             if not going and (player.rate == 0 or (player.idle and ahead == 0)):
                 break
             if player.idle:
@@ -159,12 +181,9 @@ class Motion:
             self._steer(going)
             if ahead == 0 and self._starved and player.full:
                 self._count_underrun()
-            made = player.fill(frames)
-            if made == 0:
+            if not self.produce(frames):
                 break
-            self.stream.write(player.words(made))
             self._starved = True
-            room -= made
         if player.short:
             player.short = 0
             self.fault = reg.FAULT_JOB
@@ -215,7 +234,7 @@ class Motion:
     def _next(self):
         """Take the next record; False when there is none to play now."""
         if not self._have(2):
-            if self._reader.ended and self.stream.ahead_us() == 0:
+            if self._reader.ended and self.ahead_us() == 0:
                 self._bad_job()
             return False
         (head,) = unpack_from("<H", self._buffer, self._at)
@@ -253,7 +272,7 @@ class Motion:
     def _operate(self):
         """What stands between movements. Those that need the axes at rest wait until all has been played."""
         op, argument, value = unpack_from("<BBi", self._buffer, self._at + 2)
-        if op in (_WAIT, _HOME, _MOTORS, _END) and self.stream.ahead_us() > 0:
+        if op in (_WAIT, _HOME, _MOTORS, _END) and self.ahead_us() > 0:
             self._starved = False
             return False
         self._at += 8
@@ -301,7 +320,7 @@ class Motion:
             if "endstop" in axis:
                 register, bit = axis["endstop"]
                 bank.put_bit(register, bit, self.endstops[k].value())
-        played = self._chunks - player.left - self.stream.ahead_us() // (FRAME_US * CHUNK)
+        played = self._chunks - player.left - self.ahead_us() // (FRAME_US * CHUNK)
         bank.put32(reg.S_JOB_CHUNKS, played if played > 0 else 0)
         bank.put32(reg.S_PEAK_RATE, (player.peak >> 4) * 100000 >> 26)
         bank.put_bit(reg.S_MOVING, reg.S_MOVING_BIT, self.moving)

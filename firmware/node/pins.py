@@ -1,11 +1,11 @@
 """The only file that touches the board: everything else asks here for pins."""
 
 from machine import ADC, I2S, PWM, WDT, Pin
+from select import POLLOUT, poll
 from time import ticks_add, ticks_diff, ticks_us
 
 FRAME_US = 10
 STREAM_FRAMES = 4096  # of DMA: 16 descriptors of 256 frames, 40.96 ms
-_DESCRIPTOR = 256
 
 
 def input(number):
@@ -43,7 +43,8 @@ def irq_rising(number, function):
 class Stream:
     """A train of 32-bit words, one each FRAME_US, shifted into 74HC595 registers by the I2S transmitter.
 
-    The DMA plays on its own; `ahead_us` tells how much of it is still to be played, reckoned from the clock.
+    The DMA plays on its own and takes words as long as it has room. How much it still has to play is reckoned from the clock
+    and put right each time it is full, so that the two clocks cannot drift apart.
     """
 
     def __init__(self, clock, latch, data):
@@ -51,36 +52,42 @@ class Stream:
         self._i2s = None
         self._end = ticks_us()
 
-    def room(self):
-        """Frames that can be written now."""
-        return STREAM_FRAMES - _DESCRIPTOR - self.ahead_us() // FRAME_US
-
     def ahead_us(self):
         """Time until what was written has been played."""
         ahead = ticks_diff(self._end, ticks_us())
         return ahead if ahead > 0 else 0
 
     def write(self, words):
-        """Queue words (a bytes-like of 4 bytes each); all of them, as the caller asked for room first."""
+        """Queue words, a bytes-like of 4 bytes each; returns how many were taken, fewer than given when the DMA is full."""
         if self._i2s is None:
-            sck, ws, sd = self._pins
-            self._i2s = I2S(
-                0,
-                sck=sck,
-                ws=ws,
-                sd=sd,
-                mode=I2S.TX,
-                bits=16,
-                format=I2S.STEREO,
-                rate=1000000 // FRAME_US,
-                ibuf=STREAM_FRAMES * 4,
-            )
+            self._start()
         now = ticks_us()
         if ticks_diff(self._end, now) < 0:
             self._end = now
-        written = self._i2s.write(words)
-        self._end = ticks_add(self._end, written // 4 * FRAME_US)
-        return written
+        taken = self._i2s.write(words) or 0
+        if taken < len(words):
+            self._end = ticks_add(now, STREAM_FRAMES * FRAME_US)
+        else:
+            self._end = ticks_add(self._end, taken // 4 * FRAME_US)
+        return taken // 4
+
+    def _start(self):
+        sck, ws, sd = self._pins
+        self._i2s = I2S(
+            0,
+            sck=sck,
+            ws=ws,
+            sd=sd,
+            mode=I2S.TX,
+            bits=16,
+            format=I2S.STEREO,
+            rate=1000000 // FRAME_US,
+            ibuf=STREAM_FRAMES * 4,
+        )
+        # Asked once whether it can be written to, the driver goes over to its stream mode, in which write() never waits.
+        asked = poll()
+        asked.register(self._i2s, POLLOUT)
+        asked.poll(0)
 
     def cut(self):
         """Stop at once and drop what has not been played."""

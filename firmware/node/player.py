@@ -237,9 +237,9 @@ class Player:
             s[_ND] = s[_DONE] = 0
         return made
 
-    def words(self, frames):
-        """The bytes of the first `frames` words filled last."""
-        return self._view[: frames * 4]
+    def words(self, first, end):
+        """The bytes of the words from `first` up to `end` of those filled last."""
+        return self._view[first * 4 : end * 4]
 
     def where(self, k):
         """Position of an axis in steps, as generated."""

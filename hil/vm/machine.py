@@ -95,9 +95,11 @@ class ADC:
 
 
 class I2S:
-    """Transmission through a DMA ring of `ibuf` bytes, in the stream mode: write() takes what has room and never blocks.
+    """Transmission through a DMA ring of `ibuf` bytes.
 
-    A ring that runs dry plays zeros; what comes later starts when it comes. deinit() stops the clock at once and drops the ring.
+    write() blocks until all has been taken, but in the stream mode, which the first poll switches on: there it takes what
+    has room. A ring that runs dry plays zeros; what comes later starts when it comes. deinit() stops the clock at once
+    and drops the ring.
     """
 
     RX, TX = 0, 1
@@ -110,19 +112,36 @@ class I2S:
         self._frame_us = 1_000_000 // rate
         self._frames = ibuf // 1024 * 256
         self._end = 0
+        self._stream_mode = False
+
+    def asked(self):
+        """The port's ioctl: from now on write() does not wait. Whether there is room."""
+        self._stream_mode = True
+        return self._room() > 0
+
+    def _room(self):
+        ahead = self._end - vm_link.now
+        return self._frames - (ahead // self._frame_us if ahead > 0 else 0)
 
     def write(self, data):
+        view = memoryview(data)
+        taken = self._take(view)
+        while taken < len(data) and not self._stream_mode:
+            vm_link.wait_until(vm_link.now + 256 * self._frame_us)
+            taken += self._take(view[taken:])
+        return taken
+
+    def _take(self, data):
         frame_us = self._frame_us
         now = vm_link.now
         if self._end < now:
             self._end = (now + frame_us - 1) // frame_us * frame_us
             vm_link.grant = 0  # the rig must know of the first frames before they are played out
-        room = self._frames - (self._end - now) // frame_us
-        frames = min(len(data) // 4, room)
+        frames = min(len(data) // 4, self._room())
         if frames <= 0:
             return 0
         vm_link.send(vm_link.FRAMES, self._pin, 0, frames * 4, self._end)
-        vm_link.write(data if frames * 4 == len(data) else memoryview(data)[: frames * 4])
+        vm_link.write(data if frames * 4 == len(data) else data[: frames * 4])
         self._end += frames * frame_us
         vm_link.now += frames * 4 * vm_link.byte_ns // 1000
         return frames * 4

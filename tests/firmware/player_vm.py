@@ -25,7 +25,7 @@ with open(sys.argv[1], "rb") as source, open(sys.argv[2], "wb") as out:
                 player.slow(accelerations)
                 holding = True
             made = player.fill(frames)
-            out.write(player.words(made))
+            out.write(player.words(0, made))
             played += made
             if holding and player.rate == 0:
                 out.write(bytes(400))  # rests for a millisecond

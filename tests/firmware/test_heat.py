@@ -55,7 +55,7 @@ def test_a_heater_quite_unlike_the_first_guess_is_learnt() -> None:
     with Loop([physics(one) for one in factors]) as loop:
         assert off_by(loop.run(150, hotend=210), "hotend")[1] <= 1.5
         low, high = off_by(loop.run(30, fan=1), "hotend")
-        assert -1.0 <= low and high <= 1.0
+        assert low >= -1.0 and high <= 1.0
     for k, (power, capacity, _, lag) in enumerate(factors):
         rate, seen_lag = loop.end["learnt"][2 * k]
         assert rate == pytest.approx(HOTEND.power * power / HOTEND.capacity / capacity, rel=0.12)

@@ -252,10 +252,18 @@ class Raw:
         """Hang up."""
         self._socket.close()
 
+    def patience(self, limit_s: float) -> None:
+        """How long a full socket is waited for."""
+        self._socket.settimeout(limit_s)
+
     def send(self, content: bytes) -> None:
-        """Send bytes; a peer that has hung up is no news."""
-        with contextlib.suppress(ConnectionError):
-            self._socket.sendall(content)
+        """Send bytes.
+
+        Raises:
+            TimeoutError: the peer does not take them in.
+            ConnectionError: it has hung up.
+        """
+        self._socket.sendall(content)
 
     def message(self) -> tuple[bytes, bytes]:
         """The next message's type and the rest of it; empty at the end."""

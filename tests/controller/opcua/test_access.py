@@ -1,17 +1,24 @@
 """Who gets in, how far, and how not."""
 
 import asyncio
+import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asyncua import Client, ua
 from asyncua.common.utils import ServiceError
 from asyncua.crypto import security_policies
+from asyncua.ua.status_codes import StatusCodes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from controller.opcua.access import OAEP, Access
 from controller.opcua.certificate import own
+from controller.users import Role, Users
 from tests.controller.opcua.conftest import PASSWORDS, Site
 from tests.controller.opcua.rig import Raw, call, connected, made, node, status_of
+from twin.clock import Ns, S
 
 OWN = ["belt-1/Start", "belt-1/Pause", "belt-1/Stop", "belt-1/Reset"]
 PLANNED = [*(f"printer-1/{name}" for name in ("Start", "Pause", "Stop", "Reset")), "printer-1/LoadJob"]
@@ -75,25 +82,54 @@ def test_a_wrong_password_is_refused_whoever_it_is_for(site: Site, name: str) ->
     assert asyncio.run(enter()) == "BadUserAccessDenied"
 
 
-def test_after_failed_logins_even_the_right_password_waits(site: Site) -> None:
-    site.users.add("gina", site.users.role("otto") or 0, "right-password-1")  # type: ignore[arg-type]
+class Standing:
+    """A clock that a test sets."""
 
-    async def enter(password: str) -> str:
-        return await status_of((await made(site.face, "gina", password)).connect())
+    def __init__(self) -> None:
+        self.time = Ns(0)
 
-    async def guess() -> list[str]:
-        return [await enter(f"wrong-{n}") for n in range(8)] + [await enter("right-password-1")]
+    def now(self) -> Ns:
+        """The time."""
+        return self.time
 
-    assert asyncio.run(guess()) == ["BadUserAccessDenied"] * 9
+    async def until(self, due: Ns) -> None:
+        """Nothing here waits."""
+        raise AssertionError(due)
+
+
+def test_after_failed_logins_even_the_right_password_waits(tmp_path: Path) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    users, clock, nonce = Users(tmp_path / "users.json"), Standing(), bytes(range(32))
+    users.add("gina", Role.OPERATOR, "right-password-1")
+
+    async def enter(access: Access, password: str, address: str = "127.0.0.1") -> bool:
+        plain = password.encode() + nonce
+        secret = key.public_key().encrypt(struct.pack("<I", len(plain)) + plain, OAEP)
+        algorithm = security_policies.SecurityPolicyBasic256Sha256.AsymmetricEncryptionURI
+        token = ua.UserNameIdentityToken(UserName="gina", Password=secret, EncryptionAlgorithm=algorithm)
+        try:
+            return (await access.identify(token, nonce, address)).name == "gina"
+        except ServiceError as refused:
+            assert refused.code == StatusCodes.BadUserAccessDenied
+            return False
+
+    async def guess() -> list[bool]:
+        access = Access(users, key, clock)
+        assert not any([await enter(access, f"wrong-{number}") for number in range(4)])
+        found = [await enter(access, "right-password-1"), await enter(access, "right-password-1", "127.0.0.2")]
+        clock.time = Ns(2 * S)
+        return [*found, await enter(access, "right-password-1"), await enter(access, "right-password-1")]
+
+    assert asyncio.run(guess()) == [False, True, True, True]
 
 
 def test_a_changed_role_and_a_new_user_count_at_once(site: Site) -> None:
-    site.users.add("rosa", site.users.role("olga") or 0, "right-password-1")  # type: ignore[arg-type]
+    site.users.add("rosa", Role.OBSERVER, "right-password-1")
 
     async def start() -> tuple[str, str]:
         async with connected(site.face, "rosa", "right-password-1") as client:
             before, _ = await call(client, "belt-1", "belt-1/Start")
-            site.users.set_role("rosa", site.users.role("otto") or 0)  # type: ignore[arg-type]
+            site.users.set_role("rosa", Role.OPERATOR)
             return before, (await call(client, "belt-1", "belt-1/Start"))[0]
 
     assert asyncio.run(start()) == ("BadUserAccessDenied", "Good")
