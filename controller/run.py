@@ -79,7 +79,7 @@ class _House:
         """A line that stays in the terminal, above the view."""
         if "opc.tcp://" in line and not self.shown.endpoint:
             self.shown.endpoint = next(word for word in line.split() if word.startswith("opc.tcp://"))
-        self.console.print(line, highlight=False, markup=False)
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     async def follow_feed(self) -> None:
         """Keep `shown` as the core says, across the core's restarts."""

@@ -1,4 +1,4 @@
-"""What the firmware and the docs are given: register names, a node's `node.json`, register tables."""
+"""What the firmware is given: register names, and a node's `node.json`."""
 
 import json
 import zlib
@@ -7,7 +7,7 @@ from typing import Any
 
 from twin import node as node_block
 from twin.factory import Factory, Machine, Node
-from twin.machine import Block, Counter, Drive, Heater, Input, MachineType, Output, Stepper
+from twin.machine import Block, Counter, Drive, Heater, Input, Output, Stepper
 from twin.wire import Bit, Layout, Signal, encode, layout, raw
 
 FORMAT = 1
@@ -211,17 +211,3 @@ def node_json(factory: Factory, node: Node) -> str:
         },
         indent=1,
     )
-
-
-def table(kind: MachineType) -> str:
-    """A machine type's registers as a Markdown table, offsets counted from the machine's base."""
-    rows = ["| register | record | signal | unit | range | binding |", "|---|---|---|---|---|---|"]
-    at = 0
-    for shape in kind.layouts:
-        for signal in shape.signals:
-            size = signal.size
-            limits = f"{signal.range.low / size:g} … {signal.range.high / size:g}" if signal.range else ""
-            where = f"{at + signal.binding.register}" + (f".{signal.binding.bit}" if isinstance(signal.binding, Bit) else "")
-            rows.append(f"| {where} | {shape.name} | `{signal.name}` | {signal.unit.symbol} | {limits} | {signal.binding} |")
-        at += shape.size
-    return "\n".join(rows) + "\n"

@@ -138,7 +138,7 @@ class NodeStatus:
     job_chunks: A[int, "motion chunks played since the Job's start", UInt32(28)]
     job_line: A[int, "line of the program being executed", UInt32(30)]
     underruns: A[int, "times the step stream ran dry", UInt16(32)]
-    peak_rate: A[int, HZ, "largest step rate in one tick", UInt32(34)]
+    peak_rate: A[int, HZ, "largest step rate of the Job", UInt32(34)]
     ring_free: A[int, "bytes free for a streamed Job", UInt32(36)]
     transfer_state: A[TransferState, UInt16(38)]
     transfer_reason: A[Reason, UInt16(39)]

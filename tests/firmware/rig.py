@@ -120,6 +120,17 @@ class Client:
         made = NodeCommand(owner=owner, epoch=epoch, lease=lease, heartbeat=self._beat, **fields)
         return self.write(COMMAND_AT, encode(made))
 
+    def let_lapse(self, owner: int, epoch: int) -> None:
+        """Leave the node alone until it has noticed."""
+        lost = self.status().leases_lost
+        assert self.grant(owner, epoch, lease=50) == 0
+        eventually(lambda: self.status().leases_lost == lost + 1, "the lease has not ended")
+
+    def settle(self) -> None:
+        """Let some ticks pass."""
+        until = self.status().uptime + 40
+        eventually(lambda: self.status().uptime >= until)
+
     def transfer(
         self, op: TransferOp, body: bytes = b"", *, crc: int | None = None, offset: int = 0, id: int = 7,
         kind: TransferKind = TransferKind.STORED_JOB,

@@ -38,7 +38,7 @@ class Status:
     x: A[float, MM, Range(-0.005, 2.0), Int32(2, step=0.001)]
     y: A[float, MM, Range(-0.005, 2.0), Int32(4, step=0.001)]
     z: A[float, MM, Range(-0.005, 2.0), Int32(6, step=0.001)]
-    e: A[float, MM, "filament fed", Range(-1000.0, 1_000_000.0), Int32(8, step=0.001)]
+    e: A[float, MM, "filament fed", Range(-1000.0, 2000.0), Int32(8, step=0.001)]
     hotend_temperature: A[float, DEG_C, Range(-20, 450), Int16(10, step=0.1)]
     hotend_target: A[float, DEG_C, Range(0, 450), Int16(11, step=0.1)]
     hotend_power: A[float, PERCENT, Range(0, 1), UInt16(12, step=0.1)]
