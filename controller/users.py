@@ -9,6 +9,7 @@ import string
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -100,8 +101,10 @@ def _digest(password: str, salt: bytes, cost: Cost) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=room, dklen=32)
 
 
-# Whoever has no entry is measured against this one, so that the time tells nobody which names exist.
-_NOBODY = hashed(secrets.token_hex(16))
+@cache
+def _nobody() -> Hash:
+    """What those without an entry are measured against, so that the time tells nobody which names exist."""
+    return hashed(secrets.token_hex(16))
 
 
 class Users:
@@ -144,7 +147,7 @@ class Users:
         user = self.all.get(name)
         if len(password) > LONGEST_PASSWORD:
             return None
-        fits = matches(password, user.scrypt if user else _NOBODY)
+        fits = matches(password, user.scrypt if user else _nobody())
         return Role.of(user.role) if user and fits else None
 
     def add(self, name: str, role: Role, password: str) -> None:
@@ -248,6 +251,9 @@ class Lock:
 
     def __init__(self) -> None:
         self._tries: dict[tuple[str, str], Tries] = {}
+
+    def __len__(self) -> int:
+        return len(self._tries)
 
     def locked(self, who: tuple[str, str], now: Ns) -> bool:
         """Whether a login is refused without a look at its password."""

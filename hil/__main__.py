@@ -20,7 +20,7 @@ from hil.micropython import MicroPythonError
 from hil.rig import Rig
 from hil.targets.vm import BOARD, FREE
 from twin import motion
-from twin.clock import S, Ns, seconds, wall_ns, wall_sleep
+from twin.clock import Ns, S, seconds, wall_ns, wall_sleep
 from twin.factory import Factory, FactoryError, read
 
 REPORT = Ns(S // 4)

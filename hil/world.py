@@ -148,7 +148,7 @@ class World:
         pins = self._pins
         for name, stream in self._streams.items():
             if stream:
-                pins = {**pins, name: {**pins[name], "frames": _words(stream, start, dt) | np.uint32(0x100 if pins[name].get("motors") else 0)}}
+                pins = {**pins, name: {**pins[name], "frames": _words(stream, start, dt)}}
         return pins
 
     def _forget_played(self) -> None:

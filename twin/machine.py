@@ -6,6 +6,7 @@ world alone, `plant.py`. The words of this page are all that a spec needs beside
 
 import dataclasses
 import enum
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -18,7 +19,7 @@ from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_o
 from twin.clock import Ns
 from twin.trace import Event, Sample
 from twin.units import ONE, Unit
-from twin.wire import Layout, Range, WireError, layout
+from twin.wire import Layout, Range, layout
 
 T = TypeVar("T")
 
@@ -270,10 +271,8 @@ def load(name: str, folder: Path | None = None) -> MachineType:
     try:
         spec = importlib.import_module(f"{package}.spec")
         control = importlib.import_module(f"{package}.control")
-    except ModuleNotFoundError as missing:
-        raise MachineTypeError(f"machine type {name!r}: {missing}") from missing
-    except WireError as wrong:
-        raise MachineTypeError(f"machine type {name!r}: {wrong}") from wrong
+    except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError) as wrong:
+        raise MachineTypeError(f"machine type {name!r}: {type(wrong).__name__}: {wrong}") from wrong
     return _assemble(name, package, spec, control)
 
 
@@ -318,7 +317,8 @@ def _package_of(name: str, folder: Path) -> str:
     """Make a user's folder importable under a name of its own."""
     if not (folder / "spec.py").is_file():
         raise MachineTypeError(f"machine type {name!r}: {folder} has no spec.py")
-    package = f"lockstep_machines_{folder.resolve().as_posix().encode().hex()[-24:]}_{name}"
+    place = hashlib.sha256(folder.resolve().as_posix().encode()).hexdigest()[:16]
+    package = f"lockstep_machines_{place}_{name}"
     if package not in sys.modules:
         init = folder / "__init__.py"
         shell = importlib.util.spec_from_loader(package, loader=None, is_package=True, origin=str(init))

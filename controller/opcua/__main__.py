@@ -5,11 +5,13 @@ Exit status: 0 ended by a signal, 1 cannot start here, 2 the factory file is wro
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from controller.feed import feed_signals, schema_hash
@@ -43,17 +45,16 @@ class FewTracebacks(logging.Filter):
         return bool(record.exc_info) and self._left >= 0
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run until a signal ends it."""
     parser = argparse.ArgumentParser(prog="python -m controller.opcua", description=__doc__.splitlines()[0])
     parser.add_argument("factory", type=Path, help="the factory file")
     parser.add_argument("--state", type=Path, required=True, help="the folder that the core keeps its state in")
     parser.add_argument("--port", type=int, help="TCP port instead of the factory's opcua_port; 0 takes a free one")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     handler = logging.StreamHandler()
     handler.addFilter(FewTracebacks())
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", handlers=[handler])
-    gc.disable()  # thousands of nodes are made that all stay; afterwards the collector need not look at them
     try:
         factory = read(given.factory)
         signals = feed_signals(factory)
@@ -80,27 +81,37 @@ async def _run(shown: Space, schema: str, state: Path, port: int) -> str:
         users = Users(state / "users.json")
         if password := users.first():
             print(f"first user {FIRST_USER}, an administrator, password {password} (not shown again)", flush=True)
+        tools = own(state / "pki", "client", TOOLS)
         server = FactoryServer(shown, identity, Access(users, identity.key, clock), bound, clock)
-        await server.init()
+        with _no_collector():
+            await server.init()
         values = Values(server.sessions.aspace, shown.variables)
         core = Core(state / "feed.sock", schema, values, clock)
         server.sessions.calls = core.call
         await server.start()
-        gc.collect()
-        gc.freeze()
-        gc.enable()
-        _say_ready(server.endpoint.geturl(), own(state / "pki", "client", TOOLS), shown)
         try:
-            await _until_ended(core)
+            await _until_ended(core, lambda: _say_ready(server.endpoint.geturl(), tools, shown))
         finally:
             await server.stop()
     return core.differs
 
 
-async def _until_ended(core: Core) -> None:
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """While thousands of objects are made that all stay, the collector need not look at them; nor afterwards."""
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+async def _until_ended(core: Core, ready: Callable[[], None]) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    ready()
     async with asyncio.TaskGroup() as tasks:
         work = (tasks.create_task(core.run()), tasks.create_task(core.watch()))
         work[0].add_done_callback(lambda _: ended.set())

@@ -1,8 +1,9 @@
 """The only file that touches the board: everything else asks here for pins."""
 
-from machine import ADC, I2S, PWM, WDT, Pin
 from select import POLLOUT, poll
 from time import ticks_add, ticks_diff, ticks_us
+
+from machine import ADC, I2S, PWM, WDT, Pin
 
 FRAME_US = 10
 STREAM_FRAMES = 4096  # of DMA: 16 descriptors of 256 frames, 40.96 ms

@@ -5,8 +5,9 @@ steps a frame), and changes by `a` each chunk of 4 frames. The other axes follow
 says which part of a planned frame passes in a real one, so a hold stays on the path and loses no step.
 """
 
-import micropython
 from array import array
+
+import micropython
 
 CHUNK = 4  # frames
 BATCH = 256  # chunks generated at a time

@@ -5,7 +5,7 @@ from pathlib import Path
 import controller
 from twin.factory import Factory, parse, read
 
-DEMO = Path(controller.__file__).parent / "demo.toml"
+DEMO = Path(controller.__file__).parent / "demo" / "factory.toml"
 
 
 def demo() -> Factory:

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable
 
-from hypothesis import settings
+from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from controller.image import Expected
 from controller.orders.order import AT_WORK, TABLE, Operation, OperationState, Order, OrderState
 from controller.orders.turn import OperationMoved
 from tests.controller.factories import demo
 from tests.controller.world import World
 from twin import node as n
-from twin.node import NodeStatus
-from twin.wire import decode
 
 FACTORY = demo()
 NODES = st.sampled_from(sorted(FACTORY.nodes))
@@ -168,16 +165,6 @@ class FactoryMachine(RuleBasedStateMachine):
             assert len(set(node.executed)) == len(node.executed)
 
     @invariant()
-    def a_node_that_is_not_ours_hears_no_grant_of_ours(self) -> None:
-        for name, node in self.world.nodes.items():
-            seen: Expected = self.world.image.shape.expected[name]
-            stand = self.world.state.stands.get(name)
-            if stand is not None and stand.written:
-                status = self.world.image.node(name).status
-                assert status is not None and not seen.refuses(status)
-            assert decode(NodeStatus, node.bank[:50])
-
-    @invariant()
     def an_order_that_has_ended_never_changes(self) -> None:
         known = self.world.disk.open
         for number, order in known.items():
@@ -228,6 +215,8 @@ class FactoryMachine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
+        event(f"starts {min(3, sum(op is n.Op.START for op, _ in world.nodes['printer-1'].executed))}")
+        event(f"done {sum(o.state is OrderState.DONE for o in world.state.orders.open.values())}")
         self.all_is_well_again()
         self.time_passes(60)
         for name in FACTORY.nodes:

@@ -171,6 +171,8 @@ class World:
         mine = {m.name: outcome.commands[m.name] for m in self.factory.on(name) if m.name in outcome.commands}
         commands = mine if len(mine) == len(self.factory.on(name)) else None
         asked = self.plans[name].requests(None if grant is None else tuple(encode(grant)), commands)
+        written = any(isinstance(request, Write) for request in asked)
+        assert not written or not self.image.refused.get(name), "a refused node is never written to"
         due = self.scans + wire.late
         if not wire.deaf:
             wire.on_the_way.append((due, wire.peer, asked))
@@ -186,7 +188,6 @@ class World:
         replies = []
         for request in requests:
             if isinstance(request, Write):
-                assert not self.image.refused.get(name), "a refused node is never written to"
                 before = len(node.executed)
                 node.write(peer, request.address, list(request.words))
                 self.started += [(id_, self.disk) for op, id_ in node.executed[before:] if op == 1]

@@ -131,7 +131,7 @@ def test_a_bug_in_the_tick_leaves_the_outputs_at_their_defaults(make: Make, tmp_
 
 
 def printer() -> str:
-    made = factory.read(Path(controller_file).parent / "demo.toml")
+    made = factory.read(Path(controller_file).parent / "demo" / "factory.toml")
     return export.node_json(made, made.nodes["printer-1"])
 
 

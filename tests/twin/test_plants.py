@@ -16,8 +16,8 @@ from twin.plant import PartArrived, PartHandedOver, PartMade, PlantError, World
 from twin.trace import Event
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ROOT / "controller" / "demo.toml"
-EXTRUDING = np.full(1000, 0x100, np.uint32)
+DEMO = ROOT / "controller" / "demo" / "factory.toml"
+EXTRUDING = np.zeros(1000, np.uint32)
 EXTRUDING[::100] |= 0xC0
 FULL = 65_535
 
@@ -90,9 +90,9 @@ def test_a_part_goes_from_the_printer_by_hand_onto_the_belt_and_to_its_end() -> 
     factory = read(DEMO)
     world = plant.start(factory)
     assert world.sensors["belt-1"]["at_entry"] == 0
-    world, events = run(world, factory, 2, printer_1={"frames": EXTRUDING, "hotend_heater": FULL})
+    world, events = run(world, factory, 2, printer_1={"motors": 1, "frames": EXTRUDING, "hotend_heater": FULL})
     assert events == []
-    world, events = run(world, factory, 1, printer_1={"frames": np.full(1000, 0x100, np.uint32)})
+    world, events = run(world, factory, 1, printer_1={"motors": 1})
     assert events == [], "the motors hold the plate"
     world, events = run(world, factory, 0.01)
     made = PartMade("printer-1", "printer-1/1", pytest.approx(2000 / 96))
@@ -120,7 +120,7 @@ def test_the_second_part_has_a_name_and_a_weight_of_its_own() -> None:
     factory = read(DEMO)
     world = plant.start(factory)
     for number, seconds in ((1, 2), (2, 1)):
-        world, _ = run(world, factory, seconds, printer_1={"frames": EXTRUDING})
+        world, _ = run(world, factory, seconds, printer_1={"motors": 1, "frames": EXTRUDING})
         world, events = run(world, factory, 20.02)
         expected = [PartMade("printer-1", f"printer-1/{number}", pytest.approx(seconds * 1000 / 96))]
         if number == 1:
@@ -134,7 +134,7 @@ def test_the_second_part_has_a_name_and_a_weight_of_its_own() -> None:
 
 def test_nobody_takes_a_part_from_a_printer_that_starts_again() -> None:
     factory = read(DEMO)
-    world, _ = run(plant.start(factory), factory, 1, printer_1={"frames": EXTRUDING})
+    world, _ = run(plant.start(factory), factory, 1, printer_1={"motors": 1, "frames": EXTRUDING})
     world, events = run(world, factory, 15)
     assert [type(event) for event in events] == [PartMade]
     world, _ = run(world, factory, 1, printer_1={"hotend_heater": FULL})
@@ -147,7 +147,7 @@ def test_nobody_takes_a_part_from_a_printer_that_starts_again() -> None:
 def test_belts_that_touch_hand_over_at_once() -> None:
     text = DEMO.read_text().replace('by = "hand"', 'by = "belt"').replace("duration_s = 20", "duration_s = 0")
     factory = parse(text, DEMO.parent)
-    world, _ = run(plant.start(factory), factory, 1, printer_1={"frames": EXTRUDING})
+    world, _ = run(plant.start(factory), factory, 1, printer_1={"motors": 1, "frames": EXTRUDING})
     _, events = run(world, factory, 0.01)
     assert [type(event) for event in events] == [PartMade, PartHandedOver]
 
@@ -155,9 +155,9 @@ def test_belts_that_touch_hand_over_at_once() -> None:
 def test_the_horizon_is_the_first_of_any_machine_s() -> None:
     factory = read(DEMO)
     world = plant.start(factory, {"printer-1": PrinterPhysics(start_position_mm=(0.1, 50.0, 20.0))})
-    homing = np.full(10_000, 0x100, np.uint32)
+    homing = np.zeros(10_000, np.uint32)
     homing[::100] |= 1
-    pins = {"printer-1": {"frames": homing}}
+    pins = {"printer-1": {"motors": 1, "frames": homing}}
     edge = plant.horizon(world, factory, pins, Ns(100 * MS))
     assert edge == 701 * 10_000, "the eighth step"
     stuck = {"belt-1": BeltPhysics(extra_load=50.0, trip_delay=0.005)}
@@ -167,7 +167,7 @@ def test_the_horizon_is_the_first_of_any_machine_s() -> None:
 
 def test_the_same_pins_make_the_same_world() -> None:
     factory = read(DEMO)
-    ends = [run(plant.start(factory), factory, 1, printer_1={"frames": EXTRUDING, "bed_heater": 9999})[0] for _ in "ab"]
+    ends = [run(plant.start(factory), factory, 1, printer_1={"motors": 1, "frames": EXTRUDING, "bed_heater": 9999})[0] for _ in "ab"]
     one, other = (end.states["printer-1"] for end in ends)
     assert np.array_equal(one.track, other.track) and np.array_equal(one.heat, other.heat)
     assert ends[0].sensors == ends[1].sensors

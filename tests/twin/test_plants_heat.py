@@ -20,7 +20,7 @@ FULL = 65_535
 
 
 def run(state: plant.State, seconds: float, **pins: object) -> plant.State:
-    return plant.step(state, PARAMS, pins, ns(seconds))[0]
+    return plant.step(state, PARAMS, {"motors": 1, **pins}, ns(seconds))[0]
 
 
 def exponential(matrix: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def test_energy_is_neither_made_nor_lost() -> None:
 
 
 def test_filament_that_goes_to_and_fro_is_melted_once() -> None:
-    forth = np.full(100, 0x100, np.uint32)
+    forth = np.zeros(100, np.uint32)
     back = forth.copy()
     forth[::4] |= 0xC0
     back[::4] |= 0x40

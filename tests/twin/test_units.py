@@ -44,4 +44,4 @@ def test_units_are_told_apart_by_their_codes_and_fit_an_int32() -> None:
 def test_millimetres_per_second_are_metres_per_second_in_python() -> None:
     assert units.MM_PER_S.si(100) == pytest.approx(0.1)
     assert units.PERCENT.of(0.25) == pytest.approx(25)
-    assert units.STEPS_PER_MM.si(80) == pytest.approx(80_000)
+    assert units.PER_MM.si(80) == pytest.approx(80_000)

@@ -52,9 +52,7 @@ def test_everyone_may_look_and_nobody_may_write_or_change_the_address_space(site
             return {
                 "a signal": await status_of(client.get_node(node("belt-1/command/run")).write_value(True)),
                 "a writable node": await status_of(asset.write_value("mine")),
-                "a name": await status_of(
-                    belt.write_attribute(ua.AttributeIds.DisplayName, ua.DataValue(ua.LocalizedText("x")))
-                ),
+                "a name": await status_of(belt.write_attribute(ua.AttributeIds.DisplayName, ua.DataValue(ua.LocalizedText("x")))),
                 "a new node": await status_of(belt.add_variable(2, "extra", 1)),
                 "a node less": await status_of(client.delete_nodes([belt])),
                 "the server": await status_of(client.delete_nodes([client.get_node("i=2253")])),
@@ -277,9 +275,7 @@ def test_without_a_seal_there_is_discovery_and_nothing_else(site: Site) -> None:
     assert answers == {
         "GetEndpoints": "Good",
         "FindServers": "Good",
-        **dict.fromkeys(
-            ("CreateSession", "ActivateSession", "Read", "Browse", "Call", "Publish"), "BadSecurityPolicyRejected"
-        ),
+        **dict.fromkeys(("CreateSession", "ActivateSession", "Read", "Browse", "Call", "Publish"), "BadSecurityPolicyRejected"),
     }
 
 

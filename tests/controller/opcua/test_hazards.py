@@ -83,9 +83,7 @@ REQUESTS: dict[str, bytes] = {
         extension(b"")[:-4] + struct.pack("<i", HUGE)  # its length, and nothing behind it
     ),
     "an ExtensionObject without a length": get_endpoints(extension(b"")[:-4] + struct.pack("<i", -1)),
-    "a structure that no request needs": get_endpoints(
-        extension(bytes(16), int(ua.ObjectIds.Range_Encoding_DefaultBinary))
-    ),
+    "a structure that no request needs": get_endpoints(extension(bytes(16), int(ua.ObjectIds.Range_Encoding_DefaultBinary))),
     "a list without end in the request itself": endless_list(HUGE),
     "a negative list in the request itself": endless_list(-5),
     "no header at all": b"\x01\x00\xac\x01",

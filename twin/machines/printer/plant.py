@@ -1,7 +1,7 @@
 """The world's side of a printer: motors that follow the step stream, switches, two heaters, and the part that grows.
 
-A word of the step stream lasts 10 µs: bit 2i is the step of axis i (X, Y, Z, E), bit 2i+1 its direction (1 = plus), and
-bit 8 powers the motors. A rising step bit is one microstep in that word's direction.
+A word of the step stream lasts 10 µs: bit 2i is the step of axis i (X, Y, Z, E), bit 2i+1 its direction (1 = plus). A
+rising step bit is one microstep in that word's direction, if the pin `motors` powers the drivers.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from twin.thermistor import EPCOS_100K, Thermistor
 FRAME = 10_000  # ns
 WINDOW = 10_000_000  # ns over which the busiest stretch is counted
 KEPT = 512  # steps of an axis that are remembered: more than fit into the window, one in two frames at most
-STEP_BITS, MOTORS_BIT = 0x55, 0x100
+STEP_BITS, MOTORS_BIT = 0x55, 0x100  # the second is put into the words here, from the pin
 X, Y, Z, E = range(4)
 SWITCHES = ("x_endstop", "y_endstop", "z_endstop")
 HEATERS = ("hotend", "bed")
@@ -103,6 +103,7 @@ class State:
         heat: (2, 2) block and sensor temperature [°C] of hotend and bed.
         taken: E steps of filament in the parts already taken away.
         heating: the hotend's heater is on.
+        motors: their drivers are powered.
         bounds, coefficients: made of Params and Physics; see `under`.
     """
 
@@ -113,6 +114,7 @@ class State:
     heat: Floats
     taken: int
     heating: bool
+    motors: bool
     physics: Physics
     bounds: Ints
     coefficients: Floats
@@ -134,11 +136,6 @@ class State:
         """(4,) step pulses that moved nothing: at a stop, too fast, or without power."""
         row: Ints = self.track[LOST]
         return row
-
-    @property
-    def motors(self) -> bool:
-        """Whether the motors are powered."""
-        return bool(self.word & MOTORS_BIT)
 
     @property
     def fed_mm(self) -> float:
@@ -175,7 +172,7 @@ def start(params: Params, physics: Physics = Physics()) -> State:
     track[PRESSED] = track[POSITION] <= 0
     track[LAST], track[SHORTEST] = NEVER, -NEVER
     heat = np.full((2, 2), physics.ambient)
-    blank = State(Ns(0), 0, track, np.zeros((4, KEPT), np.int64), heat, 0, False, physics,
+    blank = State(Ns(0), 0, track, np.zeros((4, KEPT), np.int64), heat, 0, False, False, physics,
                   np.zeros((4, 4), np.int64), np.zeros((2, 7)), per_mm)  # fmt: skip
     return under(blank, params, physics)
 
@@ -211,7 +208,7 @@ def step(state: State, params: Params, pins: Mapping[str, Any], dt: Ns) -> tuple
     word = _pass(words, dt, state.now, state.word, track, recent, state.bounds,
                  heat, state.coefficients, hotend, bed, fan, float(physics.ambient), spool)  # fmt: skip
     after = State(Ns(state.now + dt), word, track, recent, heat, state.taken, hotend > 0.0,
-                  physics, state.bounds, state.coefficients, state.steps_per_mm)  # fmt: skip
+                  bool(pins.get("motors")), physics, state.bounds, state.coefficients, state.steps_per_mm)  # fmt: skip
     return after, sensors(after)
 
 
@@ -240,7 +237,7 @@ def horizon(state: State, params: Params, pins: Mapping[str, Any], limit: Ns) ->
 
     The step stream may reach beyond the limit.
     """
-    words: Words = pins.get("frames", SILENT)[: limit // FRAME]
+    words = _powered(pins, limit // FRAME)
     played = _edge(words, state.now, state.word, state.track, state.recent, state.bounds)
     return Ns(min(limit, played * FRAME)) if played else limit
 
@@ -259,10 +256,16 @@ def take(state: State, params: Params) -> State:
 
 
 def _words(pins: Mapping[str, Any], dt: Ns) -> Words:
-    words: Words = pins.get("frames", SILENT)
+    words = _powered(pins)
     if len(words) * FRAME > dt:
         raise ValueError(f"{len(words)} words of the step stream do not fit into {dt} ns")
     return words
+
+
+def _powered(pins: Mapping[str, Any], most: int | None = None) -> Words:
+    """The step stream with the drivers' power in each word."""
+    words: Words = pins.get("frames", SILENT)[:most]
+    return words | np.uint32(MOTORS_BIT) if pins.get("motors") and len(words) else words
 
 
 def _duty(pins: Mapping[str, Any], pin: str, heater: Thermal) -> float:

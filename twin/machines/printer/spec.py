@@ -4,7 +4,7 @@ from typing import Annotated as A
 
 from twin.machine import STOP, Alarm, Heater, Input, Never, Output, Stepper, params
 from twin.motion import Limits
-from twin.units import DEG_C, MM, MM_PER_S, MM_PER_S2, PERCENT, STEPS_PER_MM
+from twin.units import DEG_C, MM, MM_PER_S, MM_PER_S2, PER_MM, PERCENT
 from twin.wire import OFF, Bit, Int16, Int32, OnSilence, Range, UInt16, record
 
 CAPABILITIES = ("print",)
@@ -16,7 +16,7 @@ _Three = tuple[float, float, float]
 class Params:
     """What differs from printer to printer: X, Y, Z and E where there are four."""
 
-    steps_per_mm: A[_Four, STEPS_PER_MM, Range(1, 5000)] = (80.0, 80.0, 400.0, 96.0)
+    steps_per_mm: A[_Four, PER_MM, Range(1, 5000)] = (80.0, 80.0, 400.0, 96.0)
     max_speed: A[_Four, MM_PER_S, Range(0.1, 1000)] = (300.0, 300.0, 12.0, 120.0)
     max_acceleration: A[_Four, MM_PER_S2, Range(1, 50_000)] = (3000.0, 3000.0, 200.0, 5000.0)
     jerk: A[_Four, MM_PER_S, Range(0.01, 50)] = (10.0, 10.0, 0.4, 5.0)

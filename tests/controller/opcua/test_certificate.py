@@ -1,0 +1,79 @@
+"""Our keys and certificates, and what a client's must be like."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from asyncua.ua.status_codes import StatusCodes
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from controller.opcua import certificate
+from controller.opcua.certificate import CertificateError, check_client, own
+from controller.opcua.guard import Refused
+
+URI = "urn:lockstep:server:test"
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def test_an_identity_is_made_once(tmp_path: Path) -> None:
+    first, second = own(tmp_path, "server", URI), own(tmp_path, "server", URI)
+    assert first.certificate == second.certificate
+    assert first.key.private_numbers() == second.key.private_numbers()
+    assert first.key_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_certificate_that_runs_out_or_names_another_application_is_renewed_with_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = own(tmp_path, "server", URI)
+    other = own(tmp_path, "server", URI + ":other")
+    monkeypatch.setattr(certificate, "now", lambda: other.certificate.not_valid_after_utc - timedelta(days=29))
+    late = own(tmp_path, "server", URI + ":other")
+    assert len({identity.certificate for identity in (first, other, late)}) == 3
+    assert len({identity.key.private_numbers() for identity in (first, other, late)}) == 1
+
+
+@pytest.mark.parametrize(("name", "content"), [("server.pem", b"no key"), ("server.der", b"no certificate")])
+def test_a_broken_file_is_told_not_replaced(tmp_path: Path, name: str, content: bytes) -> None:
+    own(tmp_path, "server", URI)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CertificateError, match=name):
+        own(tmp_path, "server", URI)
+    assert (tmp_path / name).read_bytes() == content
+
+
+def made(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, start: datetime, days: int = 365) -> bytes:
+    """A client's certificate."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    dated = builder.serial_number(1).not_valid_before(start).not_valid_after(start + timedelta(days=days))
+    return dated.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def refusal(der: bytes | None) -> int:
+    """The status that a certificate is refused with; 0 where it is not."""
+    try:
+        check_client(der)
+    except Refused as refused:
+        return refused.code
+    return 0
+
+
+def test_a_clients_certificate_must_be_rsa_of_a_fair_length_and_valid_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate, "now", lambda: NOW)
+    fair = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    yesterday = NOW - timedelta(days=1)
+    good = made(fair, yesterday)
+    assert refusal(good) == 0
+    assert refusal(good + made(fair, yesterday)) == 0  # with the chain behind it
+    invalid, expired = StatusCodes.BadCertificateInvalid, StatusCodes.BadCertificateTimeInvalid
+    assert refusal(made(short, yesterday)) == invalid
+    assert refusal(made(ec.generate_private_key(ec.SECP256R1()), yesterday)) == invalid
+    assert refusal(made(fair, yesterday, days=0.5)) == expired  # type: ignore[arg-type]
+    assert refusal(made(fair, NOW + timedelta(days=1))) == expired
+    assert [refusal(der) for der in (None, b"", b"\x30", bytes(64), good[:-40])] == [invalid] * 5
