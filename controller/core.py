@@ -1,6 +1,6 @@
 """The core: the scan, the commands and the orders in one process, and nothing in it that a client can stall.
 
-python -m controller.core FACTORY --state DIR [--clock SOCKET]
+python -m controller.core FACTORY --state DIR [--clock SOCKET] [--order RECIPE PROGRAM]
 """
 
 import argparse
@@ -83,7 +83,7 @@ class Core:
         self._state = State(owner, taken_over(book.load(), clock.now()))
         signals = feed_signals(factory)
         self._feed, self._desk, self._rows = Feed(signals), Desk(), Rows(factory, signals)
-        self._keeper = Keeper(book, self._state.orders, write, self._desk.answer)
+        self._keeper = Keeper(book, self._state.orders, write, self._answer)
         links = {name: line.link for name, line in self._lines.items()}
         self._jobs = Jobs(factory, folder / "programs", links, self._ours, clock, compute, stored_bytes)
         self._fresh: dict[str, int] = {}
@@ -150,10 +150,17 @@ class Core:
                 if request.kind in _PROGRAM_KINDS and request.args["program"]:
                     programs.check(self._folder / "programs", request.args["program"])
             except OrderError as refused:
-                self._desk.answer(Answer(request.id, False, str(refused)))
+                self._answer(Answer(request.id, False, str(refused)))
             else:
                 found.append(request)
         return tuple(found)
+
+    def _answer(self, answer: Answer) -> None:
+        """Hand an answer to its face; the order placed at the start has none."""
+        if answer.request:
+            self._desk.answer(answer)
+        elif not answer.ok:
+            print(f"order refused: {answer.text}", file=sys.stderr, flush=True)
 
     def _ours(self, node: str) -> bool:
         found = self._state.stands.get(node)
@@ -286,10 +293,14 @@ async def _real(factory: Factory, folder: Path, first: Mapping[str, str] | None)
 
 def _start(factory: Factory, folder: Path, clock_socket: str | None, first: Mapping[str, str] | None) -> None:
     if clock_socket is not None:
+        from controller.factory_loop import TimeEnded
         from controller.factory_loop import run as run_in_factory_time
 
         seed = zlib.crc32(factory.name.encode())
-        run_in_factory_time(lambda clock: run(factory, folder, clock, seed=seed, first=first), clock_socket, "core")
+        try:
+            run_in_factory_time(lambda clock: run(factory, folder, clock, seed=seed, first=first), clock_socket, "core")
+        except (TimeEnded, OSError) as gone:
+            raise CoreError(f"no factory time from {clock_socket}: {gone}") from gone
         return
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         runner.run(_real(factory, folder, first))

@@ -28,7 +28,7 @@ class _GrantedSelector(selectors.BaseSelector):
     def __init__(self, link: socket.socket) -> None:
         self._real = selectors.DefaultSelector()
         self._link = link
-        self._active = True
+        self.active = True
         self.now = Ns(0)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -54,19 +54,14 @@ class _GrantedSelector(selectors.BaseSelector):
         """What is ready now; where nothing is, what is ready once time has been granted."""
         ready = self._real.select(0)
         if ready or (timeout is not None and timeout <= 0):
-            self._active = True
             return ready
-        due = FOREVER if timeout is None else Ns(self.now + max(1, ns(timeout)))
-        self._exchange(due)
-        ready = self._real.select(0)
-        if ready or self.now >= due:
-            self._active = True
-        return ready
+        self._exchange(FOREVER if timeout is None else Ns(self.now + max(1, ns(timeout))))
+        return self._real.select(0)
 
     def _exchange(self, due: Ns) -> None:
         try:
-            self._link.sendall(WAIT.pack(due, self._active))
-            self._active = False
+            self._link.sendall(WAIT.pack(due, self.active))
+            self.active = False
             reply = self._link.recv(GRANT.size, socket.MSG_WAITALL)
         except (BrokenPipeError, ConnectionResetError) as gone:
             raise TimeEnded("the rig that grants factory time is gone") from gone
@@ -89,6 +84,49 @@ class FactoryLoop(asyncio.SelectorEventLoop):
     def now(self) -> Ns:
         """Factory time, exact."""
         return self._granted.now
+
+    def stir(self) -> None:
+        """Something was done that a node can notice: the rig is to ask the nodes at this instant."""
+        self._granted.active = True
+
+    async def create_connection(self, protocol_factory: Any, *where: Any, **options: Any) -> Any:
+        """As asyncio's; what is done on the connection is told to the rig."""
+        self.stir()
+        transport, watched = await super().create_connection(lambda: _Watched(protocol_factory(), self), *where, **options)
+        self.stir()
+        return transport, watched.protocol
+
+
+class _Watched(asyncio.Protocol):
+    """A protocol whose transport tells the loop of all that it sends."""
+
+    def __init__(self, protocol: asyncio.Protocol, loop: FactoryLoop) -> None:
+        self.protocol = protocol
+        self._loop = loop
+        self.data_received = protocol.data_received  # type: ignore[method-assign]
+        self.eof_received = protocol.eof_received  # type: ignore[method-assign]
+        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.protocol.connection_made(_Telling(transport, self._loop))  # type: ignore[arg-type]
+
+    def connection_lost(self, lost: Exception | None) -> None:
+        self._loop.stir()
+        self.protocol.connection_lost(lost)
+
+
+class _Telling:
+    """A transport that tells the loop when it is written to or closed; all else is the transport's own."""
+
+    def __init__(self, transport: asyncio.BaseTransport, loop: FactoryLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("write", "writelines", "close", "abort", "write_eof"):
+            self._loop.stir()
+        return getattr(self._transport, name)
 
 
 class FactoryClock:

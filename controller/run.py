@@ -23,6 +23,7 @@ from twin.factory import Factory
 REDRAW = Ns(S // 8)
 RETRY = Ns(S // 5)
 LONGEST_SOCKET_PATH = 100
+ENDING = ("opcua", "core", "rig")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ async def run(what: Run) -> int:
             view.start()
         failed = await _live(house, view)
     finally:
-        await house.children.end(("opcua", "core", "rig"))
+        await house.children.end(ENDING)
         if view:
             view.update(live.draw(what.factory, house.shown), refresh=True)
             view.stop()
@@ -182,6 +183,7 @@ async def _live(house: _House, view: Live | None) -> str:
             if view:
                 going.append(tasks.create_task(house.draw(view)))
             await house.done.wait()
+            await house.children.end(ENDING)
             for task in going:
                 task.cancel()
     except* ChildEnded as ended:

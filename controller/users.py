@@ -97,7 +97,7 @@ def matches(password: str, stored: Hash) -> bool:
 
 
 def _digest(password: str, salt: bytes, cost: Cost) -> bytes:
-    room = 256 * cost.n * cost.r
+    room = 256 * cost.r * (cost.n + cost.p + 2)
     return hashlib.scrypt(password.encode(), salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=room, dklen=32)
 
 

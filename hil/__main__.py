@@ -17,7 +17,7 @@ from typing import Any
 
 from hil.follow import Follower
 from hil.micropython import MicroPythonError
-from hil.rig import Rig
+from hil.rig import UNPACED, Rig
 from hil.targets.vm import BOARD, FREE
 from twin import motion
 from twin.clock import Ns, S, seconds, wall_ns, wall_sleep
@@ -70,7 +70,8 @@ class _Ended:
 def _run(factory: Factory, options: argparse.Namespace) -> int:
     ended = _Ended()
     folder = options.state / "nodes"
-    with Rig(factory, folder, costs=COSTS[options.costs], speed=options.speed, kept=KEPT) as rig:
+    costs, unpaced = COSTS[options.costs], options.speed == UNPACED
+    with Rig(factory, folder, costs=costs, speed=options.speed, kept=KEPT, together=unpaced) as rig:
         for pair in options.follow:
             name, _, program = pair.partition("=")
             rig.world.followers[name] = _follower(factory, name, Path(program))

@@ -9,6 +9,7 @@ from twin.clock import Ns
 _WAIT = struct.Struct("<qB")
 _GRANT = struct.Struct("<q")
 _NAME_BYTES = 32
+_CREDENTIALS = struct.Struct("3i")
 
 
 class Guest:
@@ -16,12 +17,14 @@ class Guest:
 
     Attributes:
         wake: when it wants to be asked again.
-        active: it did something when it was last asked.
+        active: it did something that a node can notice when it was last asked.
         gone: its process has ended; time goes on without it.
+        pid: of its process; 0 where it lives in the rig's.
     """
 
-    def __init__(self, name: str, link: socket.socket) -> None:
+    def __init__(self, name: str, link: socket.socket, pid: int = 0) -> None:
         self.name = name
+        self.pid = pid
         self.wake = Ns(0)
         self.active = False
         self.gone = False
@@ -77,7 +80,8 @@ class Door:
             return None
         link.setblocking(True)
         name = link.recv(_NAME_BYTES, socket.MSG_WAITALL).rstrip(b"\0").decode("ascii", "replace")
-        return Guest(name, link)
+        credentials = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return Guest(name, link, _CREDENTIALS.unpack(credentials)[0])
 
     def close(self) -> None:
         """Let nobody in any more."""

@@ -35,9 +35,12 @@ class World:
         self._pins: dict[str, dict[str, Any]] = {name: {} for name in factory.machines}
         self._streams: dict[str, deque[tuple[Ns, Words]]] = {name: deque() for name in factory.machines}
         self._waiting: dict[str, deque[PinSet | StreamCut]] = {name: deque() for name in factory.nodes}
+        modules = {name: plant.plant_of(machine.type) for name, machine in factory.machines.items()}
+        self._shown = {name: module.signals for name, module in modules.items() if hasattr(module, "signals")}
         self._wired = {node: _wiring(factory.on(node)) for node in factory.nodes}
         self._told: dict[str, dict[int, int]] = {name: {} for name in factory.nodes}
         self._edge = FAR
+        self._clear = Ns(0)
         self.paces: dict[str, list[tuple[Ns, Ints]]] = {}
 
     # ---- what the nodes do
@@ -49,13 +52,16 @@ class World:
         for output in outputs:
             machine, _ = self._wired[node].get(getattr(output, "pin", -1), ("", ""))
             if isinstance(output, FramesQueued) and machine:
+                self._clear = min(self._clear, output.time)
                 self._streams[machine].append((output.time, output.words))
                 if machine in self.followers:
                     self.followers[machine].queue(output.words)
             elif isinstance(output, StreamCut) and machine:
+                self._clear = Ns(0)
                 _truncate(self._streams[machine], output.time)
                 self._waiting[node].append(output)
             elif isinstance(output, PinSet):
+                self._clear = min(self._clear, output.time)
                 self._waiting[node].append(output)
         self._edge = FAR
 
@@ -68,6 +74,7 @@ class World:
             self._pins[machine.name].clear()
             self._streams[machine.name].clear()
         self._edge = FAR
+        self._clear = Ns(0)
 
     def streams(self, node: str) -> bool:
         """Whether a node's step stream is being played, or is about to be."""
@@ -90,6 +97,8 @@ class World:
 
     def edge(self, now: Ns, limit: Ns) -> Ns:
         """When the next digital sensor of any machine changes, as far as the outputs known now say; at most `limit`."""
+        if limit <= self._clear:
+            return limit
         if self._edge <= limit:
             return self._edge
         ahead = Ns(limit - self.state.now)
@@ -97,6 +106,7 @@ class World:
             return limit
         found = plant.horizon(self.state, self.factory, self._pins_over(self.state.now, ahead), ahead)
         if found >= ahead:
+            self._clear = limit
             return limit
         self._edge = Ns(self.state.now + found)
         return max(now, self._edge)
@@ -116,6 +126,7 @@ class World:
         self._apply(until)
         if self._edge <= now:
             self._edge = FAR
+            self._clear = Ns(0)
 
     def _apply(self, now: Ns) -> None:
         for node, waiting in self._waiting.items():
@@ -142,6 +153,7 @@ class World:
         self._forget_played()
         for event in events:
             self._trace.event(self.state.now, event)
+            self._clear = Ns(0)  # a Part has moved
         self._record()
 
     def _pins_over(self, start: Ns, dt: Ns) -> dict[str, dict[str, Any]]:
@@ -157,11 +169,9 @@ class World:
                 stream.popleft()
 
     def _record(self) -> None:
-        for name, machine in self.factory.machines.items():
-            module = plant.plant_of(machine.type)
-            if hasattr(module, "signals"):
-                for signal, value in module.signals(self.state.states[name]).items():
-                    self._trace.value(self.state.now, f"{name}/plant/{signal}", value)
+        for name, signals in self._shown.items():
+            for signal, value in signals(self.state.states[name]).items():
+                self._trace.value(self.state.now, f"{name}/plant/{signal}", value)
 
 
 def _grid(time: Ns) -> Ns:

@@ -16,7 +16,8 @@ RING_BYTES = 24 * 1024
 
 def registers() -> str:
     """The text of `firmware/node/registers.py`: the node block's registers by name, for the firmware."""
-    lines = ['"""Register names of the node block. Generated from twin/node.py: do not edit."""', "", "from micropython import const", ""]
+    lines = ['"""Register names of the node block. Generated from twin/node.py: do not edit."""', ""]
+    lines += ["from micropython import const", ""]
     lines.append(f"MAGIC = const(0x{node_block.MAGIC:04X})")
     lines.append(f"VERSION = const({node_block.VERSION})")
     for name in ("STATUS_AT", "COMMAND_AT", "TRANSFER_AT", "MACHINES_AT", "REGISTERS", "LEASE_MS", "TICK_MS"):

@@ -1,5 +1,6 @@
 """Reads factory.toml and checks it: every mistake is named with its key, the value and what is allowed."""
 
+import itertools
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -341,7 +342,7 @@ def _check_registers(reader: _Reader, machines: Mapping[str, Machine]) -> None:
         by_node.setdefault(machine.node, []).append(machine)
     for found in by_node.values():
         found.sort(key=lambda m: m.base)
-        for first, second in zip(found, found[1:], strict=False):
+        for first, second in itertools.pairwise(found):
             if first.base + first.type.size > second.base:
                 reader.wrong(
                     f"machines.{second.name}.base",

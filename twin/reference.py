@@ -68,7 +68,8 @@ def _page() -> Iterator[str]:
     for name in BUILT_IN_TYPES:
         kind = load(name)
         status, command = kind.layouts
-        yield f"## {name}\n\n{kind.size} registers; offsets from the machine's base. Capabilities: {', '.join(kind.capabilities)}.\n"
+        able = ", ".join(kind.capabilities)
+        yield f"## {name}\n\n{kind.size} registers; offsets from the machine's base. Capabilities: {able}.\n"
         yield f"Status\n\n{table(status)}"
         yield f"Command\n\n{table(command, status.size, default=True)}"
     yield "## Codes\n"

@@ -98,6 +98,7 @@ class Follower:
                 self._pending.first(message)
             case Changes():
                 self._pending.put(message.number, message.rows, message.events)
+                self._pending.beat(message.number)
             case Gap():
                 self._pending.lose(message.lost)
 

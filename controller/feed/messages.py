@@ -120,6 +120,7 @@ class Pending:
         self._events: deque[Told] = deque()
         self._first: list[Message] = []
         self._number = self._lost = 0
+        self._beat = False
         self._filled = asyncio.Event()
 
     def first(self, message: Message) -> None:
@@ -137,6 +138,11 @@ class Pending:
             self._lost += 1
         if self._rows or self._events:
             self._filled.set()
+
+    def beat(self, number: int) -> None:
+        """A sign of life: changes, though there may be none."""
+        self._number, self._beat = number, True
+        self._filled.set()
 
     @property
     def room(self) -> bool:
@@ -158,7 +164,7 @@ class Pending:
         found, self._first = self._first, []
         if self._lost:
             found.append(Gap(self._number, self._lost))
-        if self._rows or self._events:
+        if self._rows or self._events or self._beat:
             found.append(Changes(self._number, list(self._rows.values()), list(self._events)))
-        self._rows, self._events, self._lost = {}, deque(), 0
+        self._rows, self._events, self._lost, self._beat = {}, deque(), 0, False
         return found

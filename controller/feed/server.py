@@ -30,6 +30,7 @@ from controller.orders.turn import Answer, Request
 from twin.clock import utc_ns
 
 MOST_REQUESTS = 64
+BEAT = 10  # publications between two signs of life
 MOST_UNANSWERED = 256
 MOST_FACES = 16
 
@@ -49,6 +50,8 @@ class Feed:
         self._rows.update((row.index, row) for row in rows)
         for reader in self._readers:
             reader.put(self.number, rows, events)
+            if self.number % BEAT == 0:
+                reader.beat(self.number)
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Pending]:
@@ -110,18 +113,19 @@ async def serve(path: Path, feed: Feed, desk: Desk) -> AsyncIterator[None]:
     """
     faces: set[asyncio.Task[None]] = set()
 
-    async def meet(incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if len(faces) >= MOST_FACES:
-            outgoing.close()
-            return
-        faces.add(task)
+    async def serve_one(incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter) -> None:
         try:
             await _face(incoming, outgoing, feed, desk)
         finally:
-            faces.discard(task)
             outgoing.close()
+
+    def meet(incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter) -> None:
+        if len(faces) >= MOST_FACES:
+            outgoing.close()
+            return
+        task = asyncio.get_running_loop().create_task(serve_one(incoming, outgoing))
+        faces.add(task)
+        task.add_done_callback(faces.discard)
 
     server = await asyncio.start_unix_server(meet, sock=_listen(path), limit=MOST_REQUEST_BYTES)
     try:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -54,20 +53,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     handler = logging.StreamHandler()
     handler.addFilter(FewTracebacks())
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    log.setLevel(logging.INFO)
     try:
         factory = read(given.factory)
         signals = feed_signals(factory)
         port = factory.opcua_port if given.port is None else given.port
         differs = asyncio.run(_run(space(factory, signals), schema_hash(signals), given.state, port))
     except FactoryError as wrong:
-        print(f"{given.factory}: {wrong}", file=sys.stderr)
+        for mistake in wrong.mistakes:
+            print(f"{given.factory}: {mistake}", file=sys.stderr)
         return 2
     except (PortTaken, NodesetError, CertificateError, UserError, OSError) as cannot:
-        print(f"opcua: {cannot}", file=sys.stderr)
+        print(cannot, file=sys.stderr)
         return 1
     if differs:
-        print(f"opcua: {differs}", file=sys.stderr)
+        print(differs, file=sys.stderr)
         return 3
     return 0
 
@@ -122,7 +123,9 @@ async def _until_ended(core: Core, ready: Callable[[], None]) -> None:
 
 def _say_ready(url: str, tools: Identity, shown: Space) -> None:
     """Tell where the server is, and one line that reads a value from it."""
-    command = os.path.relpath(Path(sys.executable).with_name("uaread"))
+    command = Path(sys.executable).with_name("uaread")
+    if command.is_relative_to(Path.cwd()):
+        command = command.relative_to(Path.cwd())
     security = f"Basic256Sha256,SignAndEncrypt,{tools.certificate_file},{tools.key_file}"
     sample = next((variable for variable in shown.variables if variable.unit), shown.variables[0])
     print(f"ready {url}", flush=True)

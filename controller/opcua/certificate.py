@@ -79,7 +79,8 @@ def _read_key(file: Path) -> rsa.RSAPrivateKey:
     if stat.S_IMODE(file.stat().st_mode) & 0o077:
         raise CertificateError(f"{file} can be read by others: it may be known; remove it, or chmod 600 it if it is not")
     try:
-        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+        # Made here and readable by nobody else: to prove its numbers prime again would take a tenth of a second.
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm) as broken:
         raise CertificateError(f"{file} is no private key: {broken}") from broken
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size not in KEY_BITS:

@@ -43,16 +43,20 @@ class Core:
     async def run(self) -> None:
         """Follow the Feed, again and again, until the core proves to run another factory than this process."""
         told, wait = "", RETRY[0]
-        while not self.differs:
+        while True:
             try:
                 await self._follow()
                 cause, wait = "it has ended", RETRY[0]
             except FeedLost as lost:
                 cause = str(lost)
-            self._follower = None
-            await self._values.doubt()
+            if self.differs:
+                return
+            if self._follower is not None:
+                self._follower, self._silent = None, False
+                await self._values.doubt()
+                self._values.forget()
             if cause != told:
-                log.warning("no Feed: %s", cause)
+                log.info("no Feed: %s", cause)
                 told = cause
             await self._clock.until(Ns(self._clock.now() + wait))
             wait = min(Ns(2 * wait), RETRY[1])
@@ -70,24 +74,24 @@ class Core:
                         return
                     case Hello():
                         self._follower = follower
-                        log.warning("the Feed is there")
+                        log.info("the Feed is there")
                     case Snapshot(_, rows) | Changes(_, rows):
                         await self._values.show(rows)
+                        if self._silent:
+                            self._silent = False
+                            await self._values.doubt(lost=False)
                     case _:
                         pass
-                if self._silent:
-                    self._silent = False
-                    await self._values.doubt(lost=False)
 
     async def watch(self) -> None:
         """Doubt everything while the core is silent: every scan changes a node's uptime, so one that lives speaks."""
         while True:
-            await self._clock.until(Ns(self._heard + SILENCE))
-            if self._silent or self._clock.now() - self._heard < SILENCE:
-                await self._clock.until(Ns(self._clock.now() + S))
-                continue
-            self._silent = True
-            await self._values.doubt()
+            due = Ns(self._heard + SILENCE)
+            await self._clock.until(max(due, Ns(self._clock.now() + S)))
+            if self._follower is not None and not self._silent and self._clock.now() - self._heard >= SILENCE:
+                self._silent = True
+                log.info("the core has said nothing for %d s", SILENCE // S)
+                await self._values.doubt()
 
     async def call(self, method: Method, given: Sequence[ua.Variant], user: str) -> ua.CallMethodResult:
         """Carry a call to the core.
@@ -111,7 +115,7 @@ class Core:
             return refused(StatusCodes.BadTimeout)
         except FeedLost:
             return refused(StatusCodes.BadConnectionClosed)
-        log.warning("%s %s by %s: %s", method.request, args, user, answer.text)
+        log.info("%s by %s: %s", method.path, user, answer.text)
         return _told(answer)
 
 

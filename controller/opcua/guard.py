@@ -162,7 +162,10 @@ def _node_id(walk: Walk) -> None:
             walk.skip(6)
         case 3 | 5:
             walk.skip(2)
-            _string(walk)
+            size = walk.number(4, signed=True)
+            if size < 0:
+                raise _broken("a NodeId without an identifier")
+            walk.skip(size)
         case 4:
             walk.skip(18)
         case unknown:

@@ -114,3 +114,6 @@ def _keep(nodes: object, cache: Path) -> None:
     with os.fdopen(handle, "wb") as file:
         pickle.dump(nodes, file, pickle.HIGHEST_PROTOCOL)
     os.replace(beside, cache)
+    for older in cache.parent.glob("space-*.pickle"):
+        if older != cache:
+            older.unlink(missing_ok=True)

@@ -73,6 +73,10 @@ class Values:
         for row in self._rows.values():
             await self._show(row, lost)
 
+    def forget(self) -> None:
+        """What is shown stays as it is until another row comes: no later word is about these."""
+        self._rows.clear()
+
     async def _show(self, row: Row, lost: bool = False) -> None:
         node, variable = self._variables[row.index]
         shown = data_value(variable, row, utc_ns(), lost)

@@ -165,7 +165,7 @@ def _stop(turn: Turn, request: Request) -> Answer | None:
         done = f"order {found[0].id} cancelled"
     if machine.type.limits is None:
         return Answer(request.id, True, done)
-    if not turn.view.ours(machine):
+    if not turn.view.commandable(machine):
         return Answer(request.id, True, f"{done}; node {machine.node} is {turn.view.stands[machine.node]}")
     turn.stopped.add(machine.node)
     turn.errands[machine.node] = [_errand(turn, machine, Op.STOP, request.id)]
@@ -174,7 +174,7 @@ def _stop(turn: Turn, request: Request) -> Answer | None:
 
 def _reset(turn: Turn, request: Request) -> Answer | None:
     machine = _machine(turn, request)
-    if not turn.view.ours(machine):
+    if not turn.view.commandable(machine):
         raise OrderError(f"{machine.name}: node {machine.node} is {turn.view.stands[machine.node]}")
     waiting = turn.errands.setdefault(machine.node, [])
     if len(waiting) >= MOST_ERRANDS:
@@ -186,7 +186,7 @@ def _reset(turn: Turn, request: Request) -> Answer | None:
 def _errand(turn: Turn, machine: Machine, op: Op, request: int) -> Errand:
     view = turn.view
     sample = view.image.node(machine.node)
-    assert sample.status is not None, "a node that is ours has been heard"
+    assert sample.status is not None, "a node that may be commanded has been heard"
     not_after = (uptime(sample, view.now) + ERRAND_VALID_MS) & 0xFFFFFFFF
     until = Ns(view.now + ERRAND_PATIENCE)
     return Errand(op, turn.new_id(), sample.status.boot_id, not_after, until=until, request=request)

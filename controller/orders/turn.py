@@ -163,8 +163,9 @@ class View:
         sample = self.image.node(machine.node)
         return sample.status if sample.good and not self.image.refused.get(machine.node) else None
 
-    def ours(self, machine: Machine) -> bool:
-        return self.stands[machine.node].standing is Standing.OURS
+    def commandable(self, machine: Machine) -> bool:
+        """Whether its node is ours, or about to be."""
+        return self.stands[machine.node].standing in (Standing.OURS, Standing.CLAIMING, Standing.FREE)
 
     def unable(self, machine: Machine) -> str:
         """Why a machine can take no work now; empty when it can."""

@@ -11,6 +11,7 @@ from node.player import BATCH, CHUNK, Player
 
 _HEAT, _WAIT, _FAN, _HOME, _MOTORS, _LINE, _END = 1, 2, 3, 4, 5, 6, 255
 _HEADER = 32
+_REPORT = 5  # ticks between two reports of where the axes are
 
 
 class Motion:
@@ -38,6 +39,7 @@ class Motion:
         self._sent = self._made = 0  # words of the player's that the stream has taken, and that it was given
         self.steps = [0, 0, 0, 0]
         self._chunks = 0
+        self._ticks = 0
         self._wait = None
         self._homing = None
         self._stopping = False
@@ -125,7 +127,10 @@ class Motion:
                 self._tick_wait()
             if self.running and self._homing is None:
                 self._tick_stream(now_us, run and not self._stopping, deadline_us)
-        self._report()
+        self._ticks += 1
+        if self._ticks >= _REPORT:
+            self._ticks = 0
+            self._report()
 
     # ---- the stream
 
@@ -308,6 +313,7 @@ class Motion:
 
     def _put_state(self, state):
         self._state = state
+        self._ticks = _REPORT
         self._bank.put16(reg.S_JOB_STATE, state)
 
     def _report(self):

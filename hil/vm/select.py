@@ -44,8 +44,7 @@ class _Poll:
             if vm_link.fresh and self._count:
                 ready = self._poll.poll(0)
                 if ready:
-                    vm_link.active = True
-                    vm_link.io_due = True
+                    vm_link.io_due = True  # it is answered by a task, which may have to take its time first
                     vm_link.grant = 0
                     return ready
             vm_link.fresh = False

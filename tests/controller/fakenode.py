@@ -1,4 +1,4 @@
-"""A node in plain Python for the controller's tests, after the contract of twin/node.py; the firmware's own tests use the firmware."""
+"""A node in plain Python for the controller's tests; the firmware's own tests, and those of the whole, use the firmware."""
 
 import asyncio
 import hashlib
@@ -17,6 +17,7 @@ CHUNK = Ns(40_000)
 HEADER = struct.Struct("<4sHHIIIIII")
 STATUS = layout(n.NodeStatus)
 U32 = 0xFFFFFFFF
+START = Ns(0)
 
 
 def fake_job(chunks: int, filler: int = 0) -> bytes:
@@ -41,7 +42,7 @@ class FakeNode:
     bank: list[int] = field(default_factory=lambda: [0] * n.REGISTERS)
     executed: list[tuple[n.Op, int]] = field(default_factory=list)
     jobs: dict[int, bytes] = field(default_factory=dict)
-    now: Ns = Ns(0)
+    now: Ns = START
 
     def __post_init__(self) -> None:
         found = self.factory.nodes[self.name]
@@ -256,44 +257,52 @@ class NodeServer:
     def __init__(self, node: FakeNode, clock: Any) -> None:
         self.node, self.clock = node, clock
         self.cut = False
-        self.connections: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
+        self.connections: set[_Connection] = set()
 
     async def start(self, port: int = 0) -> int:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        assert self._server is not None
         self._server.close()
         self.hang_up()
 
     def hang_up(self) -> None:
         """Reset all connections."""
-        for writer in list(self.connections):
-            writer.transport.abort()
+        for connection in list(self.connections):
+            connection.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.add(writer)
-        try:
-            while True:
-                tid, _, length, unit = struct.unpack(">HHHB", await reader.readexactly(7))
-                pdu = await reader.readexactly(length - 1)
-                if self.cut:
-                    continue
-                reply = self._answer(writer, pdu)
-                writer.write(struct.pack(">HHHB", tid, 0, len(reply) + 1, unit) + reply)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            self.connections.discard(writer)
-            writer.close()
 
-    def _answer(self, peer: Any, pdu: bytes) -> bytes:
-        node = self.node
-        node.tick(self.clock.now())
+class _Connection(asyncio.Protocol):
+    transport: asyncio.Transport
+
+    def __init__(self, server: NodeServer) -> None:
+        self._server, self._bytes = server, b""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self._server.connections.add(self)
+
+    def connection_lost(self, lost: Exception | None) -> None:
+        self._server.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._bytes += data
+        while len(self._bytes) >= 7:
+            tid, _, length, unit = struct.unpack_from(">HHHB", self._bytes)
+            if len(self._bytes) < 6 + length:
+                return
+            pdu, self._bytes = self._bytes[7 : 6 + length], self._bytes[6 + length :]
+            if not self._server.cut:
+                reply = self._answer(pdu)
+                self.transport.write(struct.pack(">HHHB", tid, 0, len(reply) + 1, unit) + reply)
+
+    def _answer(self, pdu: bytes) -> bytes:
+        node = self._server.node
+        node.tick(self._server.clock.now())
         function, address, count = struct.unpack(">BHH", pdu[:5])
         if function in (3, 4):
             return struct.pack(f">BB{count}H", function, 2 * count, *node.bank[address : address + count])
-        code = node.write(peer, address, list(struct.unpack(f">{count}H", pdu[6:])))
+        code = node.write(self, address, list(struct.unpack(f">{count}H", pdu[6:])))
         return bytes([function | 0x80, code]) if code else pdu[:5]

@@ -367,3 +367,38 @@ def test_uptime_that_wraps_while_a_start_is_open_does_no_harm(world: World) -> N
     printing(world)
     world.run(int(2 * S / (100 * MS)))
     assert starts(world) == 1
+
+
+def test_a_stop_right_after_the_start_counts_as_begun(world: World) -> None:
+    number = placed(world)
+    world.run_until(lambda: starts(world) == 1)
+    assert world.order(number).current.state is OperationState.STARTING
+    world.request("stop", machine="printer-1")
+    assert world.order(number).state is OrderState.CANCELLED and world.order(number).current.begun
+    second = placed(world)
+    world.run(10)
+    assert "may still be in printer-1" in world.order(second).current.reason
+
+
+def test_a_node_that_restarts_right_after_the_start_leaves_the_outcome_unknown(world: World) -> None:
+    number = placed(world)
+    world.run_until(lambda: world.order(number).current.state is OperationState.STARTING)
+    world.wires["printer-1"].mute = True
+    world.run_until(lambda: starts(world) == 1)
+    world.nodes["printer-1"].restart()
+    world.wires["printer-1"].mute = False
+    world.run(10)
+    assert world.order(number).state is OrderState.HELD and world.order(number).current.begun
+    assert "outcome is unknown" in world.order(number).current.reason
+
+
+def test_no_id_is_used_twice_though_the_controller_is_killed_before_it_wrote_the_last_ones_down(world: World) -> None:
+    world.slow_disk = True
+    for _ in range(3):
+        assert world.request("reset", machine="printer-1").ok
+    used = [command_id for _, command_id in world.nodes["printer-1"].executed]
+    world.restart()
+    world.slow_disk = False
+    world.run(20)
+    assert world.request("reset", machine="printer-1").ok
+    assert world.nodes["printer-1"].executed[-1][1] not in used

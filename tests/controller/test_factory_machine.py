@@ -1,10 +1,8 @@
 """Whatever happens, in whatever order: no start twice, no command to a refused node, one end for each order, no part lost."""
 
-from collections.abc import Callable
-
 from hypothesis import event, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from controller.orders.order import AT_WORK, TABLE, Operation, OperationState, Order, OrderState
 from controller.orders.turn import OperationMoved
@@ -18,76 +16,98 @@ MACHINES = st.sampled_from(sorted(FACTORY.machines))
 _S = OperationState
 
 
-FAULTS = ("wire", "power", "latch", "other node", "second controller", "disk", "planner", "kill", "people")
-
-
-def unless_well(fault: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A rule that only runs in a world which has this fault."""
-    return precondition(lambda machine: fault in machine.faults)
+PEOPLE, POWER, LATCH, OTHER, SECOND = "people", "power", "latch", "other node", "second controller"
+WIRE, DISK, PLANNER, KILL = "wire", "disk", "planner", "kill"
+ALWAYS = ("place", "start", "well", "belt", "belt", *["time"] * 8)
+STEPS = {
+    PEOPLE: ("pause", "stop", "reset", "cancel", "load", "bad", "start"),
+    POWER: ("power", "power", "power"),
+    LATCH: ("latch", "latch", "reset"),
+    OTHER: ("other", "other"),
+    SECOND: ("second", "second"),
+    WIRE: ("wire", "wire", "wire", "wire", "connection", "sensors"),
+    DISK: ("stall", "stall", "stall", "kill"),
+    PLANNER: ("planner", "planner", "kill"),
+    KILL: ("kill", "kill"),
+}
 
 
 class FactoryMachine(RuleBasedStateMachine):
     """A controller, its nodes, and everybody who wishes it ill: a few at a time, so that they get far enough."""
 
-    faults: frozenset[str] = frozenset()
-
-    @initialize(faults=st.frozensets(st.sampled_from(FAULTS), min_size=1, max_size=3))
+    @initialize(faults=st.frozensets(st.sampled_from(sorted(STEPS)), min_size=1, max_size=3))
     def begin(self, faults: frozenset[str]) -> None:
-        self.faults = faults
+        self.steps = [*ALWAYS, *(step for fault in sorted(faults) for step in STEPS[fault])]
         self.world = World(FACTORY)
         self.world.unplannable.add("bad")
         self.world.run(3)
         self.ended: dict[int, Order] = {}
         self.moved = 0
+        self.place()
 
-    # ---- what people do
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        """One rule for all, so that the steps keep their weights."""
+        name = data.draw(st.sampled_from(self.steps))
+        node, machine = data.draw(NODES), data.draw(MACHINES)
+        world = self.world
+        match name:
+            case "place":
+                self.place()
+            case "bad":
+                world.ask("place_order", recipe="print-and-convey", program="bad")
+            case "load":
+                world.ask("load_job", machine="printer-1", program="good")
+            case "start" | "pause" | "stop" | "reset":
+                world.ask(name, machine=machine)
+            case "cancel":
+                world.ask("cancel_order", order=data.draw(st.integers(1, 6)))
+            case "time":
+                self.time_passes(data.draw(st.sampled_from((1, 1, 1, 2, 3, 5, 10, 60))))
+            case "belt":
+                self.a_part_goes_through_the_belt()
+            case "well":
+                self.all_is_well_again()
+            case "sensors":
+                shown = {name: data.draw(st.booleans()) for name in ("at_entry", "at_exit", "tripped")}
+                world.show("belt-1", **shown)
+                world.show("printer-1", filament=data.draw(st.booleans()))
+            case "wire":
+                wire = world.wires[node]
+                wire.deaf, wire.mute = data.draw(st.booleans()), data.draw(st.booleans())
+                wire.late = data.draw(st.sampled_from((0, 0, 1, 2, 4, 12)))
+            case "connection":
+                world.wires[node].peer = object()
+            case "power":
+                world.nodes[node].restart()
+            case "latch":
+                world.nodes[node].latch(data.draw(st.sampled_from((n.Fault.SENSOR, n.Fault.INTERLOCK))))
+            case "other":
+                world.nodes[node].set(uid=99)
+            case "second":
+                self.a_second_controller_claims(node)
+            case "stall":
+                world.slow_disk = True
+            case "planner":
+                world.slow_jobs = True
+            case "kill":
+                world.restart()
+            case _:
+                raise AssertionError(name)
 
-    @rule()
     def place(self) -> None:
         self.world.ask("place_order", recipe="print-and-convey", program="good")
 
-    @rule(machine=MACHINES)
-    def start(self, machine: str) -> None:
-        self.world.ask("start", machine=machine)
-
-    @unless_well("people")
-    @rule(program=st.sampled_from(("good", "bad")), load=st.booleans())
-    def ask_for_more(self, program: str, load: bool) -> None:
-        if load:
-            self.world.ask("load_job", machine="printer-1", program=program)
-        else:
-            self.world.ask("place_order", recipe="print-and-convey", program=program)
-
-    @unless_well("people")
-    @rule(kind=st.sampled_from(("pause", "stop", "reset")), machine=MACHINES)
-    def press(self, kind: str, machine: str) -> None:
-        self.world.ask(kind, machine=machine)
-
-    @unless_well("people")
-    @rule(order=st.integers(1, 6))
-    def cancel(self, order: int) -> None:
-        self.world.ask("cancel_order", order=order)
-
-    # ---- what the world does
-
-    @rule(scans=st.sampled_from((1, 1, 1, 2, 2, 3, 5, 10, 60)))
     def time_passes(self, scans: int) -> None:
         for _ in range(scans):
             self.world.scan()
             self.check_starts()
 
-    @rule()
     def a_part_goes_through_the_belt(self) -> None:
         for shown in ({"at_entry": True}, {}, {"at_exit": True}, {}):
             self.world.show("belt-1", **shown)
             self.time_passes(3)
 
-    @rule(at_entry=st.booleans(), at_exit=st.booleans(), tripped=st.booleans(), filament=st.booleans())
-    def the_sensors_show(self, at_entry: bool, at_exit: bool, tripped: bool, filament: bool) -> None:
-        self.world.show("belt-1", at_entry=at_entry, at_exit=at_exit, tripped=tripped)
-        self.world.show("printer-1", filament=filament)
-
-    @rule()
     def all_is_well_again(self) -> None:
         world = self.world
         world.slow_disk = world.slow_jobs = False
@@ -102,53 +122,10 @@ class FactoryMachine(RuleBasedStateMachine):
             world.ask("reset", machine=machine)
         self.time_passes(4)
 
-    @unless_well("wire")
-    @rule(node=NODES, deaf=st.booleans(), mute=st.booleans(), late=st.sampled_from((0, 1, 2, 4, 12)))
-    def the_wire(self, node: str, deaf: bool, mute: bool, late: int) -> None:
-        wire = self.world.wires[node]
-        wire.deaf, wire.mute, wire.late = deaf, mute, late
-
-    @unless_well("wire")
-    @rule(node=NODES)
-    def a_new_connection(self, node: str) -> None:
-        self.world.wires[node].peer = object()
-
-    @unless_well("power")
-    @rule(node=NODES)
-    def power_fails(self, node: str) -> None:
-        self.world.nodes[node].restart()
-
-    @unless_well("latch")
-    @rule(node=NODES, fault=st.sampled_from((n.Fault.SENSOR, n.Fault.OVER_TEMPERATURE, n.Fault.INTERLOCK)))
-    def a_node_latches(self, node: str, fault: n.Fault) -> None:
-        self.world.nodes[node].latch(fault)
-
-    @unless_well("other node")
-    @rule(node=NODES)
-    def another_node_at_the_address(self, node: str) -> None:
-        self.world.nodes[node].set(uid=99)
-
-    @unless_well("second controller")
-    @rule(node=NODES)
     def a_second_controller_claims(self, node: str) -> None:
         found = self.world.nodes[node]
         epoch = found.highest + 1
         found.write("them", n.COMMAND_AT, [0, 0xBAD, 0, epoch, 3000, epoch & 0xFFFF] + [0] * 8)
-
-    @unless_well("disk")
-    @rule()
-    def the_disk_stalls(self) -> None:
-        self.world.slow_disk = True
-
-    @unless_well("planner")
-    @rule()
-    def planning_takes_its_time(self) -> None:
-        self.world.slow_jobs = True
-
-    @unless_well("kill")
-    @rule()
-    def the_controller_is_killed(self) -> None:
-        self.world.restart()
 
     # ---- what must hold
 
@@ -185,9 +162,9 @@ class FactoryMachine(RuleBasedStateMachine):
     @invariant()
     def every_change_is_one_of_the_table(self) -> None:
         allowed = {state.value for changes in TABLE.values() for state in changes.values()}
-        for event in self.world.events[self.moved :]:
-            if isinstance(event, OperationMoved):
-                assert event.state in allowed
+        for happened in self.world.events[self.moved :]:
+            if isinstance(happened, OperationMoved):
+                assert happened.state in allowed
         self.moved = len(self.world.events)
 
     @invariant()

@@ -167,7 +167,8 @@ def test_the_horizon_is_the_first_of_any_machine_s() -> None:
 
 def test_the_same_pins_make_the_same_world() -> None:
     factory = read(DEMO)
-    ends = [run(plant.start(factory), factory, 1, printer_1={"motors": 1, "frames": EXTRUDING, "bed_heater": 9999})[0] for _ in "ab"]
+    pins = {"motors": 1, "frames": EXTRUDING, "bed_heater": 9999}
+    ends = [run(plant.start(factory), factory, 1, printer_1=pins)[0] for _ in "ab"]
     one, other = (end.states["printer-1"] for end in ends)
     assert np.array_equal(one.track, other.track) and np.array_equal(one.heat, other.heat)
     assert ends[0].sensors == ends[1].sensors

@@ -18,9 +18,10 @@ from typing import Any
 from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.ua.ua_binary import struct_to_binary
+from cryptography import x509
 
 from controller.feed import Desk, Feed, FeedSignal, Row, feed_signals, serve
-from controller.opcua.certificate import own
+from controller.opcua.certificate import TOOLS, own
 from controller.orders.turn import Answer, Request
 from twin.clock import utc_ns
 from twin.factory import Factory
@@ -185,11 +186,15 @@ def running(factory: Path, state: Path) -> Iterator[Face]:
 # ---- clients -----------------------------------------------------------------------------------------------------------
 
 
-async def made(face: Face, user: str = "", password: str = "", name: str = "client") -> Client:
+def made(face: Face, user: str = "", password: str = "", name: str = "client") -> Client:
     """A client with a certificate of its own, not connected yet."""
-    identity = own(face.state / "pki", name, "urn:example.org:FreeOpcUa:opcua-asyncio")
+    identity = own(face.state / "pki", name, TOOLS)
+    server = x509.load_der_x509_certificate((face.state / "pki/server.der").read_bytes())
     client = Client(face.url, timeout=PATIENCE_S)
-    await client.set_security(SecurityPolicyBasic256Sha256, identity.certificate_file, identity.key_file)
+    mode = ua.MessageSecurityMode.SignAndEncrypt
+    policy = SecurityPolicyBasic256Sha256(server, identity.certificate, identity.key, mode)
+    client.security_policy = policy
+    client.uaclient.set_security(policy)
     if user:
         client.set_user(user)
         client.set_password(password)
@@ -199,7 +204,7 @@ async def made(face: Face, user: str = "", password: str = "", name: str = "clie
 @contextlib.asynccontextmanager
 async def connected(face: Face, user: str = "", password: str = "", name: str = "client") -> AsyncIterator[Client]:
     """A client with a session."""
-    client = await made(face, user, password, name)
+    client = made(face, user, password, name)
     async with client:
         yield client
 
@@ -241,10 +246,14 @@ async def call(client: Client, owner: str, method: str, *given: Any) -> tuple[st
 
 
 class Raw:
-    """A connection over which any bytes go."""
+    """A connection over which any bytes go. `receive`: how much of an answer may lie unread."""
 
-    def __init__(self, face: Face) -> None:
-        self._socket = socket.create_connection(face.address, PATIENCE_S)
+    def __init__(self, face: Face, receive: int = 0) -> None:
+        self._socket = socket.socket()
+        if receive:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        self._socket.settimeout(PATIENCE_S)
+        self._socket.connect(face.address)
         self._sequence = 0
         self.channel = self.token = 0
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from controller.opcua.access import OAEP, Access
-from controller.opcua.certificate import own
+from controller.opcua.certificate import TOOLS, own
 from controller.users import Role, Users
 from tests.controller.opcua.conftest import PASSWORDS, Site
 from tests.controller.opcua.rig import Raw, call, connected, made, node, status_of
@@ -74,7 +74,7 @@ def test_a_client_is_told_which_methods_it_may_call(site: Site) -> None:
 @pytest.mark.parametrize("name", ["otto", "nobody", "admin", "Admin", "operator"])
 def test_a_wrong_password_is_refused_whoever_it_is_for(site: Site, name: str) -> None:
     async def enter() -> str:
-        client = await made(site.face, name, "not-the-password")
+        client = made(site.face, name, "not-the-password")
         return await status_of(client.connect())
 
     assert asyncio.run(enter()) == "BadUserAccessDenied"
@@ -135,7 +135,7 @@ def test_a_changed_role_and_a_new_user_count_at_once(site: Site) -> None:
 
 def test_a_password_is_only_taken_encrypted_for_this_session(site: Site) -> None:
     async def enter(change: Any) -> str:
-        client = await made(site.face, "otto", PASSWORDS["otto"])
+        client = made(site.face, "otto", PASSWORDS["otto"])
         encrypt = client._encrypt_password
 
         def changed(password: str, policy_uri: str) -> tuple[bytes, str]:
@@ -194,7 +194,7 @@ def test_another_sessions_token_is_worth_nothing(site: Site) -> None:
 async def _take_over(site: Site, name: str) -> str:
     """Try to activate otto's session over a channel opened with another certificate, or with the same one."""
     async with connected(site.face, "otto", PASSWORDS["otto"]) as theirs:
-        mine = await made(site.face, "otto", PASSWORDS["otto"], name=name)
+        mine = made(site.face, "otto", PASSWORDS["otto"], name=name)
         await mine.connect_socket()
         try:
             await mine.send_hello()
@@ -215,7 +215,7 @@ def test_a_session_moves_to_a_new_channel_of_the_same_client_alone(site: Site) -
 
 def test_a_session_cannot_be_created_for_another_clients_certificate(site: Site) -> None:
     async def create(claimed: bytes | None) -> str:
-        client = await made(site.face, name="thief")
+        client = made(site.face, name="thief")
         await client.connect_socket()
         try:
             await client.send_hello()
@@ -228,7 +228,7 @@ def test_a_session_cannot_be_created_for_another_clients_certificate(site: Site)
         finally:
             client.disconnect_socket()
 
-    theirs = own(site.face.state / "pki", "client", "urn:example.org:FreeOpcUa:opcua-asyncio").certificate
+    theirs = own(site.face.state / "pki", "client", TOOLS).certificate
     assert asyncio.run(create(theirs.public_bytes(Encoding.DER))) == "BadCertificateInvalid"
     assert asyncio.run(create(None)) == "BadCertificateInvalid"
 
@@ -289,7 +289,7 @@ def test_without_a_seal_there_is_discovery_and_nothing_else(site: Site) -> None:
 )
 def test_other_policies_and_modes_are_refused(site: Site, policy: Any, mode: ua.MessageSecurityMode) -> None:
     async def connect() -> None:
-        identity = own(site.face.state / "pki", "client", "urn:example.org:FreeOpcUa:opcua-asyncio")
+        identity = own(site.face.state / "pki", "client", TOOLS)
         client = Client(site.face.url, timeout=5)
         server = str(site.face.state / "pki/server.der")
         await client.set_security(policy, identity.certificate_file, identity.key_file, server_certificate=server, mode=mode)

@@ -11,7 +11,7 @@ from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 
 from tests.controller.opcua.conftest import Site
-from tests.controller.opcua.rig import Raw, connected, extension, get_endpoints, node, parameters
+from tests.controller.opcua.rig import Raw, connected, extension, get_endpoints, made, node, parameters, status_of
 
 HUGE = 2**31 - 1
 ARRAY, MATRIX = 0x80, 0xC0
@@ -214,9 +214,9 @@ def test_chunks_without_an_end_are_cut_off(site: Site) -> None:
 
 def test_a_client_that_reads_no_answers_is_not_answered_without_end(site: Site) -> None:
     before = site.face.peak_bytes
-    raw = Raw(site.face)
+    raw = Raw(site.face, receive=4096)
     raw.open()
-    raw.patience(2)
+    raw.patience(1)
     try:
         with pytest.raises((TimeoutError, ConnectionError)):
             for number in range(1, 100_000):
@@ -224,6 +224,32 @@ def test_a_client_that_reads_no_answers_is_not_answered_without_end(site: Site) 
     finally:
         raw.close()
     assert site.face.peak_bytes - before < LITTLE
+
+
+def test_a_crowd_of_connections_is_turned_away_and_leaves_no_trace(site: Site) -> None:
+    crowd = [Raw(site.face) for _ in range(120)]
+    for raw in crowd:
+        with contextlib.suppress(ConnectionError):
+            raw.hello()
+    let_in = [raw.message()[0] == b"ACK" for raw in crowd]
+    for raw in crowd:
+        raw.close()
+    assert 80 <= sum(let_in) <= 100
+    still_serves(site)
+
+
+def test_sessions_are_bounded(site: Site) -> None:
+    async def crowd() -> list[str]:
+        clients = [made(site.face) for _ in range(51)]
+        try:
+            return [await status_of(client.connect()) for client in clients]
+        finally:
+            for client in clients:
+                with contextlib.suppress(ConnectionError, ua.UaError):
+                    await client.disconnect()
+
+    assert asyncio.run(crowd()) == ["Good"] * 50 + ["BadTooManySessions"]
+    still_serves(site)
 
 
 def test_a_subscription_is_revised_to_what_the_server_can_keep(site: Site) -> None:

@@ -69,28 +69,27 @@ def test_it_ends_when_told_to_and_starts_again_as_it_was(first: Face) -> None:
     assert (first.state / "pki/server.der").read_bytes() == certificate
 
 
-def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    """The exit status, and the one line that is told."""
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[str]]:
+    """The exit status, and what is told."""
     code = main([str(argument) for argument in arguments])
-    (line,) = capsys.readouterr().err.splitlines()[-1:]
-    return code, line
+    return code, capsys.readouterr().err.splitlines()
 
 
 def test_a_taken_port_is_told_in_one_line(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, line = fails(capsys, DEMO, "--state", state, "--port", port)
+        code, told = fails(capsys, DEMO, "--state", state, "--port", port)
     assert code == CANNOT
-    assert line == f"opcua: port {port} is in use: stop what listens there, or choose another with --port"
+    assert told == [f"port {port} is in use: stop what listens there, or choose another with --port"]
 
 
 def test_missing_nodesets_are_told_in_one_line(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCKSTEP_NODESETS", str(tmp_path))
-    code, line = fails(capsys, DEMO, "--state", state, "--port", 0)
+    code, told = fails(capsys, DEMO, "--state", state, "--port", 0)
     assert code == CANNOT
-    assert line == f"opcua: the OPC UA nodesets are missing: run `make setup` (looked in {tmp_path})"
+    assert told == [f"the OPC UA nodesets are missing: run `make setup` (looked in {tmp_path})"]
 
 
 @pytest.mark.parametrize("file", ["pki/server.pem", "users.json"])
@@ -98,25 +97,25 @@ def test_a_secret_that_others_can_read_is_not_used(state: Path, file: str, capsy
     (state / "pki").mkdir()
     (state / file).write_text("{}")
     (state / file).chmod(0o644)
-    code, line = fails(capsys, DEMO, "--state", state, "--port", 0)
+    code, told = fails(capsys, DEMO, "--state", state, "--port", 0)
     assert code == CANNOT
-    assert line.startswith(f"opcua: {state / file} can be read by others")
+    assert len(told) == 1 and told[0].startswith(f"{state / file} can be read by others")
 
 
 def test_a_wrong_factory_file_is_told_with_its_key(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text(DEMO.read_text().replace('type = "conveyor"', 'type = "escalator"'))
-    code, line = fails(capsys, file, "--state", state)
+    code, told = fails(capsys, file, "--state", state)
     assert code == WRONG_FACTORY
-    assert "machines.belt-1.type" in line
+    assert told[0].startswith(f"{file}: machines.belt-1.type: must be one of")
 
 
 def test_another_factorys_core_ends_it_with_one_clear_line(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     core = Core(belts([256]), state)
     core.start()
     try:
-        code, line = fails(capsys, DEMO, "--state", state, "--port", 0)
+        code, told = fails(capsys, DEMO, "--state", state, "--port", 0)
     finally:
         core.stop()
     assert code == OTHER_FACTORY
-    assert line.startswith(f"opcua: the core at {state / 'feed.sock'} runs another factory")
+    assert len(told) == 1 and told[0].startswith(f"the core at {state / 'feed.sock'} runs another factory")

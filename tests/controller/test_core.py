@@ -1,0 +1,328 @@
+"""The core end to end in virtual time: orders, Feed, links and disk are real; the nodes are plain ones behind real sockets."""
+
+import asyncio
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.core import CoreError, held, run
+from controller.feed import Answered, Changes, Follower, Snapshot, Told, feed_signals, follow
+from controller.orders.book import Book
+from tests.controller import virtual
+from tests.controller.factories import with_ports
+from tests.controller.fakenode import FakeNode, NodeServer
+from twin import node as n
+from twin.clock import MS, LoopClock, Ns, S
+from twin.factory import Factory
+
+PROGRAM = """G28
+M104 S200
+M109 S200
+G1 X50 Y50 F6000
+G1 X60 E1 F1200
+G1 X80 Y20 E2
+G4 S1
+"""
+GOOD, STALE, BAD = 0, 1, 2
+
+
+class House:
+    """A factory of plain nodes, its core, and a face that remembers what it was told.
+
+    Attributes:
+        told: (value, quality, cause) by path.
+    """
+
+    def __init__(self, folder: Path, clock: LoopClock) -> None:
+        self.folder, self.clock = folder, clock
+        self.told: dict[str, tuple[Any, int, str]] = {}
+        self.events: list[Told] = []
+        self.core: asyncio.Task[None] | None = None
+        self.options: dict[str, Any] = {"seed": 77}
+
+    async def open(self) -> None:
+        """Nodes first: the factory must know their ports."""
+        plain = with_ports({"printer-1": 15021, "belt-1": 15022})
+        self.nodes = {name: FakeNode(plain, name) for name in plain.nodes}
+        self.servers = {name: NodeServer(node, self.clock) for name, node in self.nodes.items()}
+        ports = {name: await server.start() for name, server in self.servers.items()}
+        self.factory: Factory = with_ports(ports)
+        self.signals = feed_signals(self.factory)
+        (self.folder / "programs").mkdir(parents=True)
+        (self.folder / "programs" / "part.gcode").write_text(PROGRAM)
+        self.nodes["printer-1"].show("printer-1", filament=True)
+        await self.start()
+
+    async def start(self) -> None:
+        """Start the core, and follow it."""
+        self.core = asyncio.create_task(run(self.factory, self.folder, self.clock, **self.options))
+        await self.clock.until(Ns(self.clock.now() + 1))
+        self.following = asyncio.create_task(self._follow())
+        await self.until(lambda: hasattr(self, "follower"))
+
+    async def stop(self) -> None:
+        assert self.core is not None
+        self.core.cancel()
+        await asyncio.gather(self.core, return_exceptions=True)
+        await self.following
+        del self.follower
+
+    async def close(self) -> None:
+        if self.core is not None and not self.core.done():
+            await self.stop()
+        for server in self.servers.values():
+            await server.stop()
+
+    async def _follow(self) -> None:
+        async with follow(self.folder / "feed.sock") as follower:
+            self.follower: Follower = follower
+            async for message in follower:
+                if isinstance(message, (Snapshot, Changes)):
+                    for row in message.rows:
+                        self.told[self.signals[row.index].path] = row.value, row.quality, row.cause
+                if isinstance(message, Changes):
+                    self.events += message.events
+
+    async def until(self, holds: Callable[[], bool], patience: Ns = Ns(60 * S)) -> None:
+        """Let time pass until something holds."""
+        end = self.clock.now() + patience
+        while not holds():
+            assert self.core is None or not self.core.done(), self.core
+            assert self.clock.now() < end, {k: v for k, v in self.told.items() if "order" in k or "link" in k}
+            await self.clock.until(Ns(self.clock.now() + 50 * MS))
+
+    async def until_told(self, path: str, value: Any) -> None:
+        await self.until(lambda: self.told.get(path, (None,))[0] == value)
+
+    async def ask(self, kind: str, **args: Any) -> Answered:
+        return await self.follower.ask(kind, args, "tester")
+
+    async def order(self) -> None:
+        answer = await self.ask("place_order", recipe="print-and-convey", program="part.gcode")
+        assert answer.ok, answer.text
+
+
+def in_house(folder: Path, test: Callable[[House], Awaitable[None]], **options: Any) -> None:
+    async def main(clock: LoopClock) -> None:
+        house = House(folder, clock)
+        house.options |= options
+        await house.open()
+        try:
+            await test(house)
+        finally:
+            await house.close()
+
+    virtual.run(main)
+
+
+def test_an_order_goes_its_whole_way_and_the_feed_shows_it(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        await house.until_told("node:printer-1/link", "ours")
+        await house.order()
+        await house.until_told("printer-1/job/state", "RUNNING")
+        value, quality, _ = house.told["printer-1/job/duration"]
+        assert quality == GOOD and 1 < value < 10 and house.told["printer-1/job/program"][0] == "part.gcode"
+        assert house.told["printer-1/command/run"][0] is True
+        await house.until_told("printer-1/job/progress", 1.0)
+        await house.until_told("factory/order/operation", "convey")
+        house.nodes["belt-1"].show("belt-1", at_entry=True)
+        await house.until_told("belt-1/command/speed", 0.1)
+        house.nodes["belt-1"].show("belt-1", at_exit=True, parts=1)
+        await house.until_told("factory/order/state", "DONE")
+        assert house.told["printer-1/job/time_left"][0] == 0 and house.told["belt-1/status/parts"][0] == 1
+        kinds = [event.kind for event in house.events]
+        assert kinds.count("OrderPlaced") == 1 and kinds[-1] == "OrderChanged"
+
+    in_house(tmp_path / "state", test)
+
+
+def test_a_job_larger_than_may_be_stored_is_streamed(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        await house.order()
+        await house.until_told("printer-1/job/state", "RUNNING")
+        node = house.nodes["printer-1"]
+        assert node.kind is n.TransferKind.STREAMED_JOB and node.status["transfer_state"] == n.TransferState.STORED
+
+    in_house(tmp_path / "state", test, stored_bytes=100)
+
+
+def test_a_node_without_room_gets_its_job_streamed(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        house.nodes["printer-1"].room = 50
+        await house.order()
+        await house.until_told("printer-1/job/state", "RUNNING")
+        assert house.nodes["printer-1"].kind is n.TransferKind.STREAMED_JOB
+
+    in_house(tmp_path / "state", test)
+
+
+def test_a_broken_program_holds_its_order_names_its_lines_and_sends_nothing(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        program = house.folder / "programs" / "part.gcode"
+        program.write_text("G28\nG1 X500 F600\nG1 X10 E5\nG1 Xten\n")
+        await house.order()
+        await house.until_told("factory/order/state", "HELD")
+        reason = house.told["factory/order/reason"][0]
+        assert "line 2: " in reason and "500" in reason and "line 3: " in reason and "line 4: " in reason
+        node = house.nodes["printer-1"]
+        assert node.status["transfer_state"] == n.TransferState.IDLE and node.executed == []
+        refused = await house.ask("place_order", recipe="print-and-convey", program="none.gcode")
+        assert not refused.ok and "there are: part.gcode" in refused.text
+
+    in_house(tmp_path / "state", test)
+
+
+def test_a_cut_link_makes_everything_behind_it_stale_and_good_again_when_it_is_back(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        await house.until_told("node:belt-1/link", "ours")
+        assert house.told["belt-1/status/at_entry"] == (False, GOOD, "")
+        house.servers["belt-1"].cut = True
+        await house.until(lambda: house.told["belt-1/status/at_entry"][1] == STALE, Ns(S))
+        assert house.told["belt-1/status/at_entry"][2] == "no reply for 250 ms"
+        assert house.told["printer-1/status/filament"] == (True, GOOD, "")
+        assert house.told["node:belt-1/link"][0].startswith("lost: ")
+        await house.clock.until(Ns(house.clock.now() + 20 * S))
+        house.servers["belt-1"].cut = False
+        await house.until(lambda: house.told["belt-1/status/at_entry"][1] == GOOD)
+        await house.until_told("node:belt-1/link", "ours")
+        await house.clock.until(Ns(house.clock.now() + 10 * S))
+        house.servers["belt-1"].hang_up()
+        await house.until(lambda: house.told["belt-1/status/at_entry"][1] == STALE, Ns(S))
+        assert house.told["belt-1/status/at_entry"][2] in ("closed by the node", "connection lost: [Errno 104] Connection reset by peer")
+        await house.until(lambda: house.told["belt-1/status/at_entry"][1] == GOOD, Ns(S))
+
+    in_house(tmp_path / "state", test)
+
+
+def test_a_node_with_another_map_shows_both_values_and_is_not_written(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        await house.until(lambda: house.told.get("belt-1/status/at_entry", (0, 0))[1] == BAD)
+        cause = house.told["belt-1/status/at_entry"][2]
+        assert cause.startswith("map differs: node says 0x0badcafe, factory 0x")
+        await house.clock.until(Ns(house.clock.now() + 5 * S))
+        node = house.nodes["belt-1"]
+        assert node.status["owner"] == 0 and node.status["refused"] == 0
+        assert [e.subject for e in house.events if e.kind == "NodeRefused"] == ["belt-1"]
+
+    async def main(clock: LoopClock) -> None:
+        house = House(tmp_path / "state", clock)
+        original = FakeNode.__post_init__
+
+        def other(node: FakeNode) -> None:
+            original(node)
+            if node.name == "belt-1":
+                node.set(map_hash=0x0BADCAFE)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FakeNode, "__post_init__", other)
+            await house.open()
+        try:
+            await test(house)
+        finally:
+            await house.close()
+
+    virtual.run(main)
+
+
+def test_of_two_cores_on_the_same_nodes_the_second_only_reads_and_says_whose_they_are(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        await house.until_told("node:belt-1/link", "ours")
+        owner = house.nodes["belt-1"].status["owner"]
+        second = House(tmp_path / "second", house.clock)
+        second.factory, second.signals, second.servers = house.factory, house.signals, {}
+        second.options["seed"] = 78
+        await second.start()
+        await second.until(lambda: str(second.told.get("node:belt-1/link", ("",))[0]).startswith("read-only"))
+        assert second.told["node:belt-1/link"][0].startswith(f"read-only: commanded by owner {owner:#010x}, epoch ")
+        assert second.told["belt-1/status/at_entry"] == (False, GOOD, "")
+        answer = await second.ask("reset", machine="belt-1")
+        assert not answer.ok and "commanded by owner" in answer.text
+        await house.clock.until(Ns(house.clock.now() + 3 * S))
+        assert house.nodes["belt-1"].status["owner"] == owner and house.nodes["belt-1"].status["leases_lost"] == 0
+        await house.stop()
+        await second.until_told("node:belt-1/link", "ours")
+        await second.stop()
+
+    in_house(tmp_path / "state", test)
+
+
+def test_a_core_that_comes_back_finds_its_order_where_it_stands(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        await house.order()
+        await house.until_told("printer-1/job/state", "RUNNING")
+        await house.stop()
+        await house.clock.until(Ns(house.clock.now() + 3 * S))
+        house.nodes["printer-1"].tick(house.clock.now())
+        house.told.clear()
+        await house.start()
+        await house.until_told("factory/order/state", "HELD")
+        assert "latched: silence" in house.told["factory/order/reason"][0]
+        assert (await house.ask("reset", machine="printer-1")).ok
+        refused = await house.ask("start", machine="printer-1")
+        assert not refused.ok and "broke off" in refused.text
+        assert (await house.ask("stop", machine="printer-1")).ok
+        await house.until_told("factory/order/state", "CANCELLED")
+        assert [op for op, _ in house.nodes["printer-1"].executed] == [n.Op.START, n.Op.RESET, n.Op.STOP]
+
+    in_house(tmp_path / "state", test)
+
+
+def test_an_order_given_at_the_start_is_placed_once(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        await house.until_told("printer-1/job/state", "RUNNING")
+        await house.stop()
+        await house.start()
+        await house.clock.until(Ns(house.clock.now() + 2 * S))
+        with Book(house.folder / "copy.sqlite", 1):
+            pass
+        assert house.told["factory/order/id"][0] == "1"
+
+    in_house(tmp_path / "state", test, first={"recipe": "print-and-convey", "program": "part.gcode"})
+
+
+def test_a_plan_that_breaks_down_holds_its_order_and_the_scan_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(text: str, limits: object) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    async def test(house: House) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, about: None)
+        await house.order()
+        await house.until_told("factory/order/state", "HELD")
+        assert "internal error: ZeroDivisionError: a mistake of ours" in house.told["factory/order/reason"][0]
+        await house.until_told("node:printer-1/link", "ours")
+
+    monkeypatch.setattr("controller.jobs.make", broken)
+    in_house(tmp_path / "state", test)
+
+
+def test_the_state_directory_is_the_users_alone_and_has_room_for_one_core(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        for path in (house.folder, house.folder / "book.sqlite", house.folder / "feed.sock", house.folder / "owner"):
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+        with pytest.raises(CoreError, match="another core runs here"), held(house.folder):
+            pass
+
+    in_house(tmp_path / "state", test)
+
+
+def test_a_book_that_cannot_be_written_ends_the_core_with_its_reason(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        await house.until_told("node:printer-1/link", "ours")
+        import sqlite3
+
+        with sqlite3.connect(house.folder / "book.sqlite") as other:
+            other.execute("DROP TABLE operations")
+        asked = asyncio.create_task(house.ask("place_order", recipe="print-and-convey", program="part.gcode"))
+        core = house.core
+        assert core is not None
+        with pytest.raises(CoreError, match=r"book.sqlite: no such table: operations"):
+            await core
+        with pytest.raises(ConnectionError):
+            await asked
+
+    in_house(tmp_path / "state", test)
