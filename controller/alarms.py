@@ -93,9 +93,7 @@ def machine_events(image: Image, before: Alarms, unfit: Mapping[str, str]) -> tu
     for machine in image.shape.factory.machines.values():
         sample, name = image.machine(machine.name), machine.name
         for alarm in machine.type.alarms:
-            holds = (
-                getattr(sample.status, alarm.signal) == alarm.when if sample.good else (name, alarm.signal) in before
-            )
+            holds = getattr(sample.status, alarm.signal) == alarm.when if sample.good else (name, alarm.signal) in before
             judge(holds, AlarmRaised(name, alarm.signal, alarm.severity, alarm.cause, alarm.action))
         action = "The machine was given its safe Command instead. Correct its control.py or its Params."
         judge(name in unfit, AlarmRaised(name, UNFIT, 900, unfit.get(name, ""), action))

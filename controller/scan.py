@@ -82,9 +82,7 @@ def scan(image: Image, state: State, news: News, now: Ns) -> tuple[State, Outcom
     alarms, raised = machine_events(image, state.alarms, unfit)
     latched = latches(image, state.latches)
     events = (*node_events((state.stands, state.latches), (stands, latched)), *done.events, *told, *raised)
-    made = replace(
-        state, orders=done.orders, grants=grants, stands=stands, latches=latched, waiting=waiting, alarms=alarms
-    )
+    made = replace(state, orders=done.orders, grants=grants, stands=stands, latches=latched, waiting=waiting, alarms=alarms)
     written = {name: grant.command(state.owner) for name, grant in grants.items() if stands[name].written}
     return made, Outcome(written, commands, wanted, done.work, (*done.answers, *answers), events)
 

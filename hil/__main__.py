@@ -17,7 +17,7 @@ from typing import Any
 
 from hil.follow import Follower
 from hil.micropython import MicroPythonError
-from hil.rig import UNPACED, Rig
+from hil.rig import UNPACED, Rig, RigError
 from hil.targets.vm import BOARD, FREE
 from twin import motion
 from twin.clock import Ns, S, seconds, wall_ns, wall_sleep
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _run(read(options.factory), options)
-    except (FactoryError, MicroPythonError) as unusable:
+    except (FactoryError, MicroPythonError, RigError) as unusable:
         print(f"lockstep: {unusable}", file=sys.stderr)
         return 1
 

@@ -26,6 +26,7 @@ ALONE = Ns(100 * MS)
 """How long otherwise: what its sensors say is at most that old."""
 
 UNPACED = 0.0
+MOST_ROUNDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,10 @@ class GuestCame(Event):
 @dataclass(frozen=True, slots=True)
 class GuestLost(Event):
     """A process on factory time ended."""
+
+
+class RigError(Exception):
+    """A rig that cannot be set up; one line says why."""
 
 
 class Rig:
@@ -165,9 +170,13 @@ class Rig:
 
     def run(self, until: Ns, stop: Callable[[], bool] | None = None) -> None:
         """Let factory time pass until `until`, or until `stop()` is true between two instants."""
+        rounds = 0
         while self.now < until and not (stop is not None and stop()):
+            before = self.now
             self._instant()
             self._advance(until)
+            rounds = rounds + 1 if self.now == before else 0
+            assert rounds < MOST_ROUNDS, f"factory time stands at {self.now} ns"
 
     def close(self) -> None:
         """Take everything down."""
@@ -181,6 +190,8 @@ class Rig:
             self._door.close()
 
     def __enter__(self) -> "Rig":
+        for name in self.nodes:
+            _check_port(name, self.factory.nodes[name].host, self.factory.nodes[name].port)
         for name in self.nodes:
             self.power_on(name)
         return self
@@ -304,6 +315,18 @@ def _prepare(folder: Path, config: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "node.json").write_text(config, encoding="utf-8")
     return folder
+
+
+def _check_port(node: str, host: str, port: int) -> None:
+    """Whether a virtual node can listen where the factory says.
+
+    Raises:
+        RigError: something else listens there.
+    """
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as taken:
+        raise RigError(f"node {node} can't listen at {host}:{port}: {taken.strerror}") from taken
 
 
 def free_port() -> int:

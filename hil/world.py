@@ -108,7 +108,7 @@ class World:
         if found >= ahead:
             self._clear = limit
             return limit
-        self._edge = Ns(self.state.now + found)
+        self._edge = _grid(Ns(self.state.now + found))
         return max(now, self._edge)
 
     # ---- time

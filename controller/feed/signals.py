@@ -70,10 +70,7 @@ def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
 
 
 def _of_record(owner: str, group: str, shape: Layout) -> list[FeedSignal]:
-    return [
-        FeedSignal(f"{owner}/{group}/{s.name}", owner, group, s.name, s.type, s.unit, s.range, s.text)
-        for s in shape.signals
-    ]
+    return [FeedSignal(f"{owner}/{group}/{s.name}", owner, group, s.name, s.type, s.unit, s.range, s.text) for s in shape.signals]
 
 
 def schema_hash(signals: Iterable[FeedSignal]) -> str:

@@ -96,9 +96,7 @@ class ScanPlan:
         found: dict[int, Sequence[int]] = {
             read.address: reply for read, reply in zip(self.reads, reads, strict=True) if isinstance(reply, tuple)
         }
-        return Heard(
-            tuple(found[STATUS_AT]), {name: _cut(self.reads, found, span) for name, span in self.machines.items()}
-        )
+        return Heard(tuple(found[STATUS_AT]), {name: _cut(self.reads, found, span) for name, span in self.machines.items()})
 
 
 def _cut(reads: tuple[Read, ...], found: Mapping[int, Sequence[int]], span: Span) -> Words:

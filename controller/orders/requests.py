@@ -88,7 +88,7 @@ def _take_on(turn: Turn, request: Request, recipe: str, program: str, operations
         raise OrderError(f"{waiting} orders are open, at most {MOST_OPEN}")
     order = Order(turn.next_order, recipe, program, operations, request.user)
     turn.next_order += 1
-    turn.orders[order.id] = order
+    turn.take_on(order)
     turn.events.append(OrderPlaced(f"order {order.id}", recipe, program, request.user))
     return Answer(request.id, True, f"order {order.id} placed", order.id)
 

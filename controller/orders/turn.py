@@ -192,6 +192,7 @@ class Turn:
     errands: dict[str, list[Errand]] = field(default_factory=dict)
     starts: dict[str, Errand] = field(default_factory=dict)
     stopped: set[str] = field(default_factory=set)
+    _by_machine: dict[str, list[int]] | None = None
 
     def new_id(self) -> int:
         """An id for a Job or a command."""
@@ -201,18 +202,30 @@ class Turn:
 
     def on(self, machine: str, states: frozenset[OperationState] = AT_WORK) -> tuple[Order, Operation] | None:
         """The oldest order whose present Operation is on a machine in one of the states."""
-        for order in self.orders.values():
+        for number in self._places().get(machine, ()):
+            order = self.orders[number]
             if (now := order.current).machine == machine and now.state in states:
                 return order, now
         return None
 
     def uncleared(self, machine: str, but: int) -> Iterator[tuple[Order, int]]:
         """Operations of other orders that have ended or are held, and whose part may still be in a machine."""
-        for order in list(self.orders.values()):
+        for number in self._places().get(machine, ()):
+            order = self.orders[number]
             for index, operation in enumerate(order.operations):
                 left = operation.machine == machine and operation.begun and not operation.cleared
                 if left and order.id != but and operation.state not in AT_WORK:
                     yield order, index
+
+    def _places(self) -> dict[str, list[int]]:
+        """Numbers of the orders that have to do with each machine; few, however many wait for one."""
+        if self._by_machine is None:
+            found: dict[str, list[int]] = {}
+            for order in self.orders.values():
+                for machine in {operation.machine for operation in order.operations if operation.machine}:
+                    found.setdefault(machine, []).append(order.id)
+            self._by_machine = found
+        return self._by_machine
 
     def foreign_job(self, machine: Machine) -> str:
         """What a node executes that no operation at work knows of."""
@@ -230,6 +243,7 @@ class Turn:
         before, at = order.state, order.at
         operation = replace(order.current.after(happening, self.view.now, reason), **changes)
         order = self.orders[order_id] = order.put(at, operation)
+        self._by_machine = None
         name = f"order {order_id}"
         shown = "" if operation.state is OperationState.DONE else reason
         self.events.append(OperationMoved(name, operation.capability, operation.machine, operation.state, shown))
@@ -243,6 +257,11 @@ class Turn:
         """Say why an order's present Operation waits."""
         if order.current.reason != reason:
             self.orders[order.id] = order.put(order.at, replace(order.current, reason=reason))
+
+    def take_on(self, order: Order) -> None:
+        """Add an order."""
+        self.orders[order.id] = order
+        self._by_machine = None
 
     def clear(self, order_id: int, index: int) -> None:
         """The part of an order's Operation has left the machine."""

@@ -4,11 +4,12 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.aside import Thread, inline
@@ -46,12 +47,9 @@ def order(number: int, *states: OperationState, revision: int = 1) -> Order:
     return Order(number, "print", "cube", tuple(Operation("print", state) for state in states), revision=revision)
 
 
+@settings(max_examples=40)
 @given(st.lists(operations, min_size=1, max_size=3), NAME, st.booleans(), WORD, WORD)
-def test_an_order_comes_back_as_it_was_written(
-    found: list[Operation], name: str, go: bool, revision: int, next_id: int
-) -> None:
-    import tempfile
-
+def test_an_order_comes_back_as_it_was_written(found: list[Operation], name: str, go: bool, revision: int, next_id: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         wanted = Order(1, name, name, tuple(found), name, go, revision)
         with Book(Path(folder) / "b", 5) as book:

@@ -87,9 +87,7 @@ def test_it_reads_and_writes_what_pymodbus_holds() -> None:
         link = Link("oracle", "127.0.0.1", port, clock, window=1)
         task = asyncio.create_task(link.run())
         await up(link)
-        replies = await link.ask(
-            [Read(10, 125), Write(40, (1, 2, 3)), WriteOne(50, 9), Read(38, 14), Read(290, 100)], soon(link)
-        )
+        replies = await link.ask([Read(10, 125), Write(40, (1, 2, 3)), WriteOne(50, 9), Read(38, 14), Read(290, 100)], soon(link))
         assert replies[:3] == [tuple(range(10, 135)), (), ()]
         assert replies[3] == (38, 39, 1, 2, 3, 43, 44, 45, 46, 47, 48, 49, 9, 51)
         assert isinstance(replies[4], Refused) and replies[4].code == 2

@@ -1,6 +1,7 @@
 """The core end to end in virtual time: orders, Feed, links and disk are real; the nodes are plain ones behind real sockets."""
 
 import asyncio
+import sqlite3
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ G1 X80 Y20 E2
 G4 S1
 """
 GOOD, STALE, BAD = 0, 1, 2
+MINUTE = Ns(60 * S)
 
 
 class House:
@@ -86,7 +88,7 @@ class House:
                 if isinstance(message, Changes):
                     self.events += message.events
 
-    async def until(self, holds: Callable[[], bool], patience: Ns = Ns(60 * S)) -> None:
+    async def until(self, holds: Callable[[], bool], patience: Ns = MINUTE) -> None:
         """Let time pass until something holds."""
         end = self.clock.now() + patience
         while not holds():
@@ -191,7 +193,7 @@ def test_a_cut_link_makes_everything_behind_it_stale_and_good_again_when_it_is_b
         await house.clock.until(Ns(house.clock.now() + 10 * S))
         house.servers["belt-1"].hang_up()
         await house.until(lambda: house.told["belt-1/status/at_entry"][1] == STALE, Ns(S))
-        assert house.told["belt-1/status/at_entry"][2] in ("closed by the node", "connection lost: [Errno 104] Connection reset by peer")
+        assert house.told["belt-1/status/at_entry"][2].startswith(("closed by the node", "connection lost: "))
         await house.until(lambda: house.told["belt-1/status/at_entry"][1] == GOOD, Ns(S))
 
     in_house(tmp_path / "state", test)
@@ -283,9 +285,7 @@ def test_an_order_given_at_the_start_is_placed_once(tmp_path: Path) -> None:
     in_house(tmp_path / "state", test, first={"recipe": "print-and-convey", "program": "part.gcode"})
 
 
-def test_a_plan_that_breaks_down_holds_its_order_and_the_scan_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_that_breaks_down_holds_its_order_and_the_scan_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(text: str, limits: object) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
@@ -313,8 +313,6 @@ def test_the_state_directory_is_the_users_alone_and_has_room_for_one_core(tmp_pa
 def test_a_book_that_cannot_be_written_ends_the_core_with_its_reason(tmp_path: Path) -> None:
     async def test(house: House) -> None:
         await house.until_told("node:printer-1/link", "ours")
-        import sqlite3
-
         with sqlite3.connect(house.folder / "book.sqlite") as other:
             other.execute("DROP TABLE operations")
         asked = asyncio.create_task(house.ask("place_order", recipe="print-and-convey", program="part.gcode"))

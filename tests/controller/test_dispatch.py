@@ -1,9 +1,11 @@
 """An order's way through the factory: scan, dispatch and grants against plain nodes, one news at a time."""
 
+from dataclasses import replace
+
 import pytest
 
 from controller.alarms import AlarmCleared, AlarmRaised, NodeLatched, NodeRefused
-from controller.orders.order import TABLE, Happening, Operation, OperationState, OrderError, OrderState
+from controller.orders.order import AT_WORK, TABLE, Happening, Operation, OperationState, OrderError, OrderState
 from tests.controller.factories import demo
 from tests.controller.world import OWNER, World
 from twin import node as n
@@ -402,3 +404,35 @@ def test_no_id_is_used_twice_though_the_controller_is_killed_before_it_wrote_the
     world.run(20)
     assert world.request("reset", machine="printer-1").ok
     assert world.nodes["printer-1"].executed[-1][1] not in used
+
+
+def test_a_command_that_does_not_fit_is_replaced_by_the_safe_one_and_raises_an_alarm() -> None:
+    factory = demo()
+    belt = factory.machines["belt-1"]
+    too_fast = replace(belt.type.command(), run=True, speed=99.0)
+    wild = replace(belt, type=replace(belt.type, decide=lambda sample, wish, params, now: (too_fast, ())))
+    world = World(replace(factory, machines={**factory.machines, "belt-1": wild}))
+    world.run(5)
+    assert world.nodes["belt-1"].command("belt-1") == [0, 0]
+    (alarm,) = [e for e in world.events if isinstance(e, AlarmRaised) and e.signal == "command"]
+    assert alarm.severity == 900 and "speed=99000 mm/s is outside 0 to 500" in alarm.cause
+
+
+def test_many_orders_wait_in_their_order(world: World) -> None:
+    world.wires["printer-1"].deaf = True
+    for _ in range(300):
+        world.ask("place_order", recipe="print-and-convey", program="cube.gcode")
+    world.run(10)
+    assert len(world.state.orders.open) == 300
+    world.wires["printer-1"].deaf = False
+    world.run(10)
+    at_work = [o.id for o in world.state.orders.open.values() if o.current.state in AT_WORK]
+    assert at_work == [1] and starts(world) == 1
+
+
+def test_there_is_a_most_of_open_orders(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.orders.requests.MOST_OPEN", 2)
+    placed(world)
+    placed(world)
+    answer = world.request("place_order", recipe="print-and-convey", program="cube.gcode")
+    assert not answer.ok and "2 orders are open, at most 2" in answer.text

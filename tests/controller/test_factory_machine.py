@@ -203,5 +203,5 @@ class FactoryMachine(RuleBasedStateMachine):
             assert order.ended or order.current.reason or moves
 
 
-FactoryMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+FactoryMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 TestFactory = FactoryMachine.TestCase

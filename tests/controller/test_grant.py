@@ -71,9 +71,7 @@ LATER = replace(START, until=Ns(9 * S))
         ({"uptime": 10_200}, False, False, "not carried out in time"),
     ],
 )
-def test_the_result_block_tells_what_became_of_a_command(
-    values: dict[str, int], done: bool, acted: bool, text: str
-) -> None:
+def test_the_result_block_tells_what_became_of_a_command(values: dict[str, int], done: bool, acted: bool, text: str) -> None:
     found = verdict(START, status(**values))
     assert found is not None and (found.done, found.acted) == (done, acted) and text in found.text
 

@@ -74,9 +74,7 @@ def test_only_the_signal_that_is_outside_its_range_is_bad() -> None:
         ("version", 9, "version differs: node says 0x9, factory 0x1"),
     ],
 )
-def test_a_node_that_is_not_the_factorys_makes_its_machines_bad_with_both_values(
-    field: str, value: int, text: str
-) -> None:
+def test_a_node_that_is_not_the_factorys_makes_its_machines_bad_with_both_values(field: str, value: int, text: str) -> None:
     node = FakeNode(FACTORY, "belt-1")
     node.set(**{field: value})
     image = seen(node)

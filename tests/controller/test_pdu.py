@@ -140,9 +140,7 @@ def test_a_reply_with_another_number_of_registers_is_refused(request: pdu.Read, 
 
 
 @given(st.lists(st.tuples(TRANSACTION, st.integers(0, 255), st.binary(min_size=1, max_size=253)), max_size=8), st.data())
-def test_frames_come_out_whole_however_the_stream_is_cut(
-    sent: list[tuple[int, int, bytes]], data: st.DataObject
-) -> None:
+def test_frames_come_out_whole_however_the_stream_is_cut(sent: list[tuple[int, int, bytes]], data: st.DataObject) -> None:
     stream = b"".join(pdu.frame(*one) for one in sent)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)))))
     frames, found = pdu.Frames(), []
