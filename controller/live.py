@@ -129,6 +129,8 @@ def _foot(shown: Shown) -> RenderableType:
 def summary(facts: Mapping[str, str]) -> RenderableType:
     """What is said at the end."""
     table = Table(title="what was made", show_header=False, title_justify="left", border_style="dim")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(name, value)
     return table

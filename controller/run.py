@@ -244,7 +244,7 @@ def facts(what: Run, shown: live.Shown, rig: Mapping[str, Any] | None) -> dict[s
     told["underruns"] = str(shown.values.get(f"{node}/underruns", "unknown"))
     if rig:
         told["factory time"] = live.clock(rig["now_s"])
-        told["trace digest"] = rig["digest"]
+        told["trace digest"] = rig["digest"] or "no part was made"
     return told
 
 

@@ -98,9 +98,12 @@ def _follower(factory: Factory, name: str, program: Path) -> Follower:
 
 
 def summary(rig: Rig) -> dict[str, Any]:
-    """What is known at the end: the trace's digest, and how the steps compare with the plans."""
+    """What is known at the end: the trace's digest up to the last thing that happened to a Part, and how steps compare with plans.
+
+    What comes after that ends when somebody says so, in wall time, and is in no digest.
+    """
     followed = {name: dataclasses.asdict(follower.result) for name, follower in rig.world.followers.items()}
-    return {"now_s": seconds(rig.now), "digest": rig.trace.digest, "followed": followed}
+    return {"now_s": seconds(rig.now), "digest": rig.world.digest, "followed": followed}
 
 
 def _say(kind: str, **facts: Any) -> None:

@@ -25,6 +25,11 @@ class World:
     """Steps the plants to wherever the rig is, and shows the nodes their sensors.
 
     Plants move on a grid of one frame; a node sees a change at the first moment it is asked after it.
+
+    Attributes:
+        followers: by machine, who compares its steps with a plan.
+        paces: by machine, where its axes were and when, if somebody put a list there.
+        digest: the trace's, when a Part last came to light, was handed over or arrived; empty before.
     """
 
     def __init__(self, factory: Factory, trace: Trace, physics: Mapping[str, Any]) -> None:
@@ -41,6 +46,7 @@ class World:
         self._told: dict[str, dict[int, int]] = {name: {} for name in factory.nodes}
         self._edge = FAR
         self._clear = Ns(0)
+        self.digest = ""
         self.paces: dict[str, list[tuple[Ns, Ints]]] = {}
 
     # ---- what the nodes do
@@ -155,6 +161,8 @@ class World:
             self._trace.event(self.state.now, event)
             self._clear = Ns(0)  # a Part has moved
         self._record()
+        if events:
+            self.digest = self._trace.digest
 
     def _pins_over(self, start: Ns, dt: Ns) -> dict[str, dict[str, Any]]:
         pins = self._pins

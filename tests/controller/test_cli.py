@@ -1,0 +1,88 @@
+"""The command line as its user types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from controller.__main__ import DEMO, DEMO_FACTORY, main
+
+CUBE = DEMO / "calibration_cube.gcode"
+
+
+def test_check_says_that_the_demo_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(DEMO_FACTORY)]) == 0
+    assert "2 machines on 2 nodes" in capsys.readouterr().out
+
+
+def test_check_names_every_mistake_with_its_key_and_what_is_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = DEMO_FACTORY.read_text().replace('type = "conveyor"', 'type = "conveyer"').replace("scan_ms = 100", "scan_ms = 5")
+    (tmp_path / "factory.toml").write_text(text + "\n[recipes.other]\noperation = []\n")
+    assert main(["check", str(tmp_path / "factory.toml")]) == 1
+    told = capsys.readouterr().err
+    assert "machines.belt-1.type: must be one of conveyor, printer" in told
+    assert "factory.scan_ms: must be a whole number from 20 to 200, not 5" in told
+    assert "recipes.other.operation: unknown key; allowed are operations" in told
+
+
+def test_check_refuses_registers_that_overlap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = DEMO_FACTORY.read_text().replace('node = "belt-1"\nbase = 256', 'node = "printer-1"\nbase = 260')
+    text = text.replace("run = 16, speed = 17", "run = 4, speed = 5")
+    text = text.replace("at_entry = 34, at_exit = 35, tripped = 32", "at_entry = 12, at_exit = 13, tripped = 14")
+    (tmp_path / "factory.toml").write_text(text)
+    assert main(["check", str(tmp_path / "factory.toml")]) == 1
+    assert "machines.belt-1.base: 260 overlaps machines.printer-1" in capsys.readouterr().err
+
+
+def test_plan_tells_the_slicer_s_duration_under_the_only_key_with_that_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(CUBE), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [key for key in found if "duration" in key] == ["duration_s"]
+    assert found["duration_s"] == pytest.approx(1147, rel=0.01)
+    assert found["refusals"] == [] and found["filament_mm"] == pytest.approx(1302.8, abs=0.1)
+
+
+def test_plan_refuses_a_move_off_the_bed_with_its_line_axis_value_and_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "off.gcode").write_text("G28\nG1 X100 F6000\nG1 X999\n")
+    assert main(["plan", str(tmp_path / "off.gcode"), "--json"]) == 1
+    (refusal,) = json.loads(capsys.readouterr().out)["refusals"]
+    assert (refusal["line"], refusal["axis"], refusal["value"], refusal["limit"]) == (3, "X", 999, 220)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["plan", "missing.gcode"], "missing.gcode: cannot be read"),
+        (["plan", str(CUBE), "--machine", "lathe"], "--machine lathe: these plan Jobs: printer-1"),
+        (["check", "missing.toml"], "missing.toml: cannot be read"),
+        (["run", str(DEMO_FACTORY), "--order", "missing.gcode"], "--order missing.gcode: there is no such file"),
+        (["run", str(DEMO_FACTORY), "--order", str(CUBE), "--recipe", "glue"], "--recipe 'glue': the file has print-and-convey"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+
+
+def test_users_are_made_and_changed_from_the_command_line(tmp_path: Path) -> None:
+    def user(*words: str, password: str = "") -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "controller", "user", "--state", str(tmp_path), *words]
+        return subprocess.run(command, input=password + "\n", capture_output=True, text=True, check=False)
+
+    assert user("add", "anna", "administrator", password="correct horse").returncode == 0
+    assert user("add", "ben", "observer", password="battery staple").returncode == 0
+    assert user("role", "ben", "operator").returncode == 0
+    assert user("list").stdout.split() == ["anna", "administrator", "ben", "operator"]
+    short = user("passwd", "ben", password="short")
+    assert short.returncode == 1 and "8 to 128 characters" in short.stderr
+    last = user("role", "anna", "operator")
+    assert last.returncode == 1 and "last administrator" in last.stderr
