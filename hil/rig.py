@@ -4,6 +4,7 @@ At one instant whoever is due is asked, and whoever may have been sent something
 more. Then time advances to the next moment that anybody waits for. A VM may run alone for a while where nothing can reach it.
 """
 
+import itertools
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -329,8 +330,22 @@ def _check_port(node: str, host: str, port: int) -> None:
         raise RigError(f"node {node} can't listen at {host}:{port}: {taken.strerror}") from taken
 
 
+_ports = itertools.count()
+
+
 def free_port() -> int:
-    """A port on 127.0.0.1 that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+    """A port on 127.0.0.1 that is free now, below those that the system gives to outgoing connections.
+
+    Each process looks in another place first, so that two at a time seldom meet.
+
+    Raises:
+        RigError: there is none.
+    """
+    for _ in range(10_000):
+        port = 20_000 + (os.getpid() * 61 + next(_ports)) % 10_000
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+    raise RigError("no port from 20000 to 29999 is free on 127.0.0.1")
