@@ -252,6 +252,7 @@ async def run(
     """
     with held(folder), Book(folder / "book.sqlite", seed) as book:
         epochs = Epochs(folder / "epoch")
+        await clock.until(Ns(clock.now() + 1))  # a clock that is granted tells the time only once it has been asked
         core = Core(factory, folder, clock, book, epochs, owner_of(folder, seed), compute, write, stored_bytes, first)
         try:
             await core.run()

@@ -119,7 +119,7 @@ def _take(turn: Turn, fact: Fact) -> None:
 
 
 def _rest(turn: Turn, order: Order) -> None:
-    """Planned, sent, or held: only a fact or a request changes it."""
+    """Planned or sent: only a fact or a request changes it."""
 
 
 def _seek(turn: Turn, order: Order) -> None:
@@ -249,16 +249,31 @@ def _watch(turn: Turn, order: Order) -> None:
 
 
 def _unheard(turn: Turn, order: Order, machine: Machine) -> None:
-    """A node that is not heard, or not believed. What its lease's end has surely stopped is held; the rest waits."""
+    """A node that is not heard, or not believed. What its lease's end has surely stopped is held; the rest waits.
+
+    Of a node that this run of the controller has never heard nothing is sure.
+    """
     view, now = turn.view, order.current
-    stand = view.stands[machine.node]
+    stand, sample = view.stands[machine.node], view.image.node(machine.node)
     why = f"node {machine.node} is {stand}"
-    silent = view.now - max(view.image.node(machine.node).at, now.since)
-    ended = now.state is OperationState.RUNNING and machine.type.on_link_loss is STOP and silent >= SURELY_STOPPED
+    silent = sample.status is not None and view.now - max(sample.at, now.since) >= SURELY_STOPPED
+    ended = silent and now.state is OperationState.RUNNING and machine.type.on_link_loss is STOP
     if stand.standing is Standing.REFUSED or ended:
         turn.happen(order.id, Happening.FAILED, why, begun=True)
     else:
         turn.explain(order, why)
+
+
+def _reconsider(turn: Turn, order: Order) -> None:
+    """A Job whose node fell silent may have ended as it should: once the node is heard again, what it says counts."""
+    now, view = order.current, turn.view
+    if not now.begun or not now.job_id:
+        return
+    status = view.status(view.factory.machines[now.machine])
+    if status is None or (status.boot_id, status.job_id) != (now.boot_id, now.job_id):
+        return
+    if status.job_state is JobState.DONE:
+        turn.happen(order.id, Happening.FINISHED)
 
 
 def _of_job(now: Operation, status: NodeStatus, elapsed: Ns) -> tuple[Happening | None, str]:
@@ -294,6 +309,7 @@ _LOOKS: dict[OperationState, Callable[[Turn, Order], None]] = {
     OperationState.READY: _command,
     OperationState.STARTING: _watch_start,
     OperationState.RUNNING: _watch,
+    OperationState.HELD: _reconsider,
 }
 _WISHED = (OperationState.STARTING, OperationState.RUNNING)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from controller.alarms import AlarmCleared, AlarmRaised, NodeLatched, NodeRefused
-from controller.orders.order import AT_WORK, TABLE, Happening, Operation, OperationState, OrderError, OrderState
+from controller.orders.order import TABLE, Happening, Operation, OperationState, OrderError, OrderState
 from tests.controller.factories import demo
 from tests.controller.world import OWNER, World
 from twin import node as n
@@ -117,59 +117,6 @@ def test_a_second_part_waits_until_the_exit_is_free(world: World) -> None:
     assert world.order(number).current.state is OperationState.RUNNING
 
 
-def test_a_pause_holds_and_a_start_lets_it_go_on(world: World) -> None:
-    number = printing(world)
-    assert world.request("pause", machine="printer-1").ok
-    world.run(2)
-    assert world.nodes["printer-1"].status["job_state"] == n.JobState.HOLDING
-    assert world.nodes["printer-1"].command("printer-1") == [1], "heat is still permitted"
-    assert world.request("start", machine="printer-1").ok
-    world.run_until(lambda: world.order(number).at == 1)
-    assert starts(world) == 1
-
-
-def test_a_stop_cancels_the_order_and_is_answered_when_the_node_has_judged_it(world: World) -> None:
-    number = printing(world)
-    answer = world.request("stop", machine="printer-1")
-    assert answer.ok and "stop done" in answer.text
-    assert world.order(number).state is OrderState.CANCELLED
-    assert world.nodes["printer-1"].status["job_state"] == n.JobState.ABORTED
-    world.run(20)
-    assert world.nodes["printer-1"].command("printer-1") == [0] and starts(world) == 1
-
-
-def test_a_stop_of_a_belt_takes_effect_with_the_next_write(world: World) -> None:
-    number = printing(world)
-    world.run_until(lambda: world.order(number).at == 1)
-    world.show("belt-1", at_entry=True)
-    world.run(3)
-    assert world.request("stop", machine="belt-1").ok
-    world.run(1)
-    assert world.nodes["belt-1"].command("belt-1") == [0, 0]
-    assert world.order(number).state is OrderState.CANCELLED
-
-
-def test_after_a_broken_off_print_the_next_one_waits_for_an_operators_word(world: World) -> None:
-    printing(world)
-    world.request("stop", machine="printer-1")
-    second = placed(world)
-    world.run(10)
-    assert starts(world) == 1 and "may still be in printer-1" in world.order(second).current.reason
-    assert world.request("start", machine="printer-1").ok
-    world.run(3)
-    assert starts(world) == 2
-
-
-def test_a_loaded_job_starts_only_when_an_operator_says_so(world: World) -> None:
-    answer = world.request("load_job", machine="printer-1", program="cube.gcode")
-    assert answer.ok
-    world.run(10)
-    assert world.order(answer.result).current.state is OperationState.READY and starts(world) == 0
-    assert world.order(answer.result).current.reason == "waits for an operator's start"
-    assert world.request("start", machine="printer-1").ok
-    world.run_until(lambda: world.order(answer.result).state is OrderState.DONE)
-
-
 def test_a_start_that_the_node_refuses_holds_the_order_with_its_reason(world: World) -> None:
     number = placed(world)
     world.run_until(lambda: world.order(number).current.state is OperationState.STARTING)
@@ -220,6 +167,30 @@ def test_a_cut_link_holds_the_order_and_nothing_starts_by_itself_when_it_is_back
     assert starts(world) == 1 and world.order(number).state is OrderState.HELD
     refused = world.request("start", machine="printer-1")
     assert not refused.ok and "broke off" in refused.text
+
+
+def test_a_print_that_ended_while_its_link_was_cut_is_done_when_the_node_is_heard_again(world: World) -> None:
+    number = printing(world)
+    node, wire = world.nodes["printer-1"], world.wires["printer-1"]
+    node.played = 95_000
+    wire.deaf = wire.mute = True
+    world.run(30)
+    assert world.order(number).state is OrderState.HELD and node.status["job_state"] == n.JobState.DONE
+    wire.deaf = wire.mute = False
+    world.run(5)
+    assert world.order(number).at == 1 and world.order(number).state is OrderState.RUNNING
+
+
+def test_a_controller_that_has_not_heard_the_node_yet_does_not_judge_the_order(world: World) -> None:
+    number = printing(world)
+    world.run_until(lambda: world.nodes["printer-1"].status["job_state"] == n.JobState.DONE)
+    world.restart()
+    world.wires["printer-1"].deaf = True
+    world.run(100)
+    assert world.order(number).state is OrderState.RUNNING and "is lost" in world.order(number).current.reason
+    world.wires["printer-1"].deaf = False
+    world.run(5)
+    assert world.order(number).at == 1
 
 
 def test_a_cut_shorter_than_the_lease_is_survived(world: World) -> None:
@@ -331,27 +302,6 @@ def test_an_alarm_comes_and_goes(world: World) -> None:
     assert isinstance(found[0], AlarmRaised) and found[0].severity == 700
 
 
-@pytest.mark.parametrize(
-    ("kind", "args", "text"),
-    [
-        ("place_order", {"recipe": "fly", "program": "x"}, "no recipe 'fly'; there are: print-and-convey"),
-        ("place_order", {"recipe": "print-and-convey", "program": "../x"}, "is no program's name"),
-        ("place_order", {"recipe": "print-and-convey", "program": ""}, "is no program's name"),
-        ("place_order", {"recipe": "print-and-convey"}, "place_order takes recipe, program, not recipe"),
-        ("load_job", {"machine": "belt-1", "program": "x"}, "type conveyor plans no Jobs"),
-        ("start", {"machine": "robot"}, "no machine 'robot'; there are: printer-1, belt-1"),
-        ("start", {"machine": "belt-1"}, "nothing to start"),
-        ("pause", {"machine": "belt-1"}, "nothing runs"),
-        ("dance", {}, "unknown request 'dance'; there are: place_order"),
-        ("cancel_order", {"order": 9}, "order 9 is not open"),
-        ("start", {"machine": 7}, "machine must be a short str"),
-    ],
-)
-def test_a_request_that_cannot_be_met_says_why(world: World, kind: str, args: dict[str, object], text: str) -> None:
-    answer = world.request(kind, **args)
-    assert not answer.ok and text in answer.text
-
-
 def test_the_table_knows_every_state_and_no_way_leads_out_of_an_end() -> None:
     assert set(TABLE) == set(OperationState)
     assert not TABLE[OperationState.DONE] and not TABLE[OperationState.CANCELLED]
@@ -416,23 +366,3 @@ def test_a_command_that_does_not_fit_is_replaced_by_the_safe_one_and_raises_an_a
     assert world.nodes["belt-1"].command("belt-1") == [0, 0]
     (alarm,) = [e for e in world.events if isinstance(e, AlarmRaised) and e.signal == "command"]
     assert alarm.severity == 900 and "speed=99000 mm/s is outside 0 to 500" in alarm.cause
-
-
-def test_many_orders_wait_in_their_order(world: World) -> None:
-    world.wires["printer-1"].deaf = True
-    for _ in range(300):
-        world.ask("place_order", recipe="print-and-convey", program="cube.gcode")
-    world.run(10)
-    assert len(world.state.orders.open) == 300
-    world.wires["printer-1"].deaf = False
-    world.run(10)
-    at_work = [o.id for o in world.state.orders.open.values() if o.current.state in AT_WORK]
-    assert at_work == [1] and starts(world) == 1
-
-
-def test_there_is_a_most_of_open_orders(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controller.orders.requests.MOST_OPEN", 2)
-    placed(world)
-    placed(world)
-    answer = world.request("place_order", recipe="print-and-convey", program="cube.gcode")
-    assert not answer.ok and "2 orders are open, at most 2" in answer.text
