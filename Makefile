@@ -86,7 +86,7 @@ mbpoll: $(VENV)/.project
 # ---- proofs ----------------------------------------------------------------------------------------------------------
 
 test: setup-test check
-	$(PYTEST) --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
+	$(PYTEST) --numprocesses 3 --dist worksteal $(PYTEST_ARGS)
 
 check: setup-test check-firmware
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ from twin.node import MAGIC, JobState, NodeStatus
 from twin.wire import decode, layout
 
 PATIENCE_S = 90.0
-SPEED = 4
+SPEED = 8
 SCRIPTS = ROOT / "tests" / "controller" / "opcua"
 
 
