@@ -25,7 +25,6 @@ class Shown:
         events: the last few, as lines.
         pace, behind_s: of factory time; None on a real clock.
         endpoint: OPC UA, empty until it is there.
-        client: one line to copy.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -35,7 +34,6 @@ class Shown:
     now_s: float = 0.0
     behind_s: float = 0.0
     endpoint: str = ""
-    client: str = ""
 
     def event(self, line: str) -> None:
         """Add a line, and forget the oldest."""
@@ -121,7 +119,7 @@ def _foot(shown: Shown) -> RenderableType:
             text.append(f", {shown.behind_s:.0f} s behind its pace", style="yellow")
         text.append("\n")
     if shown.endpoint:
-        text.append(f"OPC UA {shown.endpoint}\n{shown.client}\n")
+        text.append(f"OPC UA {shown.endpoint}; the line to read it with stands above\n")
     text.append("\n".join(shown.events))
     return text
 
