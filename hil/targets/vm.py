@@ -46,7 +46,7 @@ class Costs:
 
 FREE = Costs()
 BOARD = Costs(switch_us=320, exchange_us=600, collect_us=5000, byte_ns=150)
-"""An ESP32 at 240 MHz, from public figures: nothing of it was measured on silicon."""
+"""An ESP32 at 240 MHz: switch and collection from public figures, the others estimates (ADR 0004); none measured on silicon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Vm:
         settling: its processor is busy with a request until `wake`.
     """
 
-    def __init__(self, name: str, folder: Path, costs: Costs = FREE, hash_seed: int | None = None) -> None:
+    def __init__(self, name: str, folder: Path, costs: Costs = FREE) -> None:
         self.name = name
         self.folder = folder
         self.costs = costs
