@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from controller.orders.order import OrderError
+from controller.programs import check_name
 from controller.users import Role, UserError, Users
 from twin import motion
 from twin.factory import Factory, FactoryError, Machine, read
@@ -85,14 +87,27 @@ def _run(options: argparse.Namespace) -> int:
     path: Path = DEMO_FACTORY if demo else options.factory
     factory = read(path)
     order: Path | None = DEMO / "calibration_cube.gcode" if demo and options.order is None else options.order
-    if order is not None and not order.is_file():
-        raise UsageError(f"--order {order}: there is no such file")
+    if order is not None:
+        _check_order(order)
     recipe = options.recipe or next(iter(factory.recipes), "")
     if order is not None and recipe not in factory.recipes:
         raise UsageError(f"--recipe {recipe!r}: the file has {', '.join(factory.recipes) or 'no recipes'}")
     speed = options.speed if options.speed is not None else (0.0 if demo else 1.0)
     state: Path = options.state or Path(".lockstep") / factory.name
-    return asyncio.run(run(Run(path.resolve(), factory, state.resolve(), speed, order, recipe, demo)))
+    try:
+        return asyncio.run(run(Run(path.resolve(), factory, state.resolve(), speed, order, recipe, demo)))
+    except OSError as unusable:
+        raise UsageError(f"--state {state}: {unusable}") from unusable
+
+
+def _check_order(order: Path) -> None:
+    if not order.is_file():
+        raise UsageError(f"--order {order}: there is no such file")
+    try:
+        check_name(order.name)
+        order.read_text(encoding="utf-8")
+    except (OrderError, UnicodeDecodeError) as unusable:
+        raise UsageError(f"--order {order}: {unusable}") from unusable
 
 
 def _check(options: argparse.Namespace) -> int:

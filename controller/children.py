@@ -1,7 +1,9 @@
 """The processes of a running factory: the virtual nodes' rig, the core, the OPC UA server. Started, watched, ended."""
 
 import asyncio
+import ctypes
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +17,7 @@ WINDOW = Ns(60 * S)
 PAUSE = Ns(S // 2)
 PATIENCE = Ns(10 * S)
 LONGEST_LINE = 1 << 20
+PR_SET_PDEATHSIG = 1
 
 Line = Callable[[str, str], None]
 
@@ -89,15 +92,18 @@ class Children:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
             limit=LONGEST_LINE,
         )
         self._running[child.name] = process
         assert process.stdout is not None
-        async for raw in process.stdout:
-            self._heard(child.name, raw.decode("utf-8", "replace").rstrip())
-        code = await process.wait()
-        del self._running[child.name]
-        return code
+        try:
+            async for raw in process.stdout:
+                self._heard(child.name, raw.decode("utf-8", "replace").rstrip())
+            return await process.wait()
+        finally:
+            if process.returncode is not None:
+                del self._running[child.name]
 
     async def end(self, names: Sequence[str]) -> None:
         """End children in this order, each before the next; one that does not end in ten seconds is killed."""
@@ -114,9 +120,15 @@ class Children:
 
     async def _gone(self, name: str) -> bool:
         until = Ns(self._clock.now() + PATIENCE)
-        while name in self._running and self._clock.now() < until:
+        process = self._running[name]
+        while process.returncode is None and self._clock.now() < until:
             await self._clock.until(Ns(self._clock.now() + S // 50))
-        return name not in self._running
+        return process.returncode is not None
+
+
+def _end_with_parent() -> None:
+    """In the new process: be told to end when the launcher is gone, however it went (Linux)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def json_line(line: str) -> dict[str, Any] | None:

@@ -58,6 +58,9 @@ class _House:
         self.rig_summary: dict[str, Any] | None = None
         self.rig_ready = asyncio.Event()
         self.done = asyncio.Event()
+        self.to_place: dict[str, str] | None = None
+        if what.order is not None and not what.ends:
+            self.to_place = {"recipe": what.recipe, "program": what.order.name}
         self._signals: tuple[FeedSignal, ...] = feed_signals(what.factory)
 
     # ---- what comes in
@@ -91,6 +94,10 @@ class _House:
             await self.clock.until(Ns(self.clock.now() + RETRY))
 
     async def _take(self, follower: Follower) -> None:
+        if self.to_place is not None:
+            answer = await follower.ask("place_order", self.to_place, "start")
+            self.to_place = None
+            self.say(f"order: {answer.text}")
         async for message in follower:
             match message:
                 case Snapshot(rows=rows) | Changes(rows=rows):
@@ -128,7 +135,7 @@ class _House:
                     arguments += ["--follow", f"{machine.name}={what.order}"]
             found.append(Child("rig", "hil", arguments, restart=False))
             core += ["--clock", str(what.state / "clock.sock")]
-        if what.order is not None:
+        if what.order is not None and what.ends:  # at a fixed factory time, so that the trace is the same each time
             core += ["--order", what.recipe, what.order.name]
         found.append(Child("core", "controller.core", core, restart=True))
         found.append(Child("opcua", "controller.opcua", place, restart=True))
@@ -148,7 +155,7 @@ async def run(what: Run) -> int:
     prepare(what)
     loop = asyncio.get_running_loop()
     house = _House(what, LoopClock(loop))
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, house.done.set)
     failed = ""
     view = Live(console=house.console, auto_refresh=False, transient=False) if house.console.is_terminal else None
@@ -178,7 +185,7 @@ async def _live(house: _House, view: Live | None) -> str:
             for child in house.start():
                 going.append(tasks.create_task(house.children.keep(child)))
                 if child.name == "rig":
-                    await _first(house.rig_ready, going[-1])
+                    await _first(house.rig_ready, house.done, going[-1])
             going.append(tasks.create_task(house.follow_feed()))
             if view:
                 going.append(tasks.create_task(house.draw(view)))
@@ -191,11 +198,12 @@ async def _live(house: _House, view: Live | None) -> str:
     return failed
 
 
-async def _first(ready: asyncio.Event, ended: "asyncio.Task[None]") -> None:
-    """Wait for an event, or for a task that ended before it."""
-    waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+async def _first(ready: asyncio.Event, done: asyncio.Event, ended: "asyncio.Task[None]") -> None:
+    """Wait for one of two events, or for a task that ended before them."""
+    waiting = [asyncio.create_task(ready.wait()), asyncio.create_task(done.wait())]
+    await asyncio.wait({*waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def prepare(what: Run) -> None:

@@ -9,6 +9,7 @@ from twin.clock import Ns
 _WAIT = struct.Struct("<qB")
 _GRANT = struct.Struct("<q")
 _NAME_BYTES = 32
+_HANDSHAKE_S = 5.0
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -35,7 +36,7 @@ class Guest:
         """Grant it time up to `now` and wait until it has nothing more to do at this instant."""
         try:
             self._link.sendall(_GRANT.pack(now))
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
             self._lost()
             return
         self._collect()
@@ -43,7 +44,7 @@ class Guest:
     def _collect(self) -> None:
         try:
             message = self._link.recv(_WAIT.size, socket.MSG_WAITALL)
-        except ConnectionResetError:
+        except OSError:
             message = b""
         if len(message) != _WAIT.size:
             self._lost()
@@ -78,10 +79,18 @@ class Door:
             link, _ = self._socket.accept()
         except BlockingIOError:
             return None
-        link.setblocking(True)
-        name = link.recv(_NAME_BYTES, socket.MSG_WAITALL).rstrip(b"\0").decode("ascii", "replace")
+        link.settimeout(_HANDSHAKE_S)
         credentials = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return Guest(name, link, _CREDENTIALS.unpack(credentials)[0])
+        try:
+            name = link.recv(_NAME_BYTES, socket.MSG_WAITALL).rstrip(b"\0").decode("ascii", "replace")
+        except OSError:
+            name = ""
+        if not name:
+            link.close()
+            return None
+        link.settimeout(None)
+        guest = Guest(name, link, _CREDENTIALS.unpack(credentials)[0])
+        return None if guest.gone else guest
 
     def close(self) -> None:
         """Let nobody in any more."""

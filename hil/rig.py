@@ -4,6 +4,7 @@ At one instant whoever is due is asked, and whoever may have been sent something
 more. Then time advances to the next moment that anybody waits for. A VM may run alone for a while where nothing can reach it.
 """
 
+import contextlib
 import itertools
 import os
 import socket
@@ -167,7 +168,8 @@ class Rig:
 
     def _join(self, guest: Guest) -> None:
         if self._processor is not None and guest.pid:
-            os.sched_setaffinity(guest.pid, self._processor)
+            with contextlib.suppress(OSError):  # it may have ended already; then it is lost when it is asked
+                os.sched_setaffinity(guest.pid, self._processor)
         self.guests.append(guest)
         self.trace.event(self.now, GuestCame(guest.name))
 

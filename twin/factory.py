@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twin.machine import MachineType, MachineTypeError, load, make_params
+from twin.machine import Heater, MachineType, MachineTypeError, Output, Stepper, load, make_params
 from twin.node import MACHINES_AT, REGISTERS
 
 Pose = tuple[float, float, float, float, float, float]
@@ -204,15 +204,17 @@ def _factory(reader: _Reader, tables: dict[str, Any], folder: Path) -> Factory:
         reader.table(f"cells.{name}", value, ())
     paths = {n: _type_path(reader, n, v, folder) for n, v in reader.named("types", tables.get("types", {})).items()}
     nodes = {n: _node(reader, n, v) for n, v in reader.named("nodes", tables.get("nodes", {})).items()}
+    listed = reader.named("machines", tables.get("machines", {}))
     machines = {
         name: machine
-        for name, value in reader.named("machines", tables.get("machines", {})).items()
+        for name, value in listed.items()
         if (machine := _machine(reader, name, value, tuple(cells), tuple(nodes), paths)) is not None
     }
     _check_nodes(reader, nodes)
     _check_registers(reader, machines)
     _check_pins(reader, machines)
-    known = tuple(tables.get("machines", {}))
+    _check_motion(reader, machines)
+    known = tuple(listed)
     handovers = tuple(_handover(reader, i, v, known) for i, v in enumerate(_list(reader, "handovers", tables)))
     recipes = {
         n: _recipe(reader, n, v, machines) for n, v in reader.named("recipes", tables.get("recipes", {})).items()
@@ -351,6 +353,19 @@ def _check_registers(reader: _Reader, machines: Mapping[str, Machine]) -> None:
                 )
         if found and found[-1].base + found[-1].type.size > REGISTERS:
             reader.wrong(f"machines.{found[-1].name}.base", f"its last register is beyond {REGISTERS - 1}")
+
+
+def _check_motion(reader: _Reader, machines: Mapping[str, Machine]) -> None:
+    """A node plays one Job at a time, with its own heaters and fans: no two machines can share that."""
+    owners: dict[str, str] = {}
+    for machine in machines.values():
+        blocks = machine.type.blocks
+        plays = any(isinstance(b, (Stepper, Heater)) or (isinstance(b, Output) and b.job is not None) for b in blocks)
+        if plays and machine.node in owners:
+            taken = f"{machine.node} plays the Jobs of machines.{owners[machine.node]} already"
+            reader.wrong(f"machines.{machine.name}.node", taken)
+        if plays:
+            owners.setdefault(machine.node, machine.name)
 
 
 def _check_pins(reader: _Reader, machines: Mapping[str, Machine]) -> None:

@@ -271,7 +271,7 @@ def load(name: str, folder: Path | None = None) -> MachineType:
     try:
         spec = importlib.import_module(f"{package}.spec")
         control = importlib.import_module(f"{package}.control")
-    except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError) as wrong:
+    except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, OSError) as wrong:
         raise MachineTypeError(f"machine type {name!r}: {type(wrong).__name__}: {wrong}") from wrong
     return _assemble(name, package, spec, control)
 
@@ -280,6 +280,11 @@ def _assemble(name: str, package: str, spec: ModuleType, control: ModuleType) ->
     for needed in ("Status", "Command", "BLOCKS"):
         if not hasattr(spec, needed):
             raise MachineTypeError(f"machine type {name!r}: spec.py has no {needed}")
+    if not callable(getattr(control, "decide", None)):
+        raise MachineTypeError(f"machine type {name!r}: control.py has no decide()")
+    for kind in (spec.Status, spec.Command):
+        if not hasattr(kind, "__layout__"):
+            raise MachineTypeError(f"machine type {name!r}: {kind.__name__} is no @record")
     blocks = tuple(spec.BLOCKS)
     interlocks, alarms = tuple(getattr(spec, "INTERLOCKS", ())), tuple(getattr(spec, "ALARMS", ()))
     made = MachineType(

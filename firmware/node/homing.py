@@ -11,8 +11,11 @@ class Homing:
         self._motion = motion
         self._todo = [k for k in range(3) if mask >> k & 1 and "endstop_pin" in motion.axes[k]]
         self._phase = None
+
+    def begin(self):
+        """Power the motors and set off."""
+        self._motion.motors.value(1)
         self._begin_axis()
-        motion.motors.value(1)
 
     def _begin_axis(self):
         if not self._todo:
@@ -38,16 +41,24 @@ class Homing:
     def _pressed(self, pin):
         """The switch closes: the pulse train ends here."""
         if self._phase in ("fast", "slow"):
-            self._motion.cut()
-            self._left = 0
-            self._phase = self._phase + " done"
+            self._motion.stream.halt()
+            self._phase = "fast done" if self._phase == "fast" else "slow done"
+
+    def abandon(self):
+        """Homing was broken off: where the axes are is not known."""
+        self._switch.irq(None)
+        self._motion.cut()
 
     def tick(self, run):
         """Keep the stream ahead of the movement in work, or go to the next."""
         motion = self._motion
+        if motion.stream.halted:
+            motion.cut()
+            self._left = 0
         if not run and self._phase != "slow done":
             if motion.ahead_us():
                 motion.cut()
+            self._speed = min(self._rate, motion.axes[self._k]["jerk"])
             return
         axis = motion.axes[self._k]
         if self._phase == "fast done":

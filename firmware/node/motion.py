@@ -104,7 +104,7 @@ class Motion:
             return
         self._stopping = True
         if self._homing is not None:
-            self.cut()
+            self._homing.abandon()
             self._homing = None
 
     def homing_ended(self, fault):
@@ -236,20 +236,29 @@ class Motion:
         self._filled = rest + self._reader.readinto(self._view[rest:])
         return self._filled >= count
 
+    def _need(self, count):
+        """The same; a Job that ends before them is a bad one."""
+        if self._have(count):
+            return True
+        if self._reader.ended and self.ahead_us() == 0:
+            self._bad_job()
+        return False
+
     def _next(self):
         """Take the next record; False when there is none to play now."""
-        if not self._have(2):
-            if self._reader.ended and self.ahead_us() == 0:
-                self._bad_job()
+        if not self._need(2):
             return False
         (head,) = unpack_from("<H", self._buffer, self._at)
         if head == 0:
-            return self._have(8) and self._operate()
+            return self._need(8) and self._operate()
         mask = head >> 12
+        if head & 0xFFF == 0:
+            self._bad_job()
+            return False
         size = 2
         if mask:
             size = 4 + 2 * ((mask & 1) + (mask >> 1 & 1) + (mask >> 2 & 1) + (mask >> 3))
-        if not self._have(size):
+        if not self._need(size):
             return False
         at = self._at + 2
         steps = self.steps
@@ -280,6 +289,9 @@ class Motion:
         if op in (_WAIT, _HOME, _MOTORS, _END) and self.ahead_us() > 0:
             self._starved = False
             return False
+        if (op in (_HEAT, _WAIT) and argument >= len(self._heaters)) or (op == _FAN and argument >= len(self._fans)):
+            self._bad_job()
+            return False
         self._at += 8
         if op == _HEAT:
             self._heaters[argument].set(value)
@@ -292,7 +304,9 @@ class Motion:
             self._fans[argument].set(value)
         elif op == _HOME:
             self._starved = False
+            self.homed = False
             self._homing = Homing(self, argument)
+            self._homing.begin()
             return False
         elif op == _MOTORS:
             self.motors.value(argument)

@@ -52,6 +52,7 @@ class Stream:
         self._pins = (Pin(clock), Pin(latch), Pin(data))
         self._i2s = None
         self._end = ticks_us()
+        self.halted = False
 
     def ahead_us(self):
         """Time until what was written has been played."""
@@ -60,6 +61,8 @@ class Stream:
 
     def write(self, words):
         """Queue words, a bytes-like of 4 bytes each; returns how many were taken, fewer than given when the DMA is full."""
+        if self.halted:
+            return len(words) // 4  # dropped: the tick that writes them has not heard of the halt yet
         if self._i2s is None:
             self._start()
         now = ticks_us()
@@ -90,8 +93,15 @@ class Stream:
         asked.register(self._i2s, POLLOUT)
         asked.poll(0)
 
+    def halt(self):
+        """Stop at once; nothing is played until the next cut(). For interrupts: it leaves all bookkeeping alone."""
+        self.halted = True
+        if self._i2s is not None:
+            self._i2s.deinit()
+
     def cut(self):
         """Stop at once and drop what has not been played."""
+        self.halted = False
         if self._i2s is not None:
             self._i2s.deinit()
             self._i2s = None

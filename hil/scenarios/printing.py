@@ -86,7 +86,8 @@ def planned(machine: Machine, plan: Plan, followed: Followed, looks: Iterable[Lo
     looks = tuple(looks)
 
     def steps(trace: Trace) -> tuple[bool, str]:
-        held = followed.reached == followed.vertices and followed.vertex_error_steps <= 1.0
+        microstep = float(np.linalg.norm([1 / per for per in machine.type.limits(machine.params).steps_per_mm[:3]]))  # type: ignore[misc]
+        held = followed.reached == followed.vertices and followed.path_error_mm <= microstep
         told = f"{followed.reached} of {followed.vertices} segment ends, at most {followed.vertex_error_steps:.2f} steps off"
         return held, f"{told}, path error {followed.path_error_mm:.4f} mm"
 
@@ -107,7 +108,7 @@ def planned(machine: Machine, plan: Plan, followed: Followed, looks: Iterable[Lo
         return held, f"{last.job_state.name}, {last.underruns} underruns" if last else "the node was never seen"
 
     return (
-        Requirement("the steps come to every segment end within one microstep", steps),
+        Requirement("the steps keep to the planned path, and come to every segment end, within one microstep", steps),
         Requirement("the filament fed is that planned within 0.1 %", filament),
         Requirement("no step is lost", lost),
         Requirement("temperatures keep within 3 °C of their targets while extruding", temperatures),

@@ -236,3 +236,19 @@ def test_params_are_written_in_their_units_and_held_in_si() -> None:
     assert made.size == pytest.approx((0.1, 0.2, 0.3))
     assert made.max_bed_temperature == 90.0
     assert {param.name for param in params_of(Params)} >= {"size", "jerk", "steps_per_mm"}
+
+
+def test_two_machines_that_play_jobs_are_refused_on_one_node() -> None:
+    text = DEMO.read_text(encoding="utf-8")
+    printer = text[text.index("[machines.printer-1]") : text.index("[machines.belt-1]")].replace("printer-1]", "printer-2]")
+    printer = printer.replace("[machines.printer-1.pins]", "[machines.printer-2.pins]").replace("base = 256", "base = 300")
+    with pytest.raises(FactoryError) as wrong:
+        parse(text + "\n" + printer, ROOT)
+    assert "machines.printer-2.node: printer-1 plays the Jobs of machines.printer-1 already" in wrong.value.mistakes
+
+
+@pytest.mark.parametrize("value", ["5", '"x"', "[1]"])
+def test_a_table_that_is_none_is_named(value: str) -> None:
+    with pytest.raises(FactoryError) as wrong:
+        parse(f"machines = {value}\nnodes = {value}\n[factory]\nname = 'f'\n", ROOT)
+    assert any(m.startswith("machines: must be a table") for m in wrong.value.mistakes)
