@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,10 @@ class Running:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise AssertionError(f"never came to it: {values}\n{self.told()}") from None
+
+    def wait(self) -> None:
+        """Give the processes a tenth of a second."""
+        threading.Event().wait(0.1)
 
     def end(self) -> int:
         if self.process.poll() is None:
@@ -202,3 +207,21 @@ def test_ctrl_c_ends_every_process_cleanly(house: Running) -> None:
     pids = [house.child(module) for module in ("hil", "controller.core", "controller.opcua")]
     assert house.end() == 0, house.told() if not house.log.closed else ""
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_no_process_outlives_a_launcher_that_was_killed(house: Running) -> None:
+    house.until(lambda v: v.get("factory/order/state") == "RUNNING")
+    pids = [house.child(module) for module in ("hil", "controller.core", "controller.opcua")]
+    house.process.kill()
+    for _ in range(int(PATIENCE_S * 10)):
+        if not any(_runs(pid) for pid in pids):
+            return
+        house.wait()
+    raise AssertionError(f"still there: {[pid for pid in pids if _runs(pid)]}")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -24,7 +24,7 @@ _GRANT = struct.Struct("<QQB7x")
 _INPUT = struct.Struct("<BxH")
 _INPUTS = 16
 _PIPE_BYTES = 1 << 20
-_WAIT, _LEVEL, _DUTY, _FRAMES, _CUT, _FED, _LOG = range(7)
+_WAIT, _LEVEL, _DUTY, _FRAMES, _CUT, _FED = range(6)
 
 
 @dataclass(frozen=True, slots=True)

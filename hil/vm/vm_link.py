@@ -10,7 +10,7 @@ import os
 import struct
 import sys
 
-WAIT, LEVEL, DUTY, FRAMES, CUT, FED, LOG = 0, 1, 2, 3, 4, 5, 6
+WAIT, LEVEL, DUTY, FRAMES, CUT, FED = 0, 1, 2, 3, 4, 5
 INPUTS = 16
 FOREVER = (1 << 62) - 1
 
@@ -94,12 +94,6 @@ def settle():
     settling = False
     active = True
     grant = 0  # what is sent now must reach the others before this VM goes on alone
-
-
-def charge(us):
-    """The processor is busy for a while."""
-    global now
-    now += us
 
 
 def configure(costs):
