@@ -27,7 +27,7 @@ from controller.orders.turn import (
     View,
     Work,
 )
-from twin.clock import Ns, S
+from twin.clock import Ns, S, ns
 from twin.factory import Machine
 from twin.machine import IDLE, STOP, Wish
 from twin.node import JobState, NodeStatus, Op, Reason
@@ -85,17 +85,23 @@ def dispatch(orders: Orders, view: View, requests: Iterable[Request], facts: Ite
 
 @dataclass(frozen=True, slots=True)
 class Senses:
-    """What a machine type says of a part: whether one is where the machine takes it, and whether it is done with it."""
+    """What a machine type says of a part.
+
+    Attributes:
+        ready: whether one is where the machine takes it; done: whether the machine is done with it.
+        longest: how long [s] it may take.
+    """
 
     ready: Callable[[Any], bool] | None
     done: Callable[[Any], bool] | None
+    longest: Callable[[Any], float] | None
 
 
 @lru_cache(maxsize=256)
 def senses(package: str) -> Senses:
-    """The optional `ready` and `done` of a machine type's control."""
+    """The optional `ready`, `done` and `longest` of a machine type's control."""
     control = importlib.import_module(f"{package}.control")
-    return Senses(getattr(control, "ready", None), getattr(control, "done", None))
+    return Senses(getattr(control, "ready", None), getattr(control, "done", None), getattr(control, "longest", None))
 
 
 def _take(turn: Turn, fact: Fact) -> None:
@@ -242,7 +248,7 @@ def _watch(turn: Turn, order: Order) -> None:
     if now.job_id:
         happening, reason = _of_job(now, status, Ns(view.image.node(machine.node).at - now.since))
     else:
-        happening, reason = _of_part(turn, machine, status)
+        happening, reason = _of_part(turn, order, machine, status)
     if happening is not None:
         cleared = happening is Happening.FINISHED and not now.job_id
         turn.happen(order.id, happening, reason, cleared=cleared)
@@ -291,16 +297,20 @@ def _of_job(now: Operation, status: NodeStatus, elapsed: Ns) -> tuple[Happening 
     return None, ""
 
 
-def _of_part(turn: Turn, machine: Machine, status: NodeStatus) -> tuple[Happening | None, str]:
+def _of_part(turn: Turn, order: Order, machine: Machine, status: NodeStatus) -> tuple[Happening | None, str]:
     """What a machine without Jobs says of its part."""
     if why := latch(status):
         return Happening.FAILED, f"node {machine.node} is {why}"
     stand = turn.view.stands[machine.node]
     if stand.standing is Standing.FOREIGN:
         return Happening.FAILED, f"node {machine.node} is {stand}"
-    sample, done = turn.view.image.machine(machine.name), senses(machine.type.package).done
-    if sample.good and done is not None and done(sample.status):
+    sample, sensed = turn.view.image.machine(machine.name), senses(machine.type.package)
+    if sample.good and sensed.done is not None and sensed.done(sample.status):
         return Happening.FINISHED, ""
+    if order.go and sensed.longest is not None:
+        longest = sensed.longest(machine.params)
+        if turn.view.now - order.current.since > ns(longest):
+            return Happening.FAILED, f"{machine.name} has not come to its end in {longest:.1f} s"
     return None, ""
 
 

@@ -3,6 +3,7 @@
 import socket
 import struct
 from pathlib import Path
+from typing import Protocol
 
 from twin.clock import Ns
 
@@ -11,6 +12,24 @@ _GRANT = struct.Struct("<q")
 _NAME_BYTES = 32
 _HANDSHAKE_S = 5.0
 _CREDENTIALS = struct.Struct("3i")
+
+
+class Participant(Protocol):
+    """Who is asked for what it has to do at an instant; its attributes as in Guest."""
+
+    name: str
+    pid: int
+    wake: Ns
+    active: bool
+    gone: bool
+
+    def ask(self, now: Ns) -> None:
+        """Grant it time up to `now`."""
+        ...
+
+    def dismiss(self) -> None:
+        """Tell it that time has ended."""
+        ...
 
 
 class Guest:

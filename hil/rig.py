@@ -5,17 +5,19 @@ more. Then time advances to the next moment that anybody waits for. A VM may run
 """
 
 import contextlib
+import heapq
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hil.guest import Door, Guest
+from hil.guest import Door, Guest, Participant
 from hil.link import Link
-from hil.targets.vm import FREE, Costs, Output, Vm, VmError, WatchdogFed
+from hil.targets import Inject, Output, Target, TargetError, WatchdogFed, choice
+from hil.targets.vm import FREE, Costs
 from hil.world import World
 from twin.clock import MS, Ns, S, wall_ns, wall_sleep
 from twin.export import node_json
@@ -81,6 +83,9 @@ class Rig:
         physics: per machine, what its plant really is like.
         links: put a Link that can be cut before each node.
         kept: how much of the trace is kept, see Trace.
+        seed: of everything that chance decides here.
+        firmware: the folder with another main.py, for all nodes or by name; a node's own is named in the factory.
+        target: what the nodes run on.
         together: keep nodes and guests on this process's processor. They take turns, so that one is faster than two.
     """
 
@@ -95,25 +100,37 @@ class Rig:
         links: bool = False,
         kept: int | None = None,
         together: bool = False,
+        seed: int = 0,
+        firmware: Path | Mapping[str, Path] | None = None,
+        target: str = choice.DEFAULT,
     ) -> None:
         self._processor = _one_processor() if together else None
         self.factory = factory
         self.now = Ns(0)
         self.trace = Trace(kept)
         self.world = World(factory, self.trace, physics or {})
-        self.guests: list[Guest] = []
+        self.guests: list[Participant] = []
         self._door: Door | None = None
         self._speed = speed
         self._started_wall: Ns | None = None
         self._instants = 0
         self._watchdogs: dict[str, Ns] = {}
-        self.nodes = {
-            node.name: Vm(node.name, _prepare(folder / node.name, node_json(factory, node)), costs)
+        self._timeline: list[tuple[Ns, int, Callable[[], None]]] = []
+        self._noted = itertools.count()
+        self._stalled: dict[str, Ns] = {}
+        self.seed = seed
+        self.nodes: dict[str, Target] = {
+            node.name: choice.make(target, node.name, _prepare(folder / node.name, node_json(factory, node)), costs)
             for node in factory.nodes.values()
             if node.virtual
         }
+        given = {name: factory.nodes[name].firmware for name in self.nodes}
+        given |= firmware if isinstance(firmware, Mapping) else dict.fromkeys(self.nodes, firmware) if firmware else {}
+        for name, image in given.items():
+            if image is not None:
+                self.nodes[name].flash(image)
         self.links = {
-            name: Link((factory.nodes[name].host, factory.nodes[name].port)) for name in self.nodes if links
+            name: Link((factory.nodes[name].host, factory.nodes[name].port), name) for name in self.nodes if links
         }
 
     @property
@@ -151,6 +168,24 @@ class Rig:
         self.links[node].cut = False
         self.trace.event(self.now, LinkHealed(node))
 
+    def reset(self, node: str, cause: str = "rig") -> None:
+        """Take a node's power away and give it back in the same instant."""
+        self.power_off(node)
+        self.power_on(node, cause)
+
+    def inject(self, node: str, what: Inject, argument: int = 0) -> None:
+        """Break a node from inside, at this instant."""
+        self.nodes[node].inject(what, argument)
+        self.nodes[node].wake = self.now
+
+    def stall(self, guest: str, until: Ns) -> None:
+        """Do not ask a guest before `until`: its process stands still."""
+        self._stalled[guest] = until
+
+    def at(self, due: Ns, action: Callable[[], None]) -> None:
+        """Do something between two instants when its time has come; what is due together is done in the order it was noted."""
+        heapq.heappush(self._timeline, (due, next(self._noted), action))
+
     def open_door(self, path: Path) -> None:
         """Let processes on factory time in at a Unix socket."""
         self._door = Door(path)
@@ -178,6 +213,7 @@ class Rig:
         rounds = 0
         while self.now < until and not (stop is not None and stop()):
             before = self.now
+            self._do_what_is_due()
             self._instant()
             self._advance(until)
             rounds = rounds + 1 if self.now == before else 0
@@ -206,6 +242,10 @@ class Rig:
 
     # ---- one instant
 
+    def _do_what_is_due(self) -> None:
+        while self._timeline and self._timeline[0][0] <= self.now:
+            heapq.heappop(self._timeline)[2]()
+
     def _instant(self) -> None:
         self._instants += 1
         if self._instants % KNOCKS == 0:
@@ -213,7 +253,8 @@ class Rig:
         stirred = False  # a node may have sent something
         while True:
             stirred |= self._pump()
-            if self._ask_guests(stirred):
+            acted = self._ask_guests(stirred)
+            if acted or any(link.knocked for link in self.links.values()):
                 self._pump()
                 stirred = self._ask_nodes(self._alive(), alone=False)
                 if stirred:
@@ -223,18 +264,20 @@ class Rig:
                 return
             stirred = self._ask_nodes(due, alone=True)
 
-    def _alive(self) -> list[Vm]:
+    def _alive(self) -> list[Target]:
         return [vm for vm in self.nodes.values() if vm.alive]
 
     def _pump(self) -> bool:
-        moved = [link.pump() for link in self.links.values()]  # every one of them
+        moved = [link.pump(self.now) for link in self.links.values()]  # every one of them
         return any(moved)
 
     def _ask_guests(self, stirred: bool) -> bool:
         """Whether any guest did anything."""
         acted = False
         for guest in list(self.guests):
-            if stirred or guest.wake <= self.now:
+            due = self._wake_of(guest)
+            if due <= self.now or (stirred and guest.name not in self._stalled):
+                self._stalled.pop(guest.name, None)
                 guest.ask(self.now)
                 acted |= guest.active
                 if guest.gone:
@@ -242,7 +285,7 @@ class Rig:
                     self.trace.event(self.now, GuestLost(guest.name))
         return acted
 
-    def _ask_nodes(self, asked: Iterable[Vm], alone: bool) -> bool:
+    def _ask_nodes(self, asked: Iterable[Target], alone: bool) -> bool:
         """Grant nodes their time; whether any met something on a socket."""
         granted = []
         for vm in asked:
@@ -252,27 +295,38 @@ class Rig:
         for vm in granted:
             try:
                 self._take(vm, vm.collect())
-            except VmError:
+            except TargetError:
                 self._ended(vm)
         return any(vm.active for vm in granted if vm.alive)
 
-    def _alone_until(self, vm: Vm) -> Ns:
+    def _alone_until(self, vm: Target) -> Ns:
         """Until when nothing from outside can reach a node."""
         if vm.settling:
             return self.now
         alone = STREAMING if self.world.streams(vm.name) else ALONE
-        bounds = [Ns(self.now + alone), *(guest.wake for guest in self.guests)]
+        bounds = [Ns(self.now + alone), *self._outside()]
         bounds += [other.wake for other in self._alive() if other.settling]
         bounds += self._watchdogs.values()
         return self.world.edge(self.now, Ns(max(self.now, min(bounds))))
 
-    def _take(self, vm: Vm, outputs: list[Output]) -> None:
+    def _outside(self) -> list[Ns]:
+        """When guests, links and the timeline are next due."""
+        found = [self._wake_of(guest) for guest in self.guests]
+        found += [link.wake for link in self.links.values()]
+        if self._timeline:
+            found.append(self._timeline[0][0])
+        return found
+
+    def _wake_of(self, guest: Participant) -> Ns:
+        return max(guest.wake, self._stalled.get(guest.name, guest.wake)) if self._stalled else guest.wake
+
+    def _take(self, vm: Target, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, WatchdogFed):
                 self._watchdogs[vm.name] = Ns(output.time + output.timeout_ms * MS)
         self.world.outputs(vm.name, outputs)
 
-    def _ended(self, vm: Vm) -> None:
+    def _ended(self, vm: Target) -> None:
         self.trace.event(self.now, NodeEnded(vm.name, vm.console()))
         vm.power_off()
         self.world.power_off(vm.name, self.now)
@@ -280,7 +334,7 @@ class Rig:
     # ---- between instants
 
     def _advance(self, until: Ns) -> None:
-        waits = [until, *(vm.wake for vm in self._alive()), *(guest.wake for guest in self.guests)]
+        waits = [until, *(vm.wake for vm in self._alive()), *self._outside()]
         waits += self._watchdogs.values()
         soonest = Ns(max(self.now, min(waits)))
         ahead = self.world.edge(self.now, soonest)

@@ -1,24 +1,23 @@
 """The virtual factory's physical side: the plants and Parts of `twin.plant`, on the pins of the virtual nodes."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from hil.follow import Follower
-from hil.targets.vm import FramesQueued, Output, PinSet, StreamCut
+from hil.stream import FRAME, NO_WORDS, Stream
+from hil.targets import FramesQueued, Output, PinSet, StreamCut
 from twin import plant
-from twin.clock import MS, US, Ns
+from twin.clock import MS, Ns
 from twin.factory import Factory, Machine
-from twin.kernel import Ints, Words
+from twin.faults import FRAMES, Edit
+from twin.kernel import Ints
+from twin.machine import Input
 from twin.trace import Trace
 
-FRAME = Ns(10 * US)
 STEP = Ns(10 * MS)
 """How finely plants are stepped while no sensor changes."""
 FAR = Ns(2**62)
-NO_WORDS: Words = np.zeros(0, np.uint32)
 
 
 class World:
@@ -29,6 +28,8 @@ class World:
     Attributes:
         followers: by machine, who compares its steps with a plan.
         paces: by machine, where its axes were and when, if somebody put a list there.
+        sensor_edits: by machine and sensor, the faults that a reading passes on its way to the node.
+        pin_edits: by machine and pin, the faults that an output passes on its way to the plant; "frames" is the step stream.
         digest: the trace's, when a Part last came to light, was handed over or arrived; empty before.
     """
 
@@ -38,16 +39,20 @@ class World:
         self.followers: dict[str, Follower] = {}
         self._trace = trace
         self._pins: dict[str, dict[str, Any]] = {name: {} for name in factory.machines}
-        self._streams: dict[str, deque[tuple[Ns, Words]]] = {name: deque() for name in factory.machines}
+        self._streams = {name: Stream() for name, machine in factory.machines.items() if machine.type.limits is not None}
         self._waiting: dict[str, deque[PinSet | StreamCut]] = {name: deque() for name in factory.nodes}
         modules = {name: plant.plant_of(machine.type) for name, machine in factory.machines.items()}
         self._shown = {name: module.signals for name, module in modules.items() if hasattr(module, "signals")}
         self._wired = {node: _wiring(factory.on(node)) for node in factory.nodes}
+        self._on = {name: factory.on(name) for name in factory.nodes}
+        self._levels = {(m.name, b.signal) for m in factory.machines.values() for b in m.type.blocks if isinstance(b, Input)}
         self._told: dict[str, dict[int, int]] = {name: {} for name in factory.nodes}
         self._edge = FAR
         self._clear = Ns(0)
         self.digest = ""
         self.paces: dict[str, list[tuple[Ns, Ints]]] = {}
+        self.sensor_edits: dict[tuple[str, str], list[Edit]] = {}
+        self.pin_edits: dict[tuple[str, str], list[Any]] = {}
 
     # ---- what the nodes do
 
@@ -59,12 +64,15 @@ class World:
             machine, _ = self._wired[node].get(getattr(output, "pin", -1), ("", ""))
             if isinstance(output, FramesQueued) and machine:
                 self._clear = min(self._clear, output.time)
-                self._streams[machine].append((output.time, output.words))
+                words = output.words
+                for edit in self.pin_edits.get((machine, FRAMES), ()):
+                    words = edit(output.time, words)
+                self._streams[machine].queue(output.time, words)
                 if machine in self.followers:
                     self.followers[machine].queue(output.words)
             elif isinstance(output, StreamCut) and machine:
                 self._clear = Ns(0)
-                _truncate(self._streams[machine], output.time)
+                self._streams[machine].cut(output.time)
                 self._waiting[node].append(output)
             elif isinstance(output, PinSet):
                 self._clear = min(self._clear, output.time)
@@ -77,14 +85,24 @@ class World:
         self._waiting[node].clear()
         self._told[node].clear()
         for machine in self.factory.on(node):
+            for pin in self._pins[machine.name]:
+                self._trace.value(now, f"{machine.name}/pin/{pin}", 0)
             self._pins[machine.name].clear()
-            self._streams[machine.name].clear()
+            if machine.name in self._streams:
+                self._streams[machine.name].clear()
         self._edge = FAR
         self._clear = Ns(0)
 
     def streams(self, node: str) -> bool:
         """Whether a node's step stream is being played, or is about to be."""
-        return any(self._streams[machine.name] for machine in self.factory.on(node))
+        return any(machine.name in self._streams and self._streams[machine.name] for machine in self._on[node])
+
+    def touch(self, machine: str, change: Callable[[Any, Any], Any], now: Ns) -> None:
+        """Change a plant from outside: `change(state, params)` is its state from now on."""
+        self.advance(now)
+        self.state = plant.changed(self.state, self.factory, machine, change)
+        self._edge = FAR
+        self._clear = Ns(0)
 
     # ---- what the nodes see
 
@@ -94,15 +112,20 @@ class World:
             self.advance(now)
         told = self._told[node]
         changed = {}
-        for machine in self.factory.on(node):
+        for machine in self._on[node]:
             for name, value in self.state.sensors[machine.name].items():
+                for edit in self.sensor_edits.get((machine.name, name), ()) if self.sensor_edits else ():
+                    value = edit(now, value)
                 gpio = machine.pins[name]
                 if told.get(gpio, 0) != value:
                     changed[gpio] = told[gpio] = value
+                    if (machine.name, name) in self._levels:
+                        self._trace.value(now, f"{machine.name}/sensor/{name}", value)
         return changed
 
     def edge(self, now: Ns, limit: Ns) -> Ns:
         """When the next digital sensor of any machine changes, as far as the outputs known now say; at most `limit`."""
+        limit = min(limit, self._edits_wake(now, self.sensor_edits))
         if limit <= self._clear:
             return limit
         if self._edge <= limit:
@@ -125,6 +148,7 @@ class World:
         while self.state.now < until:
             self._apply(self.state.now)
             change = min((q[0].time for q in self._waiting.values() if q), default=until)
+            change = min(change, self._edits_wake(self.state.now, self.pin_edits))
             pause = Ns(min(until, max(_grid(change), self.state.now + FRAME)))
             if self.state.now < self._edge < pause:
                 pause = self._edge
@@ -138,6 +162,26 @@ class World:
         for node, waiting in self._waiting.items():
             while waiting and waiting[0].time <= now:
                 self._output(node, waiting.popleft())
+
+    def _edits_wake(self, now: Ns, edits: Mapping[tuple[str, str], Sequence[Edit]]) -> Ns:
+        """When an edited value changes by itself."""
+        wakes = (edit.wake(now) for several in edits.values() for edit in several) if edits else ()
+        return max(now, min(wakes, default=FAR))
+
+    def _arriving(self, now: Ns) -> dict[str, dict[str, Any]]:
+        """The levels at the plants' pins: as the nodes put them out, but for what faults make of them."""
+        if not self.pin_edits:
+            return self._pins
+        pins = dict(self._pins)
+        for (machine, pin), edits in self.pin_edits.items():
+            if pin == FRAMES or not edits:
+                continue
+            value = pins[machine].get(pin, 0)
+            for edit in edits:
+                value = edit(now, value)
+            self._trace.value(now, f"{machine}/arriving/{pin}", value)
+            pins[machine] = {**pins[machine], pin: value}
+        return pins
 
     def _output(self, node: str, output: PinSet | StreamCut) -> None:
         machine, pin = self._wired[node].get(output.pin, ("", ""))
@@ -156,7 +200,8 @@ class World:
         for name, pace in self.paces.items():
             pace.append((start, self.state.states[name].position.copy()))
         self.state, events = plant.step(self.state, self.factory, pins, dt)
-        self._forget_played()
+        for stream in self._streams.values():
+            stream.played(self.state.now)
         for event in events:
             self._trace.event(self.state.now, event)
             self._clear = Ns(0)  # a Part has moved
@@ -165,16 +210,11 @@ class World:
             self.digest = self._trace.digest
 
     def _pins_over(self, start: Ns, dt: Ns) -> dict[str, dict[str, Any]]:
-        pins = self._pins
+        pins = self._arriving(start)
         for name, stream in self._streams.items():
             if stream:
-                pins = {**pins, name: {**pins[name], "frames": _words(stream, start, dt)}}
+                pins = {**pins, name: {**pins[name], "frames": stream.words(start, dt)}}
         return pins
-
-    def _forget_played(self) -> None:
-        for stream in self._streams.values():
-            while stream and stream[0][0] + len(stream[0][1]) * FRAME <= self.state.now:
-                stream.popleft()
 
     def _record(self) -> None:
         for name, signals in self._shown.items():
@@ -188,30 +228,3 @@ def _grid(time: Ns) -> Ns:
 
 def _wiring(machines: Sequence[Machine]) -> dict[int, tuple[str, str]]:
     return {gpio: (machine.name, pin) for machine in machines for pin, gpio in machine.pins.items()}
-
-
-def _truncate(stream: deque[tuple[Ns, Words]], end: Ns) -> None:
-    """Drop the words that would be played from `end` on."""
-    while stream and stream[-1][0] >= end:
-        stream.pop()
-    if stream:
-        time, words = stream[-1]
-        stream[-1] = (time, words[: (end - time) // FRAME])
-
-
-def _words(stream: deque[tuple[Ns, Words]], start: Ns, dt: Ns) -> Words:
-    """The words that are played from `start` on for `dt`; zeros where there are none."""
-    size = dt // FRAME
-    first_time, first = stream[0]
-    skip = (start - first_time) // FRAME
-    if skip >= 0 and len(first) - skip >= size:
-        return first[skip : skip + size]
-    words = np.zeros(size, np.uint32)
-    for time, piece in stream:
-        at = (time - start) // FRAME
-        if at >= size:
-            break
-        low, high = max(0, at), min(size, at + len(piece))
-        if high > low:
-            words[low:high] = piece[low - at : high - at]
-    return words

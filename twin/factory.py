@@ -9,19 +9,15 @@ from typing import Any
 
 from twin.machine import Heater, MachineType, MachineTypeError, Output, Stepper, load, make_params
 from twin.node import MACHINES_AT, REGISTERS
+from twin.tables import Mistakes, Reader
 
 Pose = tuple[float, float, float, float, float, float]
-NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 BUILT_IN_TYPES = ("conveyor", "printer")
 GPIO = range(0, 40)
 
 
-class FactoryError(ValueError):
+class FactoryError(Mistakes):
     """A factory file that cannot be used. `mistakes` holds one line for each."""
-
-    def __init__(self, mistakes: tuple[str, ...]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +27,7 @@ class Node:
     Attributes:
         host, port: where its Modbus server listens.
         virtual: it runs in a MicroPython VM in factory time instead of on a board.
+        firmware: the folder with its own main.py; None for ours.
     """
 
     name: str
@@ -38,6 +35,7 @@ class Node:
     host: str
     port: int
     virtual: bool
+    firmware: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,63 +105,6 @@ class Factory:
         return tuple(m for m in self.machines.values() if capability in m.type.capabilities)
 
 
-class _Reader:
-    """Collects mistakes while values are taken out of the tables."""
-
-    def __init__(self) -> None:
-        self.mistakes: list[str] = []
-
-    def wrong(self, key: str, text: str) -> None:
-        self.mistakes.append(f"{key}: {text}")
-
-    def table(self, key: str, value: Any, allowed: tuple[str, ...] | None = None) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.wrong(key, f"must be a table, not {value!r}")
-            return {}
-        if allowed is not None:
-            for name in value:
-                if name not in allowed:
-                    self.wrong(f"{key}.{name}".lstrip("."), f"unknown key; allowed are {', '.join(allowed)}")
-        return value
-
-    def named(self, key: str, value: Any) -> dict[str, Any]:
-        """A table of tables whose keys are names."""
-        found = self.table(key, value)
-        for name in found:
-            if not name or set(name) - NAME_LETTERS:
-                self.wrong(f"{key}.{name}", "a name is made of a-z, 0-9, - and _")
-        return found
-
-    def integer(self, key: str, value: Any, low: int, high: int) -> int:
-        if type(value) is not int or not low <= value <= high:
-            self.wrong(key, f"must be a whole number from {low} to {high}, not {value!r}")
-            return low
-        return value
-
-    def number(self, key: str, value: Any, low: float, high: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            self.wrong(key, f"must be a number from {low:g} to {high:g}, not {value!r}")
-            return low
-        return float(value)
-
-    def text(self, key: str, value: Any) -> str:
-        if not isinstance(value, str) or not value:
-            self.wrong(key, f"must be a text, not {value!r}")
-            return ""
-        return value
-
-    def flag(self, key: str, value: Any) -> bool:
-        if not isinstance(value, bool):
-            self.wrong(key, f"must be true or false, not {value!r}")
-        return value is True
-
-    def choice(self, key: str, value: Any, allowed: tuple[str, ...]) -> str:
-        if value not in allowed:
-            self.wrong(key, f"must be one of {', '.join(allowed) or '(none declared)'}, not {value!r}")
-            return ""
-        return str(value)
-
-
 _TOP = ("factory", "types", "cells", "nodes", "machines", "handovers", "recipes")
 
 
@@ -190,20 +131,20 @@ def parse(text: str, folder: Path) -> Factory:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as broken:
         raise FactoryError((f"not TOML: {broken}",)) from broken
-    reader = _Reader()
+    reader = Reader()
     made = _factory(reader, reader.table("", tables, _TOP), folder)
     if reader.mistakes:
         raise FactoryError(tuple(reader.mistakes))
     return made
 
 
-def _factory(reader: _Reader, tables: dict[str, Any], folder: Path) -> Factory:
+def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
     head = reader.table("factory", tables.get("factory", {}), ("name", "scan_ms", "opcua_port"))
     cells = reader.named("cells", tables.get("cells", {}))
     for name, value in cells.items():
         reader.table(f"cells.{name}", value, ())
     paths = {n: _type_path(reader, n, v, folder) for n, v in reader.named("types", tables.get("types", {})).items()}
-    nodes = {n: _node(reader, n, v) for n, v in reader.named("nodes", tables.get("nodes", {})).items()}
+    nodes = {n: _node(reader, n, v, folder) for n, v in reader.named("nodes", tables.get("nodes", {})).items()}
     listed = reader.named("machines", tables.get("machines", {}))
     machines = {
         name: machine
@@ -215,7 +156,7 @@ def _factory(reader: _Reader, tables: dict[str, Any], folder: Path) -> Factory:
     _check_pins(reader, machines)
     _check_motion(reader, machines)
     known = tuple(listed)
-    handovers = tuple(_handover(reader, i, v, known) for i, v in enumerate(_list(reader, "handovers", tables)))
+    handovers = tuple(_handover(reader, i, v, known) for i, v in enumerate(reader.tables("handovers", tables.get("handovers", []))))
     recipes = {
         n: _recipe(reader, n, v, machines) for n, v in reader.named("recipes", tables.get("recipes", {})).items()
     }
@@ -231,38 +172,39 @@ def _factory(reader: _Reader, tables: dict[str, Any], folder: Path) -> Factory:
     )
 
 
-def _list(reader: _Reader, key: str, tables: dict[str, Any]) -> list[Any]:
-    value = tables.get(key, [])
-    if not isinstance(value, list):
-        reader.wrong(key, "must be a list of tables: [[" + key + "]]")
-        return []
-    return value
-
-
-def _type_path(reader: _Reader, name: str, value: Any, folder: Path) -> Path:
+def _type_path(reader: Reader, name: str, value: Any, folder: Path) -> Path:
     table = reader.table(f"types.{name}", value, ("path",))
     if name in BUILT_IN_TYPES:
         reader.wrong(f"types.{name}", "this name belongs to a built-in type")
     return folder / reader.text(f"types.{name}.path", table.get("path"))
 
 
-def _node(reader: _Reader, name: str, value: Any) -> Node:
+def _node(reader: Reader, name: str, value: Any, folder: Path) -> Node:
     key = f"nodes.{name}"
-    table = reader.table(key, value, ("uid", "host", "port", "virtual"))
+    table = reader.table(key, value, ("uid", "host", "port", "virtual", "firmware"))
     return Node(
         name,
         reader.integer(f"{key}.uid", table.get("uid"), 1, 2**32 - 1),
         reader.text(f"{key}.host", table.get("host", "127.0.0.1")),
         reader.integer(f"{key}.port", table.get("port", 502), 0, 65535),
         reader.flag(f"{key}.virtual", table.get("virtual", False)),
+        _firmware(reader, f"{key}.firmware", folder / reader.text(f"{key}.firmware", table["firmware"]))
+        if "firmware" in table
+        else None,
     )
+
+
+def _firmware(reader: Reader, key: str, folder: Path) -> Path:
+    if not (folder / "main.py").is_file():
+        reader.wrong(key, f"must be a folder with a main.py; there is none in {folder}")
+    return folder
 
 
 _MACHINE_KEYS = ("type", "cell", "node", "base", "pose", "pins", "params")
 
 
 def _machine(
-    reader: _Reader, name: str, value: Any, cells: tuple[str, ...], nodes: tuple[str, ...], paths: Mapping[str, Path]
+    reader: Reader, name: str, value: Any, cells: tuple[str, ...], nodes: tuple[str, ...], paths: Mapping[str, Path]
 ) -> Machine | None:
     key = f"machines.{name}"
     table = reader.table(key, value, _MACHINE_KEYS)
@@ -287,7 +229,7 @@ def _machine(
     return Machine(name, kind, cell, node, base, pose, pins, values)
 
 
-def _pose(reader: _Reader, key: str, value: Any) -> Pose:
+def _pose(reader: Reader, key: str, value: Any) -> Pose:
     if not isinstance(value, list) or len(value) != 6:
         reader.wrong(key, "must be a list of x, y, z [m] and roll, pitch, yaw [rad]")
         return (0.0,) * 6
@@ -295,7 +237,7 @@ def _pose(reader: _Reader, key: str, value: Any) -> Pose:
     return x, y, z, roll, pitch, yaw
 
 
-def _pins(reader: _Reader, key: str, value: Any, wanted: tuple[str, ...]) -> Mapping[str, int]:
+def _pins(reader: Reader, key: str, value: Any, wanted: tuple[str, ...]) -> Mapping[str, int]:
     table = reader.table(key, value, wanted)
     for name in wanted:
         if name not in table:
@@ -303,7 +245,7 @@ def _pins(reader: _Reader, key: str, value: Any, wanted: tuple[str, ...]) -> Map
     return {n: reader.integer(f"{key}.{n}", table[n], GPIO.start, GPIO.stop - 1) for n in wanted if n in table}
 
 
-def _handover(reader: _Reader, index: int, value: Any, machines: tuple[str, ...]) -> Handover:
+def _handover(reader: Reader, index: int, value: Any, machines: tuple[str, ...]) -> Handover:
     key = f"handovers[{index}]"
     table = reader.table(key, value, ("from", "to", "by", "duration_s"))
     return Handover(
@@ -314,7 +256,7 @@ def _handover(reader: _Reader, index: int, value: Any, machines: tuple[str, ...]
     )
 
 
-def _recipe(reader: _Reader, name: str, value: Any, machines: Mapping[str, Machine]) -> Recipe:
+def _recipe(reader: Reader, name: str, value: Any, machines: Mapping[str, Machine]) -> Recipe:
     key = f"recipes.{name}"
     table = reader.table(key, value, ("operations",))
     offered = tuple(dict.fromkeys(c for m in machines.values() for c in m.type.capabilities))
@@ -325,7 +267,7 @@ def _recipe(reader: _Reader, name: str, value: Any, machines: Mapping[str, Machi
     return Recipe(name, tuple(reader.choice(f"{key}.operations[{i}]", o, offered) for i, o in enumerate(operations)))
 
 
-def _check_nodes(reader: _Reader, nodes: Mapping[str, Node]) -> None:
+def _check_nodes(reader: Reader, nodes: Mapping[str, Node]) -> None:
     checks: tuple[tuple[str, Callable[[Node], Any]], ...] = (
         ("uid", lambda node: node.uid),
         ("port", lambda node: (node.host, node.port) if node.port else node.name),
@@ -338,7 +280,7 @@ def _check_nodes(reader: _Reader, nodes: Mapping[str, Node]) -> None:
             seen.setdefault(of(node), node.name)
 
 
-def _check_registers(reader: _Reader, machines: Mapping[str, Machine]) -> None:
+def _check_registers(reader: Reader, machines: Mapping[str, Machine]) -> None:
     by_node: dict[str, list[Machine]] = {}
     for machine in machines.values():
         by_node.setdefault(machine.node, []).append(machine)
@@ -355,7 +297,7 @@ def _check_registers(reader: _Reader, machines: Mapping[str, Machine]) -> None:
             reader.wrong(f"machines.{found[-1].name}.base", f"its last register is beyond {REGISTERS - 1}")
 
 
-def _check_motion(reader: _Reader, machines: Mapping[str, Machine]) -> None:
+def _check_motion(reader: Reader, machines: Mapping[str, Machine]) -> None:
     """A node plays one Job at a time, with its own heaters and fans: no two machines can share that."""
     owners: dict[str, str] = {}
     for machine in machines.values():
@@ -368,7 +310,7 @@ def _check_motion(reader: _Reader, machines: Mapping[str, Machine]) -> None:
             owners.setdefault(machine.node, machine.name)
 
 
-def _check_pins(reader: _Reader, machines: Mapping[str, Machine]) -> None:
+def _check_pins(reader: Reader, machines: Mapping[str, Machine]) -> None:
     taken: dict[tuple[str, int], str] = {}
     for machine in machines.values():
         for name, pin in machine.pins.items():

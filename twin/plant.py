@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -162,6 +162,13 @@ def step(
         states[machine.name], sensors[machine.name] = plant.step(world.states[machine.name], machine.params, levels, dt)
     after = World(Ns(world.now + dt), states, sensors, world.parts, world.offered)
     return _carry(after, factory)
+
+
+def changed(world: World, factory: Factory, name: str, change: Callable[[Any, Any], Any]) -> World:
+    """The world after a machine's plant was changed from outside: `change(state, params)` gives its new state."""
+    machine = factory.machines[name]
+    state = change(world.states[name], machine.params)
+    return _seen_again(dataclasses.replace(world, states={**world.states, name: state}), machine)
 
 
 def horizon(world: World, factory: Factory, pins: Mapping[str, Mapping[str, Any]], limit: Ns) -> Ns:

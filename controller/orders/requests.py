@@ -115,7 +115,8 @@ def _start(turn: Turn, request: Request) -> Answer:
 def _resume(turn: Turn, request: Request, order: Order) -> Answer:
     if order.go:
         raise OrderError(f"order {order.id} runs already")
-    turn.orders[order.id] = replace(order, go=True)
+    going, now = replace(order, go=True), order.current
+    turn.orders[order.id] = going if now.job_id else going.put(order.at, replace(now, since=turn.view.now))
     return Answer(request.id, True, f"order {order.id} goes on", order.id)
 
 

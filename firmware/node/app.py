@@ -5,6 +5,8 @@ import gc
 import json
 from time import ticks_add, ticks_diff, ticks_ms, ticks_us
 
+import micropython
+
 from node import RELEASE, blocks, pins
 from node import registers as reg
 from node.bank import Bank
@@ -94,9 +96,6 @@ class NoMotion:
     def stop(self):
         pass
 
-    def tick(self, now_us, run, deadline_us):
-        pass
-
 
 class Node:
     """All parts of a node, and its tick."""
@@ -116,7 +115,7 @@ class Node:
         for block in config["blocks"]:
             self._add(block)
         self.motion = _motion(motion, bank, jobs, self.heaters, self.fans) if motion else NoMotion()
-        self._run = motion["run"] if motion else (0, 0)
+        self._run = motion["run"] if motion else None
         window = Window(bank, jobs)
         self.safety = Safety(config["interlocks"], bank, commands, jobs, window, self.motion, self.heaters, self.fans)
         self.server = Server(bank, self.safety, (b"Lockstep", b"node", RELEASE.encode()))
@@ -154,6 +153,7 @@ class Node:
         bank.put32(reg.S_BOOT_ID, boot_id)
         bank.put32(reg.S_HEAP_FREE, gc.mem_free())
 
+    @micropython.native
     def tick(self):
         """One turn: what the pins say, who commands, what the pins are to do, the Job, the heaters."""
         for block in self.inputs:
@@ -161,9 +161,11 @@ class Node:
         safety = self.safety
         safety.tick(ticks_ms())
         silent = safety.silent
-        for block in self.outputs:
-            block.write(silent)
-        self._tick_motion()
+        if silent or safety.changed:
+            for block in self.outputs:
+                block.write(silent)
+        if self._run:
+            self._tick_motion()
         self._ticks = (self._ticks + 1) % COLLECT_TICKS
         if self.heaters and self._ticks % HEATER_TICKS == 0:
             self._tick_heaters()
@@ -197,6 +199,7 @@ class Node:
         for fan in self.fans:
             fan.set(0)
 
+    @micropython.native
     async def loop(self):
         """Tick for ever. A period adds to the last due time; a tick that is missed altogether is not made up for."""
         await asyncio.sleep_ms(reg.TICK_MS)
@@ -218,6 +221,7 @@ class Node:
         finally:
             self.rest()
 
+    @micropython.native
     def _note_lateness(self, late_us):
         if late_us > self._late:
             self._late = late_us

@@ -1,6 +1,11 @@
 """Registers as they go over the wire: two bytes each, high byte first, values of two registers high word first."""
 
 
+def place(at, bit):
+    """Index of the byte, and mask in it, of one bit of a register."""
+    return at + at + 1 - (bit >> 3), 1 << (bit & 7)
+
+
 class Bank:
     """A file of 16-bit registers. Nothing here allocates, but for a 32-bit value beyond the board's small integers."""
 

@@ -1,7 +1,11 @@
 """Registers to pins and back: Input, Output, Fan, Drive, Counter."""
 
+from time import ticks_diff, ticks_us
+
+import micropython
 from node import pins
 
+BOUNCE_US = 5000
 RAMP_TICKS = 50  # a set point falls from full to zero in half a second when the owner is silent
 
 
@@ -10,30 +14,43 @@ class Input:
 
     def __init__(self, config, bank):
         self.pin = pins.input(config["pin"])
+        self._level = self.pin.value
         self._bank = bank
         self._at, self._bit = config["at"]
         self._invert = 1 if config["invert"] else 0
+        self._shown = 0
 
+    @micropython.native
     def read(self):
         """Pin to Status."""
-        self._bank.put_bit(self._at, self._bit, self.pin.value() ^ self._invert)
+        level = self._level() ^ self._invert
+        if level != self._shown:
+            self._shown = level
+            self._bank.put_bit(self._at, self._bit, level)
 
 
 class Counter:
-    """A pin's rising edges since the start, also those between two ticks."""
+    """A pin's rising edges since the start, also those between two ticks; what follows a change within 5 ms is a bounce."""
 
     def __init__(self, config, bank):
         self._bank = bank
         (self._at,) = config["at"]
-        self._count = 0
-        self._pin = pins.irq_rising(config["pin"], self._edge)
+        self._count = self._shown = 0
+        self._changed = ticks_us()
+        self._pin = pins.irq(config["pin"], self._edge)
 
-    def _edge(self, _):
-        self._count = self._count + 1 & 0xFFFF
+    def _edge(self, pin):
+        now = ticks_us()
+        if pin.value() and ticks_diff(now, self._changed) >= BOUNCE_US:
+            self._count = self._count + 1 & 0xFFFF
+        self._changed = now
 
+    @micropython.native
     def read(self):
         """Count to Status."""
-        self._bank.put16(self._at, self._count)
+        if self._count != self._shown:
+            self._shown = self._count
+            self._bank.put16(self._at, self._shown)
 
 
 class Output:
@@ -47,6 +64,7 @@ class Output:
         self._level = effective.bit(self._at, self._bit)
         self._pin.value(self._level)
 
+    @micropython.native
     def write(self, silent):
         """Effective command to pin."""
         if silent and self._hold:
@@ -94,6 +112,7 @@ class Drive:
         self._level = 0
         self._set_point = 0
 
+    @micropython.native
     def write(self, silent):
         """Effective commands to pins, and what they are to the Status."""
         level = self._effective.bit(self._run, self._run_bit)
@@ -108,6 +127,7 @@ class Drive:
         if self._shown is not None:
             self._bank.put16(self._shown, self._set_point)
 
+    @micropython.native
     def _wanted(self, silent):
         wanted = min(max(self._effective.i16(self._speed), 0), self._full)
         if silent and self._silence == "hold":

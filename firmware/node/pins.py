@@ -34,10 +34,10 @@ def watchdog(timeout_ms):
     return WDT(timeout=timeout_ms)
 
 
-def irq_rising(number, function):
-    """Call `function(pin)` when the input goes high."""
+def irq(number, function):
+    """Call `function(pin)` when the input changes."""
     pin = input(number)
-    pin.irq(function, Pin.IRQ_RISING)
+    pin.irq(function, Pin.IRQ_RISING | Pin.IRQ_FALLING)
     return pin
 
 

@@ -5,7 +5,10 @@ What the machines do follows the EFFECTIVE commands: those the live owner wrote,
 
 from time import ticks_add, ticks_diff, ticks_ms, ticks_us
 
+import micropython
+
 from node import registers as reg
+from node.bank import place
 from node.codec import FAILED
 from node.store import read_counter, write_counter
 
@@ -13,6 +16,7 @@ MIN_LEASE_MS = 50
 MAX_LEASE_MS = 5000
 REMEMBERED = 16  # ids of commands that have been executed
 _FIRST = 2 * reg.COMMAND_AT
+_UPTIME = 2 * reg.S_UPTIME
 _IDENTITY = 8  # bytes of owner and epoch, which come first
 _ANSWERED = 2 * (reg.COMMAND_AT + reg.C_SIZE)
 
@@ -77,11 +81,13 @@ class Safety:
 
     Attributes:
         heater_fault: what the heaters said last.
+        changed: what takes effect is no longer what it was at the last tick.
     """
 
     def __init__(self, interlocks, bank, commands, jobs, window, motion, heaters, fans):
         self.commands = commands
         self.heater_fault = reg.FAULT_NONE
+        self.changed = True
         self._bank = bank
         self._effective = commands.effective
         self._jobs = jobs
@@ -89,7 +95,7 @@ class Safety:
         self._motion = motion
         self._heaters = heaters
         self._fans = fans
-        self._rules = [(rule["output"], rule["when"]) for rule in interlocks]
+        self._rules = [place(*rule["when"]) + place(*rule["output"]) for rule in interlocks]
         self._leased = False
         self._latched = False
         self._finishing = False
@@ -252,7 +258,8 @@ class Safety:
 
     def _cause(self):
         """Whether what latched the outputs is still so. Silence is over when somebody asks, a Job's fault with the Job."""
-        if self._fault == reg.FAULT_INTERLOCK and any(self._bank.bit(when[0], when[1]) for _, when in self._rules):
+        registers = self._bank.bytes
+        if self._fault == reg.FAULT_INTERLOCK and any(registers[at] & mask for at, mask, _, _ in self._rules):
             return True
         return self.heater_fault != reg.FAULT_NONE
 
@@ -289,13 +296,16 @@ class Safety:
 
     # ---- the tick
 
+    @micropython.native
     def tick(self, now_ms):
         """Let time pass: the lease, the commands that take effect, the interlocks."""
         self._count_uptime(now_ms)
-        self._expire(now_ms)
+        if self._leased:
+            self._expire(now_ms)
         if self._finishing and not self._motion.running:
             self.latch(reg.FAULT_SILENCE)
-        if self._stale:
+        self.changed = self._stale
+        if self.changed:
             self._stale = False
             self.commands.settle((self._leased or self._finishing) and not self._latched)
         if self._rules:
@@ -309,6 +319,7 @@ class Safety:
             return ticks_add(self._heard_us, self._lease_ms * 1000)
         return now_us
 
+    @micropython.native
     def _expire(self, now_ms):
         """Where the owner has been silent for its lease, that ends."""
         if not self._leased or ticks_diff(now_ms, self._heard_ms) < self._lease_ms:
@@ -326,24 +337,29 @@ class Safety:
         elif motion.running or not self.commands.idle:
             self.latch(reg.FAULT_SILENCE)
 
+    @micropython.native
     def _interlock(self):
-        for output, when in self._rules:
-            if self._bank.bit(when[0], when[1]) and self._effective.bit(output[0], output[1]):
+        effective = self._effective.bytes
+        registers = self._bank.bytes
+        for at, mask, output_at, output_mask in self._rules:
+            if registers[at] & mask and effective[output_at] & output_mask:
                 if not self._latched:
                     self.latch(reg.FAULT_INTERLOCK)
                     self._stale = False
                     self.commands.settle(False)
-                self._effective.put_bit(output[0], output[1], 0)
-                self._stale = True
+                effective[output_at] &= ~output_mask
+                self._stale = self.changed = True
 
+    @micropython.native
     def _count_uptime(self, now_ms):
         """Milliseconds in two halves, so that no integer outgrows the board's small ones."""
-        bank = self._bank
-        low = bank.u16(reg.S_UPTIME + 1) + ticks_diff(now_ms, self._last_ms)
+        registers = self._bank.bytes
+        low = (registers[_UPTIME + 2] << 8 | registers[_UPTIME + 3]) + ticks_diff(now_ms, self._last_ms)
         self._last_ms = now_ms
         if low > 0xFFFF:
-            bank.put16(reg.S_UPTIME, bank.u16(reg.S_UPTIME) + (low >> 16))
-        bank.put16(reg.S_UPTIME + 1, low)
+            self._bank.put16(reg.S_UPTIME, self._bank.u16(reg.S_UPTIME) + (low >> 16))
+        registers[_UPTIME + 2] = low >> 8 & 0xFF
+        registers[_UPTIME + 3] = low & 0xFF
 
     def _count(self, at):
         self._bank.put16(at, self._bank.u16(at) + 1)

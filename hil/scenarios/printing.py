@@ -177,17 +177,19 @@ def cut_while_printing(factory: Factory, folder: Path, program: str, seed: int) 
         rig.heal(machine.node)
         healed_at = rig.now
         house.run(Ns(rig.now + 5 * S))
-        found = safe_after_cut(machine, pace, tuple(looks), cut_at, healed_at)
+        rest = rig.world.state.states[machine.name].last_step
+        found = safe_after_cut(machine, pace, rest, tuple(looks), cut_at, healed_at)
         return judge(found, rig.trace)
 
 
 def safe_after_cut(
-    machine: Machine, pace: list[tuple[Ns, Any]], looks: tuple[Look, ...], cut_at: Ns, healed_at: Ns
+    machine: Machine, pace: list[tuple[Ns, Any]], rest: Ns, looks: tuple[Look, ...], cut_at: Ns, healed_at: Ns
 ) -> tuple[Requirement, ...]:
     """What must hold after the link is cut, and after it is back.
 
     Args:
         pace: positions (4,) of the axes in steps and when each was true.
+        rest: when the last step of any axis was made.
     """
     name, limits = machine.name, machine.type.limits(machine.params)  # type: ignore[misc]
     accelerations = np.array(limits.max_acceleration) * limits.steps_per_mm
@@ -196,7 +198,6 @@ def safe_after_cut(
     due = cut_at + LEASE_AND_TICK
 
     def at_rest(trace: Trace) -> tuple[bool, str]:
-        rest = times[np.flatnonzero((places != places[-1]).any(axis=1))[-1] + 1]
         near = (times >= due - 40 * MS) & (times <= due + 500 * MS)
         dt = np.diff(times[near])[:, None] / S
         speed = (np.abs(np.diff(places[near], axis=0)) / dt).max(axis=0, initial=0.0)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import struct
 import subprocess
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from hil import micropython
+from hil.targets import FramesQueued, Inject, Output, PinSet, StreamCut, Target, TargetError, WatchdogFed
 from twin.clock import US, Ns
-from twin.kernel import Words
 
-ROOT = Path(__file__).resolve().parents[2]
-FIRMWARE = ROOT / "firmware"
-STAND_INS = ROOT / "hil" / "vm"
-HEAP = "192K"  # 160 KB, as an ESP32 leaves to Python, and what the stand-ins take that a board has in C
+STAND_INS = Path(__file__).resolve().parents[1] / "vm"
+HEAP = "208K"  # 160 KB, as an ESP32 leaves to Python, and what the stand-ins take that a board has in C
 
 _RECORD = struct.Struct("<QBBHI")
-_GRANT = struct.Struct("<QQB7x")
+_GRANT = struct.Struct("<QQBB2xI")
 _INPUT = struct.Struct("<BxH")
 _INPUTS = 16
+_GRANT_BYTES = 88
 _PIPE_BYTES = 1 << 20
 _WAIT, _LEVEL, _DUTY, _FRAMES, _CUT, _FED = range(6)
 
@@ -49,65 +49,20 @@ BOARD = Costs(switch_us=320, exchange_us=600, collect_us=5000, byte_ns=150)
 """An ESP32 at 240 MHz: switch and collection from public figures, the others estimates (ADR 0004); none measured on silicon."""
 
 
-@dataclass(frozen=True, slots=True)
-class PinSet:
-    """A pin changed: a level or, for a duty, 0..65535."""
-
-    time: Ns
-    pin: int
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class FramesQueued:
-    """Words of a step stream, one each 10 µs from `time` on."""
-
-    time: Ns
-    pin: int
-    words: Words
-
-
-@dataclass(frozen=True, slots=True)
-class StreamCut:
-    """The step stream was stopped; what would have been played later is dropped."""
-
-    time: Ns
-    pin: int
-
-
-@dataclass(frozen=True, slots=True)
-class WatchdogFed:
-    """The node fed its watchdog, and is due again after the timeout."""
-
-    time: Ns
-    timeout_ms: int
-
-
-Output = PinSet | FramesQueued | StreamCut | WatchdogFed
-
-
-class VmError(Exception):
-    """The VM ended, or said what it should not have."""
-
-
-class Vm:
-    """One virtual board.
+class Vm(Target):
+    """One virtual board: a MicroPython VM and two pipes.
 
     Attributes:
-        wake: when it wants to be asked again.
-        active: it met something on a socket when it was last asked.
-        settling: its processor is busy with a request until `wake`.
+        costs: the cost model of the board.
     """
 
     def __init__(self, name: str, folder: Path, costs: Costs = FREE) -> None:
-        self.name = name
-        self.folder = folder
+        super().__init__(name, folder)
         self.costs = costs
-        self.wake = Ns(0)
-        self.active = False
-        self.settling = False
         self.process: subprocess.Popen[bytes] | None = None
         self._pending = b""
+        self._early: list[Output] = []
+        self._injected: deque[tuple[Inject, int]] = deque()
 
     @property
     def alive(self) -> bool:
@@ -123,10 +78,10 @@ class Vm:
         _widen(self._from_vm)
         costs = [str(c) for c in (self.costs.switch_us, self.costs.exchange_us, self.costs.collect_us, self.costs.byte_ns)]
         command = [*micropython.command(), "-X", f"heapsize={HEAP}", str(STAND_INS / "boot_vm.py")]
-        path = f"{STAND_INS}:.frozen:{FIRMWARE}"
+        path = f"{STAND_INS}:.frozen:{self.firmware}"
         log = (self.folder / "console.log").open("ab")
         self.process = subprocess.Popen(
-            [*command, str(FIRMWARE / "main.py"), *costs],
+            [*command, str(self.firmware / "main.py"), *costs],
             cwd=self.folder,
             env={**_plain_environment(), "MICROPYPATH": path, "LOCKSTEP_RIG": f"{to_vm},{from_vm}"},
             stdin=subprocess.DEVNULL,
@@ -150,27 +105,45 @@ class Vm:
         os.close(self._to_vm)
         os.close(self._from_vm)
 
+    def inject(self, what: Inject, argument: int = 0) -> None:
+        """Break it from inside, at its next grant."""
+        self._injected.append((what, argument))
+
     def grant(self, now: Ns, until: Ns, inputs: Mapping[int, int]) -> None:
         """Let it run to `now`, and alone on to `until`; `inputs` are the pins that changed."""
+        self.now = now
         changes = list(inputs.items())
         for at in range(0, max(1, len(changes)), _INPUTS):
             part = changes[at : at + _INPUTS]
             body = b"".join(_INPUT.pack(pin, value) for pin, value in part)
-            message = _GRANT.pack(now // US, until // US, len(part)) + body
+            op, argument = self._injected.popleft() if self._injected else (0, 0)
+            message = _GRANT.pack(self._node_us(now), self._node_us(until), len(part), op, argument) + body
             try:
-                os.write(self._to_vm, message.ljust(88, b"\0"))
+                os.write(self._to_vm, message.ljust(_GRANT_BYTES, b"\0"))
             except BrokenPipeError:
                 return  # collect() tells
             if at + _INPUTS < len(changes):
-                self.collect()
+                self._early += self.collect()
+
+    def _node_us(self, time: Ns) -> int:
+        """The node's clock at a moment."""
+        elapsed_us = time // US
+        return self.clock_start_us + elapsed_us + elapsed_us * self.drift_ppm // 1_000_000
+
+    def _time(self, node_us: int) -> Ns:
+        """The moment at which the node's clock says so, at the earliest."""
+        elapsed_us = node_us - self.clock_start_us
+        if self.drift_ppm:
+            elapsed_us = -(-elapsed_us * 1_000_000 // (1_000_000 + self.drift_ppm))
+        return Ns(elapsed_us * US)
 
     def collect(self) -> list[Output]:
         """What it did until it waited.
 
         Raises:
-            VmError: it ended; the text holds the end of its console.
+            TargetError: it ended; the text holds the end of its console.
         """
-        outputs: list[Output] = []
+        outputs, self._early = self._early, []
         data = self._pending
         at = 0
         while True:
@@ -180,7 +153,7 @@ class Vm:
             at += _RECORD.size
             while len(data) - at < length:
                 data, at = data[at:] + self._read(), 0
-            time = Ns(time_us * US)
+            time = self._time(time_us)
             if kind == _WAIT:
                 self.wake, self.active, self.settling = time, bool(pin & 1), bool(pin & 2)
                 self._pending = data[at:]
@@ -194,13 +167,13 @@ class Vm:
             elif kind == _FED:
                 outputs.append(WatchdogFed(time, value))
             else:
-                raise VmError(f"{self.name}: sent a record of unknown kind {kind}")
+                raise TargetError(f"{self.name}: sent a record of unknown kind {kind}")
             at += length
 
     def _read(self) -> bytes:
         data = os.read(self._from_vm, _PIPE_BYTES)
         if not data:
-            raise VmError(f"{self.name}: its firmware ended: {self.console()}")
+            raise TargetError(f"{self.name}: its firmware ended: {self.console()}")
         return data
 
     def console(self, characters: int = 800) -> str:

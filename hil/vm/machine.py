@@ -2,6 +2,7 @@
 
 import sys
 
+import micropython
 import vm_link
 
 _path = sys.path
@@ -29,8 +30,13 @@ class Pin:
             vm_link.output(vm_link.LEVEL, id, value or 0)
             self._level = value or 0
 
+    @micropython.native
     def value(self, level=None):
         if level is None:
+            if vm_link.failing_reads and self._mode == Pin.IN:
+                import vm_faults
+
+                vm_faults.failed_read()
             return vm_link.inputs.get(self.id, 0) if self._mode == Pin.IN else self._level
         level = 1 if level else 0
         if level != self._level:

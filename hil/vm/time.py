@@ -1,5 +1,6 @@
 """`time` in factory time: what the port's module offers, on the clock that the rig grants."""
 
+import micropython
 import vm_link
 
 _PERIOD = 1 << 30
@@ -7,6 +8,7 @@ _HALF = _PERIOD // 2
 _EPOCH_S = 820_454_400  # 2026-01-01 in seconds since 2000, as boards count
 
 
+@micropython.native
 def ticks_us():
     return vm_link.now & (_PERIOD - 1)
 
@@ -14,14 +16,17 @@ def ticks_us():
 ticks_cpu = ticks_us
 
 
+@micropython.native
 def ticks_ms():
     return vm_link.now // 1000 & (_PERIOD - 1)
 
 
+@micropython.native
 def ticks_add(ticks, delta):
     return ticks + delta & (_PERIOD - 1)
 
 
+@micropython.native
 def ticks_diff(end, start):
     return (end - start + _HALF & (_PERIOD - 1)) - _HALF
 

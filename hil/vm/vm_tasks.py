@@ -3,15 +3,19 @@
 It has the interface that `asyncio.core` asks of `_asyncio`: TaskQueue(push, pop, peek, remove) and Task.
 """
 
+import micropython
 import vm_link
 
 core = None  # asyncio.core, see serve()
+_ENDS = ()
 
 
 def serve(module):
-    """Be the task core of this asyncio.core."""
-    global core
+    """Be the task core of this asyncio.core, and its loop: that looks at sockets only after time was granted."""
+    global core, _ENDS
     core = module
+    _ENDS = (core.CancelledError, Exception)
+    core.run_until_complete = run_until_complete
 
 
 class TaskQueue:
@@ -23,6 +27,7 @@ class TaskQueue:
     def peek(self):
         return self._tasks[0] if self._tasks else None
 
+    @micropython.native
     def push(self, task, key=None):
         task.data = None
         task.ph_key = core.ticks() if key is None else key
@@ -32,6 +37,7 @@ class TaskQueue:
             at -= 1
         tasks.insert(at, task)
 
+    @micropython.native
     def pop(self):
         task = self._tasks.pop(0)
         if self is core._task_queue:
@@ -95,3 +101,65 @@ class Task:
             core._task_queue.push(task)
         task.data = core.CancelledError
         return True
+
+
+def run_until_complete(main_task=None):
+    """Run tasks in the order of their times, until the main one ends; where none can ever run again, return."""
+    queue = core._task_queue
+    tasks = queue._tasks
+    while True:
+        while True:
+            if vm_link.fresh:
+                core._io_queue.wait_io_event(0)
+                vm_link.fresh = False
+            if tasks:
+                missing = core.ticks_diff(tasks[0].ph_key, core.ticks())
+                if missing <= 0:
+                    break
+                vm_link.wait_until(vm_link.now + missing * 1000)
+            elif core._io_queue.map:
+                vm_link.wait_until(vm_link.FOREVER)
+            else:
+                core.cur_task = None
+                return None
+        task = queue.pop()
+        core.cur_task = task
+        thrown = task.data
+        try:
+            if thrown:
+                task.data = None
+                task.coro.throw(thrown)
+            else:
+                task.coro.send(None)
+        except _ENDS as end:
+            if task is main_task:
+                core.cur_task = None
+                if isinstance(end, StopIteration):
+                    return end.value
+                raise
+            _ended(task, end, thrown)
+
+
+def _ended(task, end, thrown):
+    """A task has ended: who waits for it goes on; an exception that nobody waits for is told at its second turn."""
+    if task.state is None:
+        task.data = thrown
+        core._exc_context["exception"] = thrown
+        core._exc_context["future"] = task
+        core.Loop.call_exception_handler(core._exc_context)
+        return
+    noticed = True
+    if task.state is True:
+        task.state = None
+        noticed = False
+    elif callable(task.state):
+        task.state(task, end)
+        task.state = False
+    else:
+        noticed = task.state.peek() is not None
+        while task.state.peek():
+            core._task_queue.push(task.state.pop())
+        task.state = False
+    if not noticed and not isinstance(end, (core.CancelledError, StopIteration)):
+        core._task_queue.push(task)
+    task.data = end

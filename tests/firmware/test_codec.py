@@ -1,42 +1,19 @@
 """The codec alone, under CPython, against a model of the specification that works on whole requests."""
 
-import importlib.util
 import struct
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-SOURCE = Path(__file__).resolve().parents[2] / "firmware" / "node" / "codec.py"
+from tests.firmware.alone import load
+
 REGISTERS = 160
 WRITABLE = range(16, 32)
 REFUSED, BUSY = 17, 18  # first registers whose write the door refuses
 IDENTITY = (b"Lockstep", b"node", b"0.1.0")
 
-
-def load() -> ModuleType:
-    """codec.py with the one thing that CPython lacks."""
-    shim = ModuleType("micropython")
-    shim.const = lambda value: value  # type: ignore[attr-defined]
-    spec = importlib.util.spec_from_file_location("firmware_codec", SOURCE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get("micropython")
-    sys.modules["micropython"] = shim
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        if before is None:
-            del sys.modules["micropython"]
-        else:
-            sys.modules["micropython"] = before
-    return module
-
-
-codec = load()
+[codec] = load("codec")
 
 
 class Bank:

@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.firmware import safety_alone
 from tests.firmware.conftest import Make
 from tests.firmware.factories import BELT, BELT_COMMAND, LAMPS, RUN, node_file, with_jobs
 from tests.firmware.rig import Client, Node, eventually
-from twin.node import Fault, JobState, NodeStatus, Op, Reason, Result, TransferState
+from tests.firmware.safety_alone import Bench
+from twin.node import COMMAND_AT, Fault, JobState, NodeCommand, NodeStatus, Op, Reason, Result, TransferState
+from twin.wire import encode
 
 US = 11
 FULL = 5000  # raw speed at full duty
@@ -131,3 +136,68 @@ def test_a_stored_job_that_may_finish_does_and_then_the_outputs_latch(make: Make
     status = client.status()
     assert (status.job_state, status.job_chunks, status.fault) == (JobState.DONE, len(JOB), Fault.SILENCE)
     eventually(lambda: node.out(RUN) == 0)
+
+
+# ---- at their exact limits: Safety alone
+
+
+def test_the_last_sixteen_commands_are_remembered_and_no_more() -> None:
+    bench = Bench()
+    bench.grant()
+    for number in range(1, 18):
+        bench.judged(op=Op.STOP, command_id=number)
+    told = list(bench.motion.told)
+    for number in range(2, 18):
+        assert bench.judged(op=Op.STOP, command_id=number) == (Result.DONE, Reason.NONE, 1)
+    assert bench.motion.told == told == ["stop"] * 17
+    bench.judged(op=Op.STOP, command_id=1)
+    assert len(bench.motion.told) == 18, "it was forgotten"
+    bench.judged(op=Op.STOP, command_id=3)
+    assert len(bench.motion.told) == 18, "the oldest was forgotten, not this one"
+
+
+@pytest.mark.parametrize("uptime", [0, 5000, 2**32 - 3])
+@pytest.mark.parametrize(
+    ("later", "runs"), [(0, True), (-1, False), (1, True), (2**31 - 1, True), (2**31, True), (2**31 + 1, False)]
+)
+def test_a_command_runs_until_its_very_millisecond_over_the_wrap_of_uptime(uptime: int, later: int, runs: bool) -> None:
+    bench = Bench()
+    bench.grant()
+    bench.bank.put32(8, uptime)
+    judged = bench.judged(op=Op.START, argument=0x10203040, command_id=9, not_after=(uptime + later) % 2**32)
+    assert judged == ((Result.DONE, Reason.NONE, 1) if runs else (Result.REFUSED, Reason.TOO_LATE, 0))
+    assert bench.motion.told == ([0x10203040] if runs else [])
+
+
+@given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.integers(0, 2**32 - 1))
+def test_a_sequence_that_differs_in_any_bit_is_another_command(first: int, then: int, command_id: int) -> None:
+    bench = Bench()
+    bench.grant(sequence=first)
+    bench.grant(sequence=first, op=Op.STOP, command_id=command_id)
+    assert (bench.motion.told, bench.status.command_id) == ([], 0), "a claim's own sequence commands nothing"
+    bench.grant(sequence=then, op=Op.STOP, command_id=command_id)
+    told = ["stop"] if then != first else []
+    assert bench.motion.told == told
+    assert (bench.status.sequence, bench.status.command_id) == ((then, command_id) if told else (0, 0))
+
+
+@pytest.mark.parametrize("op", [4, 0x0100, 0x0101, 0xFFFF])
+def test_a_command_that_there_is_not_is_refused(op: int) -> None:
+    bench = Bench()
+    bench.grant()
+    words = encode(NodeCommand(owner=safety_alone.US, epoch=1, heartbeat=1, sequence=5, command_id=6, not_after=1000))
+    words[7] = op
+    assert bench.write(COMMAND_AT, words) == 0
+    status = bench.status
+    assert (status.result, status.reason, status.refused) == (Result.REFUSED, Reason.UNKNOWN_COMMAND, 1)
+    assert bench.motion.told == []
+
+
+def test_a_refused_command_is_tried_again_under_its_own_id() -> None:
+    bench = Bench()
+    bench.grant()
+    bench.motion.refuses = int(Reason.NO_SUCH_JOB)
+    assert bench.judged(op=Op.START, command_id=9) == (Result.REFUSED, Reason.NO_SUCH_JOB, 0)
+    bench.motion.refuses = 0
+    assert bench.judged(op=Op.START, command_id=9) == (Result.DONE, Reason.NONE, 1)
+    assert bench.judged(op=Op.NONE, command_id=9) == (Result.NONE, Reason.NONE, 0)

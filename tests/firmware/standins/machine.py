@@ -41,9 +41,10 @@ class Pin:
             return _get(OUTPUTS + 2 * self.number)
         else:
             level = _get(INPUTS + self.number) & 1
-            if level and not _levels.get(self.number, 0) and self.number in _handlers:
-                _handlers[self.number](self)
+            before = _levels.get(self.number, 0)
             _levels[self.number] = level
+            if level != before and self.number in _handlers:
+                _handlers[self.number](self)
             return level
 
     def irq(self, handler=None, trigger=3):

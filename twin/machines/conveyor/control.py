@@ -26,3 +26,8 @@ def done(status: Status) -> bool:
 def ready(status: Status) -> bool:
     """Whether a part has been put on the belt."""
     return status.at_entry
+
+
+def longest(params: Params) -> float:
+    """Seconds that a part may take from the entry to the exit: half as long again as the way takes, and a second."""
+    return 1.5 * (params.length / params.speed + params.speed / params.acceleration) + 1.0

@@ -14,6 +14,7 @@ from twin.machines.conveyor.spec import Params
 from twin.plant import Part
 
 FULL_DUTY = 65_535
+AT_ONCE = 1e6  # m/s²
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,8 @@ class Physics:
         friction: deceleration of the belt without power [m/s²].
         extra_load: on the belt beside the Parts [kg].
         trip_delay: how long the drive bears an overload [s].
+        grip: share of the belt's way that Parts come along; pull: share of its set point that the motor reaches.
+        jammed: something holds the belt, which is more than the drive can bear.
     """
 
     entry: float = 0.03
@@ -34,6 +37,9 @@ class Physics:
     friction: float = 0.5
     extra_load: float = 0.0
     trip_delay: float = 0.2
+    grip: float = 1.0
+    pull: float = 1.0
+    jammed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,11 @@ def sensors(state: State, params: Params) -> dict[str, int]:
     }
 
 
+def signals(state: State) -> dict[str, Any]:
+    """What a trace keeps of it."""
+    return {"speed": round(state.speed, 4), "parts": len(state.lying)}
+
+
 def horizon(state: State, params: Params, pins: Mapping[str, Any], limit: Ns) -> Ns:
     """How long until a light barrier or the trip changes; `limit` if none does."""
     limit = min(limit, _until_trip(state, params, pins))
@@ -142,7 +153,9 @@ def _drive(state: State, params: Params, pins: Mapping[str, Any]) -> tuple[float
     """The speed that the belt makes for, and how fast it gets there."""
     if not pins.get("run", 0) or state.tripped:
         return 0.0, state.physics.friction
-    return params.full_speed * pins.get("speed", 0) / FULL_DUTY, params.acceleration
+    if state.physics.jammed:
+        return 0.0, AT_ONCE
+    return params.full_speed * state.physics.pull * pins.get("speed", 0) / FULL_DUTY, params.acceleration
 
 
 def _travelled(speed: float, target: float, rate: float, elapsed: float) -> tuple[float, float]:
@@ -157,7 +170,7 @@ def _ride(state: State, params: Params, pins: Mapping[str, Any], dt: Ns) -> Stat
     room = barriers(state, params)[1] + state.physics.stop
     lying = []
     for one in state.lying:
-        front = max(one.front, min(one.front + distance, room))
+        front = max(one.front, min(one.front + distance * state.physics.grip, room))
         lying.append(Lying(one.part, front))
         room = front - one.part.length
     overloaded = state.overloaded + seconds(dt) if _overload(state, params, pins) else 0.0
@@ -167,7 +180,7 @@ def _ride(state: State, params: Params, pins: Mapping[str, Any], dt: Ns) -> Stat
 
 def _overload(state: State, params: Params, pins: Mapping[str, Any]) -> bool:
     load = state.physics.extra_load + sum(one.part.mass for one in state.lying)
-    return bool(pins.get("run", 0)) and not state.tripped and load > params.max_load
+    return bool(pins.get("run", 0)) and not state.tripped and (load > params.max_load or state.physics.jammed)
 
 
 def _until_trip(state: State, params: Params, pins: Mapping[str, Any]) -> Ns:
@@ -184,8 +197,9 @@ def _micros(elapsed: float) -> Ns:
 
 def _edges(state: State, params: Params) -> list[float]:
     """Distances of belt travel at which a Part's edge meets a barrier, if nothing holds it up, in their order."""
+    grip = state.physics.grip
     ahead = (
-        barrier - edge
+        (barrier - edge) / grip if grip else math.inf
         for barrier in barriers(state, params)
         for one in state.lying
         for edge in (one.front, one.front - one.part.length)

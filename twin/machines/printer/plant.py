@@ -77,6 +77,7 @@ class Physics:
         max_step_rate: steps/s of each axis beyond which its motor stalls.
         spool_mm: filament on the spool.
         part_length: of what is printed [m], as the belt sees it.
+        way_mm: between what each carriage can go, where something is in its way.
     """
 
     ambient: float = 22.0
@@ -91,6 +92,7 @@ class Physics:
     max_step_rate: tuple[float, float, float, float] = (50_000.0,) * 4
     spool_mm: float = 1e6
     part_length: float = 0.02
+    way_mm: tuple[tuple[float, float], ...] = ((-math.inf, math.inf),) * 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +140,11 @@ class State:
         return row
 
     @property
+    def last_step(self) -> Ns:
+        """When the last step pulse of any axis came."""
+        return Ns(int(self.track[LAST].max()))
+
+    @property
     def fed_mm(self) -> float:
         """Filament that has been fed, retractions counted back."""
         return min(int(self.track[POSITION, E]) / self.steps_per_mm[E], self.physics.spool_mm)
@@ -181,10 +188,12 @@ def under(state: State, params: Params, physics: Physics) -> State:
     """The same printer under another physics: how a fault is put in."""
     per_mm = state.steps_per_mm
     bounds = np.empty((4, 4), np.int64)
-    bounds[LOW] = [-round(physics.hard_stop_mm * per_mm[axis]) for axis in (X, Y, Z)] + [NEVER]
-    bounds[HIGH] = [round((params.size[i] * MM + physics.overtravel_mm) * per_mm[i]) for i in (X, Y, Z)] + [-NEVER]
+    low = [max(-physics.hard_stop_mm, physics.way_mm[i][0]) for i in (X, Y, Z)]
+    high = [min(params.size[i] * MM + physics.overtravel_mm, physics.way_mm[i][1]) for i in (X, Y, Z)]
+    bounds[LOW] = [round(mm * per_mm[i]) for i, mm in enumerate(low)] + [NEVER]
+    bounds[HIGH] = [round(mm * per_mm[i]) for i, mm in enumerate(high)] + [-NEVER]
     bounds[RELEASE] = [max(1, round(physics.hysteresis_mm * per)) for per in per_mm]
-    bounds[INTERVAL] = [int(1e9 / rate) // FRAME * FRAME for rate in physics.max_step_rate]
+    bounds[INTERVAL] = [int(1e9 / max(rate, 1e-3)) // FRAME * FRAME for rate in physics.max_step_rate]
     volume = math.pi / 4 * physics.filament_diameter_mm**2 / per_mm[E]
     rows = [
         [t.power, t.capacity, t.loss, t.fan_effect, t.lag, float(t.sensor != "out"), melt]

@@ -1,0 +1,40 @@
+"""What a machine type's pins carry, so that a fault can be put on the right one."""
+
+from twin.fault import Carrier
+from twin.machine import Drive, Heater, Input, MachineType, Output, Stepper
+
+FRAMES = "frames"
+
+
+def sensors_of(kind: MachineType) -> dict[str, Carrier]:
+    """What a type's sensors carry, by pin, in their order."""
+    found: dict[str, Carrier] = {}
+    for block in kind.blocks:
+        match block:
+            case Input(signal):
+                found[signal] = Carrier.LEVEL
+            case Stepper(endstop=str(endstop)):
+                found[endstop] = Carrier.LEVEL
+            case Heater(name):
+                found[f"{name}_sensor"] = Carrier.VOLTAGE
+            case _:
+                pass
+    return found
+
+
+def outputs_of(kind: MachineType) -> dict[str, Carrier]:
+    """What a type's outputs carry, by pin, in their order; the step stream is called `frames`."""
+    found: dict[str, Carrier] = {}
+    for block in kind.blocks:
+        match block:
+            case Output(signal, job):
+                found[signal] = Carrier.LEVEL if job is None else Carrier.DUTY
+            case Drive(run, speed):
+                found[run], found[speed] = Carrier.LEVEL, Carrier.DUTY
+            case Stepper():
+                found[FRAMES], found["motors"] = Carrier.STEPS, Carrier.LEVEL
+            case Heater(name):
+                found[f"{name}_heater"] = Carrier.DUTY
+            case _:
+                pass
+    return found
