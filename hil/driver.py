@@ -117,6 +117,11 @@ class Driver:
 
     # ---- a guest's part
 
+    @property
+    def reacts(self) -> bool:
+        """While it carries a Job it answers at once; else it speaks once a period."""
+        return self._load is not None or self._socket is None
+
     def ask(self, now: Ns) -> None:
         """Read what came; send the next burst when it is due."""
         self.active = False

@@ -15,13 +15,22 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class Participant(Protocol):
-    """Who is asked for what it has to do at an instant; its attributes as in Guest."""
+    """Who is asked for what it has to do at an instant; its attributes as in Guest.
+
+    Attributes:
+        reacts: it may send something at the instant at which it hears something; else only at its wake.
+    """
 
     name: str
     pid: int
     wake: Ns
     active: bool
     gone: bool
+
+    @property
+    def reacts(self) -> bool:
+        """See above."""
+        ...
 
     def ask(self, now: Ns) -> None:
         """Grant it time up to `now`."""
@@ -48,6 +57,7 @@ class Guest:
         self.wake = Ns(0)
         self.active = False
         self.gone = False
+        self.reacts = True
         self._link = link
         self._collect()
 

@@ -26,8 +26,6 @@ from twin.trace import Event, Trace
 
 STREAMING = Ns(30 * MS)
 """How long a VM may run alone while it makes steps: less than its stream lies ahead, so that each is known before it is made."""
-ALONE = Ns(100 * MS)
-"""How long otherwise: what its sensors say is at most that old."""
 
 UNPACED = 0.0
 MOST_ROUNDS = 10_000
@@ -218,6 +216,8 @@ class Rig:
             self._advance(until)
             rounds = rounds + 1 if self.now == before else 0
             assert rounds < MOST_ROUNDS, f"factory time stands at {self.now} ns"
+        self.world.advance(self.now)
+        self.world.show()
 
     def close(self) -> None:
         """Take everything down."""
@@ -256,13 +256,13 @@ class Rig:
             acted = self._ask_guests(stirred)
             if acted or any(link.knocked for link in self.links.values()):
                 self._pump()
-                stirred = self._ask_nodes(self._alive(), alone=False)
+                stirred = self._ask_nodes(self._alive(), alone=not any(guest.reacts for guest in self.guests), through=True)
                 if stirred:
                     continue
             due = [vm for vm in self._alive() if vm.wake <= self.now]
             if not due:
                 return
-            stirred = self._ask_nodes(due, alone=True)
+            stirred = self._ask_nodes(due, alone=True, through=False)
 
     def _alive(self) -> list[Target]:
         return [vm for vm in self.nodes.values() if vm.alive]
@@ -285,17 +285,18 @@ class Rig:
                     self.trace.event(self.now, GuestLost(guest.name))
         return acted
 
-    def _ask_nodes(self, asked: Iterable[Target], alone: bool) -> bool:
+    def _ask_nodes(self, asked: Iterable[Target], alone: bool, through: bool) -> bool:
         """Grant nodes their time; whether any met something on a socket."""
         granted = []
         for vm in asked:
             until = self._alone_until(vm) if alone else self.now
-            vm.grant(self.now, until, self.world.inputs(vm.name, self.now))
+            vm.grant(self.now, until, self.world.inputs(vm.name, self.now), through and alone)
             granted.append(vm)
         for vm in granted:
             try:
                 self._take(vm, vm.collect())
             except TargetError:
+                self._take(vm, vm.leftover())
                 self._ended(vm)
         return any(vm.active for vm in granted if vm.alive)
 
@@ -303,7 +304,7 @@ class Rig:
         """Until when nothing from outside can reach a node."""
         if vm.settling:
             return self.now
-        alone = STREAMING if self.world.streams(vm.name) else ALONE
+        alone = STREAMING if self.world.streams(vm.name) else self.world.alone[vm.name]
         bounds = [Ns(self.now + alone), *self._outside()]
         bounds += [other.wake for other in self._alive() if other.settling]
         bounds += self._watchdogs.values()
@@ -327,9 +328,9 @@ class Rig:
         self.world.outputs(vm.name, outputs)
 
     def _ended(self, vm: Target) -> None:
+        """Its pins stay as they were, as a board's do, until its watchdog bites."""
         self.trace.event(self.now, NodeEnded(vm.name, vm.console()))
         vm.power_off()
-        self.world.power_off(vm.name, self.now)
 
     # ---- between instants
 

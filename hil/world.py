@@ -8,16 +8,25 @@ from hil.follow import Follower
 from hil.stream import FRAME, NO_WORDS, Stream
 from hil.targets import FramesQueued, Output, PinSet, StreamCut
 from twin import plant
-from twin.clock import MS, Ns
+from twin.clock import MS, Ns, S
 from twin.factory import Factory, Machine
 from twin.faults import FRAMES, Edit
+from twin.machine import Heater
 from twin.kernel import Ints
 from twin.machine import Input
 from twin.trace import Trace
 
 STEP = Ns(10 * MS)
 """How finely plants are stepped while no sensor changes."""
+STALE = Ns(100 * MS)
+"""How long a node may run alone, where what its sensors say may change in that time."""
+UNCOUPLED = Ns(10 * S)
+"""The same where every change is known before: plants with closed forms, and nobody else who acts on them."""
+SHOWN = Ns(50 * MS)
+"""How far apart the trace's values of the plants' signals are, at least."""
+REACH = Ns(10 * S)
 FAR = Ns(2**62)
+NOTHING: dict[int, int] = {}
 
 
 class World:
@@ -27,6 +36,7 @@ class World:
 
     Attributes:
         followers: by machine, who compares its steps with a plan.
+        alone: by node, how long it may run alone at most.
         paces: by machine, where its axes were and when, if somebody put a list there.
         sensor_edits: by machine and sensor, the faults that a reading passes on its way to the node.
         pin_edits: by machine and pin, the faults that an output passes on its way to the plant; "frames" is the step stream.
@@ -43,9 +53,13 @@ class World:
         self._waiting: dict[str, deque[PinSet | StreamCut]] = {name: deque() for name in factory.nodes}
         modules = {name: plant.plant_of(machine.type) for name, machine in factory.machines.items()}
         self._shown = {name: module.signals for name, module in modules.items() if hasattr(module, "signals")}
+        self._shown_at = Ns(-SHOWN)
         self._wired = {node: _wiring(factory.on(node)) for node in factory.nodes}
         self._on = {name: factory.on(name) for name in factory.nodes}
         self._levels = {(m.name, b.signal) for m in factory.machines.values() for b in m.type.blocks if isinstance(b, Input)}
+        self.alone = {name: (STALE if self._coupled(name) else UNCOUPLED) for name in factory.nodes}
+        self._patience = {name: self._steps(name) for name in factory.nodes}
+        self._looked: dict[str, plant.World | None] = dict.fromkeys(factory.nodes)
         self._told: dict[str, dict[int, int]] = {name: {} for name in factory.nodes}
         self._edge = FAR
         self._clear = Ns(0)
@@ -53,6 +67,17 @@ class World:
         self.paces: dict[str, list[tuple[Ns, Ints]]] = {}
         self.sensor_edits: dict[tuple[str, str], list[Edit]] = {}
         self.pin_edits: dict[tuple[str, str], list[Any]] = {}
+
+    def _coupled(self, node: str) -> bool:
+        """Whether a node's sensors can change without a known edge: by a voltage, or by what other nodes do."""
+        return bool(self.factory.handovers) or self._measures(node)
+
+    def _measures(self, node: str) -> bool:
+        return any(isinstance(block, Heater) for machine in self._on[node] for block in machine.type.blocks)
+
+    def _steps(self, node: str) -> Ns:
+        """How old the world may be that a node looks at while no sensor is known to change."""
+        return STEP if self._measures(node) else STALE if self.factory.handovers else UNCOUPLED
 
     # ---- what the nodes do
 
@@ -84,6 +109,7 @@ class World:
         self.advance(now)
         self._waiting[node].clear()
         self._told[node].clear()
+        self._looked[node] = None
         for machine in self.factory.on(node):
             for pin in self._pins[machine.name]:
                 self._trace.value(now, f"{machine.name}/pin/{pin}", 0)
@@ -108,8 +134,11 @@ class World:
 
     def inputs(self, node: str, now: Ns) -> dict[int, int]:
         """The inputs of a node that changed since it was last told, by GPIO."""
-        if now - self.state.now >= STEP or self._edge <= now:
+        if now - self.state.now >= self._patience[node] or self._edge <= now:
             self.advance(now)
+        if self._looked[node] is self.state and not self.sensor_edits:
+            return NOTHING
+        self._looked[node] = self.state
         told = self._told[node]
         changed = {}
         for machine in self._on[node]:
@@ -129,16 +158,20 @@ class World:
         if limit <= self._clear:
             return limit
         if self._edge <= limit:
-            return self._edge
-        ahead = Ns(limit - self.state.now)
+            return max(now, self._edge)
+        due = self._output_due()
+        if due <= now:
+            self.advance(now)
+        reach = limit if any(self._streams.values()) else max(limit, Ns(now + REACH))
+        ahead = Ns(reach - self.state.now)
         if ahead <= 0:
             return limit
         found = plant.horizon(self.state, self.factory, self._pins_over(self.state.now, ahead), ahead)
         if found >= ahead:
-            self._clear = limit
+            self._clear = reach if due <= now else min(reach, due)
             return limit
         self._edge = _grid(Ns(self.state.now + found))
-        return max(now, self._edge)
+        return max(now, min(limit, self._edge))
 
     # ---- time
 
@@ -147,7 +180,7 @@ class World:
         until = Ns(now // FRAME * FRAME)
         while self.state.now < until:
             self._apply(self.state.now)
-            change = min((q[0].time for q in self._waiting.values() if q), default=until)
+            change = min(until, self._output_due())
             change = min(change, self._edits_wake(self.state.now, self.pin_edits))
             pause = Ns(min(until, max(_grid(change), self.state.now + FRAME)))
             if self.state.now < self._edge < pause:
@@ -157,6 +190,10 @@ class World:
         if self._edge <= now:
             self._edge = FAR
             self._clear = Ns(0)
+
+    def _output_due(self) -> Ns:
+        """When the next output takes effect of those that are known."""
+        return min((waiting[0].time for waiting in self._waiting.values() if waiting), default=FAR)
 
     def _apply(self, now: Ns) -> None:
         for node, waiting in self._waiting.items():
@@ -205,7 +242,8 @@ class World:
         for event in events:
             self._trace.event(self.state.now, event)
             self._clear = Ns(0)  # a Part has moved
-        self._record()
+        if self.state.now - self._shown_at >= SHOWN:
+            self.show()
         if events:
             self.digest = self._trace.digest
 
@@ -216,7 +254,9 @@ class World:
                 pins = {**pins, name: {**pins[name], "frames": stream.words(start, dt)}}
         return pins
 
-    def _record(self) -> None:
+    def show(self) -> None:
+        """Write the plants' signals into the trace; it happens by itself every so often."""
+        self._shown_at = self.state.now
         for name, signals in self._shown.items():
             for signal, value in signals(self.state.states[name]).items():
                 self._trace.value(self.state.now, f"{name}/plant/{signal}", value)

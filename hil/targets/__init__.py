@@ -126,8 +126,11 @@ class Target(abc.ABC):
         """Take the power away, at once."""
 
     @abc.abstractmethod
-    def grant(self, now: Ns, until: Ns, inputs: Mapping[int, int]) -> None:
-        """Let it run to `now`, and alone on to `until`; `inputs` are the pins that changed."""
+    def grant(self, now: Ns, until: Ns, inputs: Mapping[int, int], through: bool = False) -> None:
+        """Let it run to `now`, and alone on to `until`; `inputs` are the pins that changed.
+
+        `through`: it may go on alone also when it has met something on a socket, for nobody will answer it before `until`.
+        """
 
     @abc.abstractmethod
     def collect(self) -> Sequence[Output]:
@@ -146,6 +149,10 @@ class Target(abc.ABC):
         """The end of what the firmware printed."""
 
     # ---- what some do more of
+
+    def leftover(self) -> Sequence[Output]:
+        """What it did after the last `collect`, before it ended by itself."""
+        return ()
 
     def open(self) -> None:
         """Get hold of it.

@@ -5,7 +5,7 @@ import os
 import struct
 import subprocess
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ STAND_INS = Path(__file__).resolve().parents[1] / "vm"
 HEAP = "208K"  # 160 KB, as an ESP32 leaves to Python, and what the stand-ins take that a board has in C
 
 _RECORD = struct.Struct("<QBBHI")
-_GRANT = struct.Struct("<QQBB2xI")
+_GRANT = struct.Struct("<QQBB?xI")
 _INPUT = struct.Struct("<BxH")
 _INPUTS = 16
 _GRANT_BYTES = 88
@@ -62,6 +62,7 @@ class Vm(Target):
         self.process: subprocess.Popen[bytes] | None = None
         self._pending = b""
         self._early: list[Output] = []
+        self._got: list[Output] = []
         self._injected: deque[tuple[Inject, int]] = deque()
 
     @property
@@ -109,15 +110,15 @@ class Vm(Target):
         """Break it from inside, at its next grant."""
         self._injected.append((what, argument))
 
-    def grant(self, now: Ns, until: Ns, inputs: Mapping[int, int]) -> None:
-        """Let it run to `now`, and alone on to `until`; `inputs` are the pins that changed."""
+    def grant(self, now: Ns, until: Ns, inputs: Mapping[int, int], through: bool = False) -> None:
+        """Let it run to `now`, and alone on to `until`; see Target."""
         self.now = now
         changes = list(inputs.items())
         for at in range(0, max(1, len(changes)), _INPUTS):
             part = changes[at : at + _INPUTS]
             body = b"".join(_INPUT.pack(pin, value) for pin, value in part)
             op, argument = self._injected.popleft() if self._injected else (0, 0)
-            message = _GRANT.pack(self._node_us(now), self._node_us(until), len(part), op, argument) + body
+            message = _GRANT.pack(self._node_us(now), self._node_us(until), len(part), op, through, argument) + body
             try:
                 os.write(self._to_vm, message.ljust(_GRANT_BYTES, b"\0"))
             except BrokenPipeError:
@@ -144,6 +145,7 @@ class Vm(Target):
             TargetError: it ended; the text holds the end of its console.
         """
         outputs, self._early = self._early, []
+        self._got = outputs
         data = self._pending
         at = 0
         while True:
@@ -173,8 +175,14 @@ class Vm(Target):
     def _read(self) -> bytes:
         data = os.read(self._from_vm, _PIPE_BYTES)
         if not data:
+            self._early = self._got
             raise TargetError(f"{self.name}: its firmware ended: {self.console()}")
         return data
+
+    def leftover(self) -> Sequence[Output]:
+        """What it did before it ended."""
+        left, self._early = self._early, []
+        return left
 
     def console(self, characters: int = 800) -> str:
         """The end of what the firmware printed."""

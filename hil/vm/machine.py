@@ -146,9 +146,9 @@ class I2S:
         frames = min(len(data) // 4, self._room())
         if frames <= 0:
             return 0
-        vm_link.send(vm_link.FRAMES, self._pin, 0, frames * 4, self._end)
-        vm_link.write(data if frames * 4 == len(data) else data[: frames * 4])
-        self._end += frames * frame_us
+        end = self._end + frames * frame_us
+        vm_link.frames(self._pin, data if frames * 4 == len(data) else data[: frames * 4], self._end, end)
+        self._end = end
         vm_link.now += frames * 4 * vm_link.byte_ns // 1000
         return frames * 4
 

@@ -45,7 +45,8 @@ class _Poll:
                 ready = self._poll.poll(0)
                 if ready:
                     vm_link.io_due = True  # it is answered by a task, which may have to take its time first
-                    vm_link.grant = 0
+                    if not vm_link.through:
+                        vm_link.grant = 0
                     return ready
             vm_link.fresh = False
             if vm_link.now >= end:

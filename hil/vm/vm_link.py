@@ -2,7 +2,7 @@
 
 The rig names two pipes in the environment: LOCKSTEP_RIG=FROM,TO, numbers of file descriptors.
 
-rig -> VM, 88 bytes: now [µs] u64, grant [µs] u64, number of inputs u8, fault u8 (0: none), 2 spare, its argument u32, then
+rig -> VM, 88 bytes: now [µs] u64, grant [µs] u64, number of inputs u8, fault u8 (0: none), through u8, 1 spare, argument of the fault u32, then
 16 x (pin u8, spare u8, value u16)
 VM -> rig: records of 16 bytes: time [µs] u64, kind u8, pin u8, value u16, length u32, then `length` bytes.
 """
@@ -20,6 +20,7 @@ FOREVER = (1 << 62) - 1
 now = 0  # µs; runs ahead of what was granted while the processor is charged for work
 granted = 0  # the rig's time at the last exchange
 grant = 0  # until here the VM runs alone
+through = 0  # also after it has met something on a socket
 fresh = True  # a socket may hold something not looked at since the last exchange
 active = False  # a socket was ready since the last exchange
 settling = False  # busy with a request whose answer is still to be sent
@@ -40,12 +41,16 @@ _in = bytearray(88)
 _out = bytearray(16384)  # records that have not been sent yet
 _view = memoryview(_out)
 _filled = 0
+_frames_at = -1  # where in it the record of frames begins that comes last
+_frames_end = 0  # when the last of them will have been played
+_frames_pin = 0
 
 
 @micropython.native
 def send(kind, pin, value, length=0, time=None):
     """Put a record's head into the buffer; it goes with the next exchange."""
-    global _filled
+    global _filled, _frames_at
+    _frames_at = -1
     at = _filled
     if at > 16368:
         flush()
@@ -54,9 +59,27 @@ def send(kind, pin, value, length=0, time=None):
     _filled = at + 16
 
 
+def frames(pin, data, start, end):
+    """Words that are played from `start` to `end`; what follows on from the record before lengthens it."""
+    global _frames_at, _frames_end, _frames_pin
+    size = len(data)
+    if _frames_at >= 0 and pin == _frames_pin and start == _frames_end and _filled + size <= 16384:
+        at = _frames_at + 12
+        (length,) = struct.unpack_from("<I", _out, at)
+        struct.pack_into("<I", _out, at, length + size)
+    else:
+        if _filled + 16 + size > 16384:
+            flush()
+        send(FRAMES, pin, 0, size, start)
+        _frames_at, _frames_pin = _filled - 16, pin
+    write(data)
+    _frames_end = end
+
+
 def flush():
     """Send what is in the buffer."""
-    global _filled
+    global _filled, _frames_at
+    _frames_at = -1
     if _filled:
         _to_rig.write(_view[:_filled])
         _filled = 0
@@ -75,19 +98,17 @@ def write(data):
     global _filled
     at = _filled
     size = len(data)
-    if at + size > 16384:
+    if at + size > 16384:  # longer than the buffer, which frames() has emptied but for the head
         flush()
-        at = 0
-        if size > 16384:
-            _to_rig.write(data)
-            return
+        _to_rig.write(data)
+        return
     _out[at : at + size] = data
     _filled = at + size
 
 
 def exchange(wake):
     """Report, and block until the rig grants time: at the latest at `wake`, earlier when an input changed."""
-    global now, granted, grant, fresh, active
+    global now, granted, grant, through, fresh, active
     send(WAIT, (1 if active else 0) | (2 if settling else 0), 0, 0, wake)
     flush()
     active = False
@@ -98,6 +119,7 @@ def exchange(wake):
     if granted > now:
         now = granted
     fresh = True
+    through = _in[18]
     at = 24
     for _ in range(_in[16]):
         pin = _in[at]
@@ -132,7 +154,8 @@ def settle():
         exchange(now)
     settling = False
     active = True
-    grant = 0  # what is sent now must reach the others before this VM goes on alone
+    if not through:
+        grant = 0  # what is sent now must reach the others before this VM goes on alone
 
 
 def configure(costs):

@@ -21,7 +21,7 @@ from twin.thermistor import EPCOS_100K, Thermistor
 FRAME = 10_000  # ns
 WINDOW = 10_000_000  # ns over which the busiest stretch is counted
 KEPT = 512  # steps of an axis that are remembered: more than fit into the window, one in two frames at most
-STEP_BITS, MOTORS_BIT = 0x55, 0x100  # the second is put into the words here, from the pin
+STEP_BITS = 0x55
 X, Y, Z, E = range(4)
 SWITCHES = ("x_endstop", "y_endstop", "z_endstop")
 HEATERS = ("hotend", "bed")
@@ -214,7 +214,7 @@ def step(state: State, params: Params, pins: Mapping[str, Any], dt: Ns) -> tuple
     hotend, bed = _duty(pins, "hotend_heater", physics.hotend), _duty(pins, "bed_heater", physics.bed)
     fan = pins.get("fan", 0) / FULL_DUTY
     spool = int(physics.spool_mm * state.steps_per_mm[E])
-    word = _pass(words, dt, state.now, state.word, track, recent, state.bounds,
+    word = _pass(words, bool(pins.get("motors")), dt, state.now, state.word, track, recent, state.bounds,
                  heat, state.coefficients, hotend, bed, fan, float(physics.ambient), spool)  # fmt: skip
     after = State(Ns(state.now + dt), word, track, recent, heat, state.taken, hotend > 0.0,
                   bool(pins.get("motors")), physics, state.bounds, state.coefficients, state.steps_per_mm)  # fmt: skip
@@ -246,8 +246,8 @@ def horizon(state: State, params: Params, pins: Mapping[str, Any], limit: Ns) ->
 
     The step stream may reach beyond the limit.
     """
-    words = _powered(pins, limit // FRAME)
-    played = _edge(words, state.now, state.word, state.track, state.recent, state.bounds)
+    words: Words = pins.get("frames", SILENT)[: limit // FRAME]
+    played = _edge(words, bool(pins.get("motors")), state.now, state.word, state.track, state.recent, state.bounds)
     return Ns(min(limit, played * FRAME)) if played else limit
 
 
@@ -265,16 +265,10 @@ def take(state: State, params: Params) -> State:
 
 
 def _words(pins: Mapping[str, Any], dt: Ns) -> Words:
-    words = _powered(pins)
+    words: Words = pins.get("frames", SILENT)
     if len(words) * FRAME > dt:
         raise ValueError(f"{len(words)} words of the step stream do not fit into {dt} ns")
     return words
-
-
-def _powered(pins: Mapping[str, Any], most: int | None = None) -> Words:
-    """The step stream with the drivers' power in each word."""
-    words: Words = pins.get("frames", SILENT)[:most]
-    return words | np.uint32(MOTORS_BIT) if pins.get("motors") and len(words) else words
 
 
 def _duty(pins: Mapping[str, Any], pin: str, heater: Thermal) -> float:
@@ -290,12 +284,12 @@ def _adc(heater: Thermal, temperature: float, of: Thermistor = EPCOS_100K) -> in
 
 @kernel
 def _pass(
-    words: Words, dt: int, now: int, word: int, track: Ints, recent: Ints, bounds: Ints, heat: Floats,
+    words: Words, powered: bool, dt: int, now: int, word: int, track: Ints, recent: Ints, bounds: Ints, heat: Floats,
     coefficients: Floats, hotend: float, bed: float, fan: float, ambient: float, spool: int,
 ) -> int:  # fmt: skip
     """One step of everything; overwrites track, recent and heat, returns the last word."""
     before = min(track[HIGHEST, E], spool)
-    word = _follow(words, now, word, track, recent, bounds, False)[1]
+    word = _follow(words, powered, now, word, track, recent, bounds, False)[1]
     if dt // FRAME > words.shape[0]:  # an empty stream plays zero words
         word = 0
     if dt > 0:
@@ -326,7 +320,7 @@ def _warm(
 
 
 @kernel
-def _edge(words: Words, now: int, word: int, track: Ints, recent: Ints, bounds: Ints) -> int:
+def _edge(words: Words, powered: bool, now: int, word: int, track: Ints, recent: Ints, bounds: Ints) -> int:
     """Words until a switch changes, that one included; 0 if none does."""
     reach = words.shape[0] // 2 + 1
     near = False
@@ -335,12 +329,12 @@ def _edge(words: Words, now: int, word: int, track: Ints, recent: Ints, bounds: 
         near |= at + reach >= bounds[RELEASE, axis] if track[PRESSED, axis] else at - reach <= 0
     if not near:
         return 0
-    return _follow(words, now, word, track.copy(), recent.copy(), bounds, True)[0]
+    return _follow(words, powered, now, word, track.copy(), recent.copy(), bounds, True)[0]
 
 
 @kernel
 def _follow(
-    words: Words, now: int, word: int, track: Ints, recent: Ints, bounds: Ints, until_edge: bool
+    words: Words, powered: bool, now: int, word: int, track: Ints, recent: Ints, bounds: Ints, until_edge: bool
 ) -> tuple[int, int]:
     """Play words; overwrites track and recent. Returns (words until a switch changed or 0, the last word)."""
     total = words.shape[0]
@@ -354,14 +348,14 @@ def _follow(
             for i in range(first, end):
                 rising = words[i] & ~last & STEP_BITS
                 last = words[i]
-                if rising and _pulses(last, rising, now + i * FRAME, track, recent, bounds) and until_edge:
+                if rising and _pulses(last, rising, powered, now + i * FRAME, track, recent, bounds) and until_edge:
                     return i + 1, int(last)
         last = words[end - 1]
     return 0, int(last)
 
 
 @kernel
-def _pulses(word: int, rising: int, at: int, track: Ints, recent: Ints, bounds: Ints) -> bool:
+def _pulses(word: int, rising: int, powered: bool, at: int, track: Ints, recent: Ints, bounds: Ints) -> bool:
     """Rising step bits of one word: move what can move. Returns whether a switch changed."""
     changed = False
     for axis in range(4):
@@ -378,7 +372,7 @@ def _pulses(word: int, rising: int, at: int, track: Ints, recent: Ints, bounds: 
         track[HEAD, axis], track[TAIL, axis] = head, tail
         track[BUSIEST, axis] = max(track[BUSIEST, axis], head - tail)
         to = track[POSITION, axis] + (1 if word >> (2 * axis + 1) & 1 else -1)
-        if not word & MOTORS_BIT or since < bounds[INTERVAL, axis] or to < bounds[LOW, axis] or to > bounds[HIGH, axis]:
+        if not powered or since < bounds[INTERVAL, axis] or to < bounds[LOW, axis] or to > bounds[HIGH, axis]:
             track[LOST, axis] += 1
             continue
         track[POSITION, axis] = to
