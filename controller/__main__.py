@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import getpass
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +25,11 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; the exit code."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if words[:1] == ["hil"]:  # the rig is a program of its own, which the controller knows nothing of
+            return subprocess.call([sys.executable, "-m", "hil", *words[1:]])
+        options = _parser().parse_args(words)
         return int(options.do(options))
     except FactoryError as wrong:
         for mistake in wrong.mistakes:
@@ -60,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--machine", help="under whose limits (the first that plans Jobs)")
     plan.add_argument("--json", action="store_true", help="one JSON object")
     plan.set_defaults(do=_plan)
+
+    commands.add_parser("hil", help="hardware in the loop: scenarios, fault plans, campaigns", add_help=False)
 
     user = commands.add_parser("user", help="who may log in to the OPC UA server")
     user.add_argument("--state", type=Path, metavar="DIR", required=True, help="the running factory's state")

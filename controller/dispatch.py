@@ -182,7 +182,9 @@ def _enter(turn: Turn, order: Order, machine: Machine) -> str:
         return f"{machine.name}: a part is still at its exit"
     if sensed.ready is not None and not sensed.ready(status):
         return f"{machine.name}: no part at its entry"
-    turn.happen(order.id, Happening.ENTERED, machine=machine.name, begun=True)
+    node = turn.view.status(machine)
+    assert node is not None, "a machine that is able has been heard"
+    turn.happen(order.id, Happening.ENTERED, machine=machine.name, begun=True, boot_id=node.boot_id)
     _took_over(turn, order.id)
     return ""
 
@@ -301,6 +303,8 @@ def _of_part(turn: Turn, order: Order, machine: Machine, status: NodeStatus) -> 
     """What a machine without Jobs says of its part."""
     if why := latch(status):
         return Happening.FAILED, f"node {machine.node} is {why}"
+    if order.current.boot_id not in (0, status.boot_id):
+        return Happening.FAILED, f"node {machine.node} was restarted while it worked on a part"
     stand = turn.view.stands[machine.node]
     if stand.standing is Standing.FOREIGN:
         return Happening.FAILED, f"node {machine.node} is {stand}"

@@ -129,7 +129,7 @@ class _House:
         core = list(place)
         found = []
         if self.virtual:
-            arguments = ["run", *place, "--speed", str(what.speed)]
+            arguments = ["nodes", *place, "--speed", str(what.speed)]
             for machine in what.factory.machines.values() if what.ends else ():
                 if machine.type.limits is not None and what.order is not None:
                     arguments += ["--follow", f"{machine.name}={what.order}"]

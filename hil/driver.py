@@ -1,6 +1,6 @@
 """The least that commands a node: one owner on the rig's own thread, for tests and measurements without a controller.
 
-It claims the node, keeps the lease, writes the machines' Commands and reads every Status once a period, in one burst. What it
+It claims the node, keeps the lease and reads every Status once a period, in one burst; Commands are written when they change. What it
 sends is what a controller sends; who needs orders, alarms or clients runs a House.
 """
 
@@ -55,6 +55,7 @@ class Driver:
         self._burst = bytearray()
         self._made_of: Sequence[Request] = ()
         self._wanted: tuple[object, ...] = ()
+        self._told: tuple[object, ...] = ()
         self._beat = 0
         self._asked: Sequence[Request] = ()
         self._pdus: list[bytes] = []
@@ -203,19 +204,20 @@ class Driver:
         leased = self._leased()
         if not leased and (status := self.status) is not None:
             self._grant = replace(self._grant, epoch=status.epoch + 1, sequence=status.sequence, op=Op.NONE)
-        wanted = (self._grant, leased, *self.commands.values())
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._made_of = self._requests(leased)
+        told = tuple(self.commands.values()) if leased else ()
+        wanted = (self._grant, told != self._told)
+        if wanted != self._wanted or told != self._told:
+            self._made_of = self._requests(told != self._told and leased)
             self._burst = _joined(self._made_of)
+            self._wanted, self._told = wanted, told
         if self._grant.epoch:
             self._beat = (self._beat + 1) & 0xFFFF
             struct.pack_into(">H", self._burst, _HEARTBEAT_AT, self._beat)
         return self._burst
 
-    def _requests(self, leased: bool) -> Sequence[Request]:
+    def _requests(self, with_commands: bool) -> Sequence[Request]:
         grant = tuple(encode(self._grant)) if self._grant.epoch else None
-        commands = {name: tuple(encode(command)) for name, command in self.commands.items()} if leased else None
+        commands = {name: tuple(encode(command)) for name, command in self.commands.items()} if with_commands else None
         return self._plan.requests(grant, commands)
 
     def _leased(self) -> bool:

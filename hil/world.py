@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hil.follow import Follower
+from hil.recorder import Recorder, numbers
 from hil.stream import FRAME, NO_WORDS, Stream
 from hil.targets import FramesQueued, Output, PinSet, StreamCut
 from twin import plant
@@ -12,7 +13,7 @@ from twin.clock import MS, Ns, S
 from twin.factory import Factory, Machine
 from twin.faults import FRAMES, Edit
 from twin.machine import Heater
-from twin.kernel import Ints
+from twin.kernel import Floats, Ints
 from twin.machine import Input
 from twin.trace import Trace
 
@@ -40,6 +41,7 @@ class World:
         paces: by machine, where its axes were and when, if somebody put a list there.
         sensor_edits: by machine and sensor, the faults that a reading passes on its way to the node.
         pin_edits: by machine and pin, the faults that an output passes on its way to the plant; "frames" is the step stream.
+        recorder: takes samples of everything, if one was put there.
         digest: the trace's, when a Part last came to light, was handed over or arrived; empty before.
     """
 
@@ -52,6 +54,7 @@ class World:
         self._streams = {name: Stream() for name, machine in factory.machines.items() if machine.type.limits is not None}
         self._waiting: dict[str, deque[PinSet | StreamCut]] = {name: deque() for name in factory.nodes}
         modules = {name: plant.plant_of(machine.type) for name, machine in factory.machines.items()}
+        self._courses = {name: module.course for name, module in modules.items() if hasattr(module, "course")}
         self._shown = {name: module.signals for name, module in modules.items() if hasattr(module, "signals")}
         self._shown_at = Ns(-SHOWN)
         self._wired = {node: _wiring(factory.on(node)) for node in factory.nodes}
@@ -64,6 +67,7 @@ class World:
         self._edge = FAR
         self._clear = Ns(0)
         self.digest = ""
+        self.recorder: Recorder | None = None
         self.paces: dict[str, list[tuple[Ns, Ints]]] = {}
         self.sensor_edits: dict[tuple[str, str], list[Edit]] = {}
         self.pin_edits: dict[tuple[str, str], list[Any]] = {}
@@ -236,7 +240,10 @@ class World:
             follower.play(pins[name].get("frames", NO_WORDS))
         for name, pace in self.paces.items():
             pace.append((start, self.state.states[name].position.copy()))
-        self.state, events = plant.step(self.state, self.factory, pins, dt)
+        before = self.state
+        self.state, events = plant.step(before, self.factory, pins, dt)
+        if self.recorder is not None:
+            self._sample(self.recorder, before, pins)
         for stream in self._streams.values():
             stream.played(self.state.now)
         for event in events:
@@ -253,6 +260,31 @@ class World:
             if stream:
                 pins = {**pins, name: {**pins[name], "frames": stream.words(start, dt)}}
         return pins
+
+    def _sample(self, recorder: Recorder, before: plant.World, pins: Mapping[str, Mapping[str, Any]]) -> None:
+        """The step from `before` to now, on the recorder's grid."""
+        start, end = before.now, self.state.now
+        times = recorder.times(start, end)
+        if not len(times):
+            return
+        share = (times - start) / (end - start)
+        held: dict[str, float] = {}
+        moving: dict[str, Floats] = {}
+        for name, machine in self.factory.machines.items():
+            held.update(numbers(f"{name}/pin/", self._pins[name]))
+            held.update(numbers(f"{name}/sensor/", before.sensors[name]))
+            if name not in self._shown:
+                continue
+            told, course = f"{name}/plant/", self._courses.get(name)
+            now = numbers(told, self._shown[name](self.state.states[name]))
+            if course is not None:
+                known = course(before.states[name], machine.params, pins[name], (times - start) / S)
+                moving.update({told + signal: values for signal, values in known.items()})
+            else:
+                was = numbers(told, self._shown[name](before.states[name]))
+                moving.update({signal: value + (now[signal] - value) * share for signal, value in was.items() if now[signal] != value})
+            held.update({signal: value for signal, value in now.items() if signal not in moving})
+        recorder.step(start, end, held, moving)
 
     def show(self) -> None:
         """Write the plants' signals into the trace; it happens by itself every so often."""

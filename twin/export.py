@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from twin import node as node_block
@@ -197,7 +197,7 @@ def node_json(factory: Factory, node: Node) -> str:
         blocks += [made for block in machine.type.blocks if (made := _block(machine, at, block)) is not None]
         interlocks += [{"output": at(r.output, command=True), "when": at(r.when)} for r in machine.type.interlocks]
         motion = motion or _motion(machine, at)
-    return json.dumps(
+    return sealed(
         {
             "format": FORMAT,
             "node": node.name,
@@ -209,6 +209,11 @@ def node_json(factory: Factory, node: Node) -> str:
             "blocks": blocks,
             "interlocks": interlocks,
             "motion": motion,
-        },
-        indent=1,
+        }
     )
+
+
+def sealed(config: Mapping[str, Any]) -> str:
+    """The text of a node's configuration with the CRC-32 of all before it as its last entry: a flipped bit is found."""
+    text = json.dumps({key: value for key, value in config.items() if key != "check"}, indent=1).removesuffix("\n}")
+    return f'{text},\n "check": {zlib.crc32(text.encode())}\n}}\n'

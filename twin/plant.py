@@ -5,6 +5,9 @@ A plant is a machine type's `plant.py`. It needs two functions; the others are f
     start(params)                      -> state       or start(params, physics), where there is a Physics to give
     step(state, params, pins, dt)      -> (state, sensors)
     horizon(state, params, pins, limit)-> Ns           when the next digital sensor changes, at most `limit`
+    signals(state)             -> dict          what a trace keeps of it
+    course(state, params, pins, elapsed) -> dict of arrays     the moving ones of these in closed form, at (n,) seconds from now
+    under(state, params, physics) -> state     the same under another physics
     offer(state, params)               -> Part | None  a Part that can be taken away
     take(state, params)                -> state        without the Part that was offered
     put(state, params, part)           -> state | None with a Part at its entry; None while there is no room

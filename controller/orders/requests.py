@@ -135,7 +135,9 @@ def _again(turn: Turn, request: Request, order: Order) -> Answer:
         return Answer(request.id, True, f"order {order.id} is tried again", order.id)
     if held.job_id:
         raise OrderError(f"order {order.id} broke off while its Job ran ({held.reason}): stop it, then place a new one")
-    turn.happen(order.id, Happening.RESUMED)
+    status = turn.view.status(turn.view.factory.machines[held.machine])
+    run = status.boot_id if status is not None and not held.job_id else held.boot_id
+    turn.happen(order.id, Happening.RESUMED, boot_id=run)
     return Answer(request.id, True, f"order {order.id} goes on", order.id)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+from binascii import crc32
 from time import ticks_add, ticks_diff, ticks_ms, ticks_us
 
 import micropython
@@ -49,6 +50,9 @@ def read(path):
         check(config)
     except NodeError as wrong:
         raise NodeError("%s: %s" % (path, wrong)) from None
+    body = text[: max(0, text.rfind(',\n "check": '))]
+    if crc32(body.encode()) != config.pop("check", None):
+        raise NodeError("%s: does not match its checksum" % path)
     return config
 
 

@@ -3,6 +3,7 @@
 from time import ticks_diff, ticks_us
 
 import micropython
+
 from node import pins
 
 BOUNCE_US = 5000

@@ -3,6 +3,8 @@
 from struct import unpack_from
 from time import ticks_diff
 
+import micropython
+
 from node import pins
 from node import registers as reg
 from node.homing import Homing
@@ -134,16 +136,19 @@ class Motion:
 
     # ---- the stream
 
+    @micropython.native
     def ahead_us(self):
         """Time until all that was generated has been played."""
         return self.stream.ahead_us() + (self._made - self._sent) * FRAME_US
 
+    @micropython.native
     def pump(self):
         """Hand on what was generated and not taken yet; whether all of it has been taken."""
         if self._sent < self._made:
             self._sent += self.stream.write(self.player.words(self._sent, self._made))
         return self._sent == self._made
 
+    @micropython.native
     def produce(self, frames):
         """Generate up to `frames` words more; False when there were none to make. All earlier ones must have been taken."""
         self._sent = 0
@@ -157,6 +162,7 @@ class Motion:
         self._sent = self._made = 0
         self.player.forget()
 
+    @micropython.native
     def _tick_stream(self, now_us, run, deadline_us):
         player = self.player
         if player.rate == 0 or (not run and player.idle):
@@ -189,6 +195,8 @@ class Motion:
             if not self.produce(frames):
                 break
             self._starved = True
+            if self._sent < self._made:
+                break  # the DMA is full
         if player.short:
             player.short = 0
             self.fault = reg.FAULT_JOB

@@ -3,6 +3,7 @@
 from select import POLLOUT, poll
 from time import ticks_add, ticks_diff, ticks_us
 
+import micropython
 from machine import ADC, I2S, PWM, WDT, Pin
 
 FRAME_US = 10
@@ -59,6 +60,7 @@ class Stream:
         ahead = ticks_diff(self._end, ticks_us())
         return ahead if ahead > 0 else 0
 
+    @micropython.native
     def write(self, words):
         """Queue words, a bytes-like of 4 bytes each; returns how many were taken, fewer than given when the DMA is full."""
         if self.halted:

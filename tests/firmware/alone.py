@@ -40,10 +40,11 @@ class Ticks:
         )
 
 
-def load(*names: str, ticks: Ticks | None = None) -> list[ModuleType]:
-    """Modules of the firmware, new ones each time, with what CPython lacks."""
+def load(*names: str, ticks: Ticks | None = None, **stands_in: dict[str, Any]) -> list[ModuleType]:
+    """Modules of the firmware, new ones each time, with what CPython lacks, and what else stands in for a board's module."""
     plain = {name: lambda thing: thing for name in ("const", "native", "viper")}
     lacking = {"micropython": _module("micropython", **plain), "time": (ticks or Ticks()).module()}
+    lacking |= {name: _module(name, **holds) for name, holds in stands_in.items()}
     with (
         mock.patch.dict(sys.modules, lacking),
         mock.patch.object(sys, "path", [str(FIRMWARE), *sys.path]),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hil import micropython
+from twin.export import sealed
 from twin.node import COMMAND_AT, TRANSFER_AT, NodeCommand, NodeStatus, Reason, Transfer, TransferKind, TransferOp
 from twin.wire import decode, encode, layout
 
@@ -167,7 +168,7 @@ class Node:
         config = json.loads(text)
         config["port"] = self.port
         folder.mkdir(exist_ok=True)
-        (folder / "node.json").write_text(json.dumps(config))
+        (folder / "node.json").write_text(sealed(config))
         self.commands: list[tuple[int, list[int]]] = [(first, words) for first, words in config["commands"]]
         self._voltages = dict(voltages or {})
         self._main = STANDINS / main if main else FIRMWARE / "main.py"

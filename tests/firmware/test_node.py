@@ -200,7 +200,17 @@ def test_a_node_file_cut_short_anywhere_is_told_in_one_line(tmp_path: Path) -> N
     for length in range(1, len(text) - 1, len(text) // 15):
         (tmp_path / "node.json").write_text(text[:length])
         said = refusal(tmp_path)
-        assert said.startswith("lockstep: node.json: not ") and said.count("\n") == 1, said
+        assert said.startswith(("lockstep: node.json: not ", "lockstep: node.json: does not match")) and said.count("\n") == 1, said
+
+
+def test_a_node_file_with_a_flipped_bit_anywhere_is_never_taken_for_a_good_one(tmp_path: Path) -> None:
+    text = bytearray(node_file(tmp_path, BELT + LAMPS).encode())
+    for at in range(0, len(text) - 2, len(text) // 20):
+        flipped = bytearray(text)
+        flipped[at] ^= 1
+        (tmp_path / "node.json").write_bytes(flipped)
+        said = refusal(tmp_path)
+        assert said.startswith("lockstep: node.json: ") and said.count("\n") == 1, said
 
 
 def spoil_kind(config: dict[str, Any]) -> None:
@@ -226,12 +236,12 @@ def spoil_commands(config: dict[str, Any]) -> None:
 def test_a_node_file_that_asks_for_what_there_is_not_is_told_in_one_line(tmp_path: Path, spoil: Any, told: str) -> None:
     config = json.loads(node_file(tmp_path, BELT))
     spoil(config)
-    (tmp_path / "node.json").write_text(json.dumps(config))
+    (tmp_path / "node.json").write_text(export.sealed(config))
     assert refusal(tmp_path) == f"lockstep: node.json: {told}\n"
 
 
 def test_a_taken_port_is_told_in_one_line(bench: Node, tmp_path: Path) -> None:
     config = json.loads(node_file(tmp_path, BELT)) | {"port": bench.port}
-    (tmp_path / "node.json").write_text(json.dumps(config))
+    (tmp_path / "node.json").write_text(export.sealed(config))
     said = refusal(tmp_path)
     assert said.startswith(f"lockstep: cannot listen at 127.0.0.1:{bench.port}: ") and said.count("\n") == 1

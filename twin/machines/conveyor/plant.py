@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from twin.clock import Ns, seconds
+from twin.kernel import Floats
 from twin.machines.conveyor.spec import Params
 from twin.plant import Part
 
@@ -99,6 +102,14 @@ def sensors(state: State, params: Params) -> dict[str, int]:
 def signals(state: State) -> dict[str, Any]:
     """What a trace keeps of it."""
     return {"speed": round(state.speed, 4), "parts": len(state.lying)}
+
+
+def course(state: State, params: Params, pins: Mapping[str, Any], elapsed: Floats) -> dict[str, Floats]:
+    """The moving signals at (n,) seconds after the state's own time, while the pins stay as they are and the drive does not trip."""
+    target, rate = _drive(state, params, pins)
+    ramp = np.minimum(elapsed, abs(target - state.speed) / rate)
+    speed = np.where(ramp < elapsed, target, state.speed + math.copysign(rate, target - state.speed) * ramp)
+    return {"speed": speed}
 
 
 def horizon(state: State, params: Params, pins: Mapping[str, Any], limit: Ns) -> Ns:
