@@ -195,6 +195,7 @@ def _node(reader: Reader, name: str, value: Any, folder: Path) -> Node:
 
 
 def _firmware(reader: Reader, key: str, folder: Path) -> Path:
+    folder = folder.absolute()  # a node runs in a folder of its own
     if not (folder / "main.py").is_file():
         reader.wrong(key, f"must be a folder with a main.py; there is none in {folder}")
     return folder

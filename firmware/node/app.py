@@ -171,6 +171,8 @@ class Node:
         if self._run:
             self._tick_motion()
         self._ticks = (self._ticks + 1) % COLLECT_TICKS
+        for heater in self.heaters:
+            heater.sample()
         if self.heaters and self._ticks % HEATER_TICKS == 0:
             self._tick_heaters()
         self.beat = True

@@ -19,6 +19,7 @@ _LOWEST = -20  # °C
 _STEP = 2  # °C between entries
 _ENTRIES = 236  # up to 450 °C
 _BAD_READINGS = 3
+_JUMP = 2000  # hundredths of a degree: further than a block comes from one reading to the next
 
 
 def _readings():
@@ -37,12 +38,25 @@ def _readings():
 READINGS = _readings()
 
 
+def _hundredths(adc):
+    """The temperature that a reading stands for, in hundredths of a degree."""
+    low, high = 0, _ENTRIES - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if READINGS[middle] >= adc:
+            low = middle
+        else:
+            high = middle
+    return 100 * (_LOWEST + _STEP * low) + (READINGS[low] - adc) * 100 * _STEP // (READINGS[low] - READINGS[high])
+
+
 class Sensor:
     """A thermistor on an ADC pin."""
 
     def __init__(self, adc):
         self._adc = adc
         self._bad = 0
+        self._sum = self._samples = 0
         self.celsius = 0.0
         self.tenths = NO_READING
         self.valid = False
@@ -52,25 +66,27 @@ class Sensor:
         """Whether it has been open or short for three readings."""
         return self._bad >= _BAD_READINGS
 
+    def sample(self):
+        """Look at the ADC: a reading is the mean of what was seen since the last one, so that its noise does not heat."""
+        self._sum += self._adc.read_u16()
+        self._samples += 1
+
     def read(self):
-        """Take a reading. One that no temperature gives leaves the last temperature as it was."""
-        adc = self._adc.read_u16()
+        """Take a reading. One that no temperature gives, or none so near the last one, leaves the last temperature as it was."""
+        if not self._samples:
+            self.sample()
+        adc = self._sum // self._samples
+        self._sum = self._samples = 0
         self.valid = READINGS[_ENTRIES - 1] < adc < READINGS[0]
+        if self.valid:
+            hundredths = _hundredths(adc)
+            self.valid = self.tenths == NO_READING or abs(hundredths - 10 * self.tenths) <= _JUMP
         if not self.valid:
             self._bad = min(self._bad + 1, _BAD_READINGS)
             if self._bad == _BAD_READINGS:
                 self.tenths = NO_READING
             return
         self._bad = 0
-        low, high = 0, _ENTRIES - 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            if READINGS[middle] >= adc:
-                low = middle
-            else:
-                high = middle
-        hundredths = 100 * (_LOWEST + _STEP * low)
-        hundredths += (READINGS[low] - adc) * 100 * _STEP // (READINGS[low] - READINGS[high])
         self.celsius = hundredths * 0.01
         self.tenths = (hundredths + 5) // 10
 
@@ -160,6 +176,10 @@ class Heater:
         self._held = False
         self._near_s = 0.0
         self._write(0.0)
+
+    def sample(self):
+        """Look at the sensor once; each tick may."""
+        self._sensor.sample()
 
     def set(self, tenths):
         """Hold this many tenths of a degree from the next tick on; 0 is off, and so is what lies above `highest`."""

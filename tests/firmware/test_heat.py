@@ -212,10 +212,20 @@ def test_one_bad_reading_is_borne_without_power_and_three_are_a_fault() -> None:
     vm.close()
 
 
+def test_a_jump_that_no_block_makes_is_passed_over_and_three_are_a_fault() -> None:
+    vm = VM([2750])
+    assert one(vm, reading(100), target=1000).temperature == 100.0
+    jumped = [one(vm, reading(130)) for _ in range(2)]
+    assert [(s.fault, s.temperature, s.duty) for s in jumped] == [(Fault.NONE, 100.0, 0)] * 2
+    assert one(vm, reading(101)).temperature == pytest.approx(101.0, abs=0.1)
+    assert [one(vm, reading(130)).fault for _ in range(3)] == [Fault.NONE, Fault.NONE, Fault.SENSOR]
+    vm.close()
+
+
 def test_it_is_ready_when_it_has_been_within_a_degree_and_a_half_for_two_seconds() -> None:
     vm = VM([2750])
-    assert one(vm, reading(25)).ready, "off is ready: nothing is waited for"
-    assert not one(vm, reading(25), target=2100).ready
+    assert one(vm, reading(205)).ready, "off is ready: nothing is waited for"
+    assert not one(vm, reading(205), target=2100).ready
     seen = [one(vm, reading(208.6)).ready for _ in range(21)]
     assert seen == [False] * 19 + [True] * 2
     assert not one(vm, reading(208.4)).ready

@@ -172,3 +172,98 @@ def test_the_description_changes_with_every_part_of_the_declaration() -> None:
     lines = {signal.describe() for signal in wire.layout(Everything).signals}
     assert "small float Int16(1, step=0.1) CEL [-20, 450]" in lines
     assert len(lines) == 9
+
+
+@pytest.mark.parametrize(
+    ("binding", "low", "high", "said"),
+    [
+        (UInt16(0), 0, 65_535, "UInt16(0, step=1)"),
+        (Int16(1, step=0.1), -32_768, 32_767, "Int16(1, step=0.1)"),
+        (UInt32(2), 0, 2**32 - 1, "UInt32(2, step=1)"),
+        (Int32(4), -(2**31), 2**31 - 1, "Int32(4, step=1)"),
+        (Float32(6), -3.4028234e38, 3.4028234e38, "Float32(6, step=1)"),
+    ],
+)
+def test_a_number_says_how_far_it_goes_and_what_it_is(binding: wire.Number, low: float, high: float, said: str) -> None:
+    assert binding.limits == (low, high)
+    assert str(binding) == said
+
+
+@pytest.mark.parametrize(
+    ("change", "at", "raw"),
+    [
+        ({"plain": 65_535}, 2, [65_535]),
+        ({"wide": 2**32 - 1}, 3, [65_535, 65_535]),
+        ({"negative": -(2**31)}, 5, [0x8000, 0]),
+        ({"negative": 2**31 - 1}, 5, [0x7FFF, 0xFFFF]),
+        ({"small": -20.0}, 1, [0x10000 - 200]),
+        ({"share": 1.0}, 10, [1000]),
+        ({"share": 0.0}, 10, [0]),
+    ],
+)
+def test_what_lies_on_a_limit_goes_through_and_comes_back(change: dict[str, object], at: int, raw: list[int]) -> None:
+    words = wire.encode(a(**change))
+    assert words[at : at + len(raw)] == raw
+    [(name, value)] = change.items()
+    assert getattr(wire.decode(Everything, words), name) == value
+    assert wire.outside(wire.decode(Everything, words)) == ()
+
+
+def test_half_a_step_beyond_a_range_is_still_inside_on_both_sides() -> None:
+    assert wire.outside(a(small=450.05)) == wire.outside(a(small=-20.05)) == ()
+    assert wire.outside(a(small=450.06)) == wire.outside(a(small=-20.06)) == ("small",)
+    assert wire.encode(a(small=-20.04))[1] == 0x10000 - 200
+    with pytest.raises(WireError, match=r"small=-20\.06 °C is outside"):
+        wire.encode(a(small=-20.06))
+
+
+@pytest.mark.parametrize("share", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_outside_every_range(share: float) -> None:
+    assert wire.outside(a(share=share)) == ("share",)
+
+
+def test_a_number_of_another_unit_than_one_counts_declared_units_only_where_it_is_a_float() -> None:
+    shape = wire.layout(Everything)
+    assert (shape["plain"].size, shape["real"].size, shape["share"].size) == (1.0, 0.001, 0.01)
+    assert wire.encode(a(plain=1234))[2] == 1234
+
+
+def test_an_integer_beyond_a_floats_precision_keeps_every_bit() -> None:
+    @record
+    class Long:
+        it: A[int, wire.Number(0, 1.0, "Q", 4)]
+
+    assert wire.decode(Long, wire.encode(Long(it=2**53 + 1))).it == 2**53 + 1
+
+
+@pytest.mark.parametrize("binding", [Bit(0, 15), UInt16(0), UInt32(0)])
+def test_whatever_overlaps_the_last_bit_of_a_register_is_refused(binding: wire.Binding) -> None:
+    kind = bool if isinstance(binding, Bit) else int
+    hints = {"one": A[bool, Bit(0, 15)], "other": A[kind, binding]}
+    with pytest.raises(WireError, match=r"Both\.other overlaps Both\.one in register 0"):
+        record(type("Both", (), {"__annotations__": hints}))
+    hints = {"one": A[bool, Bit(2, 15)], "other": A[kind, binding]}
+    assert wire.layout(record(type("Both", (), {"__annotations__": hints}))).size == 3
+
+
+@pytest.mark.parametrize(("binding", "told"), [(Bit(-1, 0), "register -1 bit 0"), (Bit(0, -1), "register 0 bit -1")])
+def test_a_place_before_the_first_is_refused(binding: Bit, told: str) -> None:
+    with pytest.raises(WireError, match=f"Wrong.it: {told} does not exist"):
+        record(type("Wrong", (), {"__annotations__": {"it": A[bool, binding]}}))
+
+
+def test_a_record_of_nothing_has_no_registers() -> None:
+    @record
+    class Nothing:
+        pass
+
+    assert wire.layout(Nothing).size == 0 and wire.encode(Nothing()) == []
+
+
+def test_the_fields_of_a_record_are_given_by_name_alone() -> None:
+    with pytest.raises(TypeError):
+        Everything(True)  # type: ignore[misc]
+
+
+def test_more_registers_than_it_takes_are_no_harm() -> None:
+    assert wire.decode(Everything, [*wire.encode(a(plain=7)), 9, 9]).plain == 7

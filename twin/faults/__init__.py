@@ -13,6 +13,7 @@ from twin.faults.plants import declared, restore, spoil
 from twin.faults.sensors import SWAPPED, Make
 from twin.faults.sensors import TABLE as _SENSORS
 from twin.faults.steps import TimedSteps
+from twin.faults.values import check_values, values
 from twin.machines.conveyor import faults as _conveyor
 from twin.machines.printer import faults as _printer
 
@@ -36,19 +37,17 @@ assert len(KINDS) == len(_KINDS), "two kinds have one name"
 
 
 def kinds_of(factory: Factory) -> Mapping[str, Kind]:
-    """All kinds of the world's faults, with those that the factory's own machine types declare."""
-    own = (fault.kind for machine in factory.machines.values() for fault in declared(machine.type).values())
-    return {**KINDS, **{kind.name: kind for kind in own}}
-
-
-def values(fault: Fault, kind: Kind) -> dict[str, float]:
-    """All parameters of a fault, those that are not given by their default.
+    """All kinds of the world's faults, with those that the factory's own machine types declare.
 
     Raises:
-        FaultError: one that the kind does not have, or that is outside its range.
+        FaultError: two kinds have one name.
     """
-    check_values(fault, kind)
-    return {name: fault.parameters.get(name, parameter.default) for name, parameter in kind.parameters.items()}
+    found = dict(KINDS)
+    for machine in factory.machines.values():
+        for name, fault in declared(machine.type).items():
+            if found.setdefault(name, fault.kind) != fault.kind:
+                raise FaultError(f"machine type {machine.type.name!r}: there is another kind of fault called {name!r}")
+    return found
 
 
 def edit(fault: Fault, seed: int, other: Callable[[], int] | None = None) -> Edit:
@@ -125,26 +124,6 @@ def check(factory: Factory, faults: Iterable[Fault]) -> None:
             if (other.kind, other.target) == (fault.kind, fault.target) and _overlap(other, fault):
                 raise FaultError(f"{fault.target}: {fault.kind} at {fault.at} ns strikes while the one at {other.at} ns lasts")
         taken.append(fault)
-
-
-def check_values(fault: Fault, kind: Kind) -> None:
-    """Whether a fault's times and parameters are within their limits.
-
-    Raises:
-        FaultError: the first that is not.
-    """
-    if fault.at < 0:
-        raise FaultError(f"{fault.target}: {fault.kind}: at={fault.at} ns is before the start, 0 ns")
-    if fault.lasts is not None and fault.lasts <= 0:
-        raise FaultError(f"{fault.target}: {fault.kind}: lasts={fault.lasts} ns must be more than 0 ns")
-    for name, value in fault.parameters.items():
-        if name not in kind.parameters:
-            allowed = ", ".join(kind.parameters) or "none"
-            raise FaultError(f"{fault.target}: {fault.kind}: there is no parameter {name!r}; there are {allowed}")
-        limits = kind.parameters[name]
-        if not limits.low <= value <= limits.high:
-            allowed = f"{limits.low:g} to {limits.high:g} ({limits.text})"
-            raise FaultError(f"{fault.target}: {fault.kind}: {name}={value:g} is outside {allowed}")
 
 
 def _machine(factory: Factory, fault: Fault, name: str) -> Machine:

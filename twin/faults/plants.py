@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twin.fault import Fault, FaultError, PlantFault
+from twin.faults.values import values
 from twin.machine import MachineType
 
 
@@ -36,11 +37,6 @@ def plant_fault(fault: Fault, kind_of_machine: MachineType) -> PlantFault:
     return known[fault.kind]
 
 
-def values(fault: Fault, of: PlantFault) -> dict[str, float]:
-    """All parameters of a fault, those not given by their default."""
-    return {name: fault.parameters.get(name, parameter.default) for name, parameter in of.kind.parameters.items()}
-
-
 def spoil(fault: Fault, kind_of_machine: MachineType, state: Any, params: Any) -> Any:
     """A plant's state from a fault's onset on.
 
@@ -48,7 +44,7 @@ def spoil(fault: Fault, kind_of_machine: MachineType, state: Any, params: Any) -
         FaultError: machines of that type do not fail in this way.
     """
     known = plant_fault(fault, kind_of_machine)
-    return known.strike(state, params, values(fault, known))
+    return known.strike(state, params, values(fault, known.kind))
 
 
 def restore(fault: Fault, kind_of_machine: MachineType, state: Any, params: Any, before: Any) -> Any:
@@ -59,10 +55,10 @@ def restore(fault: Fault, kind_of_machine: MachineType, state: Any, params: Any,
     """
     known = plant_fault(fault, kind_of_machine)
     if hasattr(before, "physics"):
-        struck = known.strike(before, params, values(fault, known)).physics
+        struck = known.strike(before, params, values(fault, known.kind)).physics
         physics = _again(before.physics, struck, state.physics)
         state = _under(kind_of_machine, state, params, physics)
-    return state if known.mend is None else known.mend(state, params, values(fault, known))
+    return state if known.mend is None else known.mend(state, params, values(fault, known.kind))
 
 
 def _again(before: Any, struck: Any, now: Any) -> Any:
