@@ -18,7 +18,7 @@ from hil.guest import Door, Guest, Participant
 from hil.link import Link
 from hil.targets import Inject, Output, Target, TargetError, WatchdogFed, choice
 from hil.targets.vm import FREE, Costs
-from hil.world import World
+from hil.world import STALE, World
 from twin.clock import MS, Ns, S, wall_ns, wall_sleep
 from twin.export import node_json
 from twin.factory import Factory
@@ -112,6 +112,7 @@ class Rig:
         self._speed = speed
         self._started_wall: Ns | None = None
         self._instants = 0
+        self._until = Ns(0)
         self._watchdogs: dict[str, Ns] = {}
         self._timeline: list[tuple[Ns, int, Callable[[], None]]] = []
         self._noted = itertools.count()
@@ -209,6 +210,7 @@ class Rig:
     def run(self, until: Ns, stop: Callable[[], bool] | None = None) -> None:
         """Let factory time pass until `until`, or until `stop()` is true between two instants."""
         rounds = 0
+        self._until = until
         while self.now < until and not (stop is not None and stop()):
             before = self.now
             self._do_what_is_due()
@@ -305,7 +307,9 @@ class Rig:
         if vm.settling:
             return self.now
         alone = STREAMING if self.world.streams(vm.name) else self.world.alone[vm.name]
-        bounds = [Ns(self.now + alone), *self._outside()]
+        if self._door is not None and not self.guests:
+            alone = min(alone, STALE)  # somebody may come in
+        bounds = [Ns(self.now + alone), self._until, *self._outside()]
         bounds += [other.wake for other in self._alive() if other.settling]
         bounds += self._watchdogs.values()
         return self.world.edge(self.now, Ns(max(self.now, min(bounds))))
@@ -331,6 +335,7 @@ class Rig:
         """Its pins stay as they were, as a board's do, until its watchdog bites."""
         self.trace.event(self.now, NodeEnded(vm.name, vm.console()))
         vm.power_off()
+        self.world.advance(self.now)  # what it did last, though nobody may be left to ask for inputs
 
     # ---- between instants
 

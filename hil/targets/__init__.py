@@ -154,7 +154,7 @@ class Target(abc.ABC):
         """What it did after the last `collect`, before it ended by itself."""
         return ()
 
-    def open(self) -> None:
+    def open(self) -> None:  # noqa: B027  (most need not do anything)
         """Get hold of it.
 
         Raises:

@@ -34,4 +34,7 @@ sys.argv[:] = [main]
 vm_link.exchange(0)
 with open(main) as file:
     code = file.read()
-exec(compile(code, main, "exec"), {"__name__": "__main__"})
+try:
+    exec(compile(code, main, "exec"), {"__name__": "__main__"})
+finally:
+    vm_link.flush()  # what the pins did last
