@@ -1,7 +1,7 @@
 """The least that commands a node: one owner on the rig's own thread, for tests and measurements without a controller.
 
-It claims the node, keeps the lease and reads every Status once a period, in one burst; Commands are written when they change. What it
-sends is what a controller sends; who needs orders, alarms or clients runs a House.
+It claims the node, keeps the lease and reads every Status once a period, in one burst; Commands are written when they
+change. What it sends is what a controller sends; who needs orders, alarms or clients runs a House.
 """
 
 import socket

@@ -1,7 +1,6 @@
 """A whole factory in one process: the rig, and the controller's core on a thread of its own, in the same factory time."""
 
 import asyncio
-import contextlib
 import dataclasses
 import gc
 import socket
@@ -20,7 +19,7 @@ from controller.modbus.client import Link
 from controller.modbus.pdu import ModbusError, Read
 from hil.rig import Rig
 from hil.targets.vm import BOARD, Costs
-from twin.clock import MS, Ns, S
+from twin.clock import MS, Ns, S, utc_ns
 from twin.factory import Factory
 from twin.node import STATUS_AT, NodeStatus
 from twin.trace import Event
@@ -150,7 +149,7 @@ class House:
         assert self._core is None, "the core lives"
         self._core = Tenant(self.rig, "core", self._run_core)
 
-    def second(self, folder: Path | None = None, seed: int = 2) -> None:
+    def second(self, folder: Path | None = None, seed: int = 2) -> Tenant:
         """Another core for the same factory; on a state folder of its own unless told."""
         where = folder or self.folder.with_name(self.folder.name + "-second")
 
@@ -160,11 +159,27 @@ class House:
             except core.CoreError as refused:
                 self.rig.trace.event(clock.now(), CoreRefused("second", str(refused).replace(str(where), "state")))
 
-        self._beside.append(Tenant(self.rig, "second", run))
+        made = Tenant(self.rig, "second", run)
+        self._beside.append(made)
+        return made
+
+    def dismiss(self, tenant: Tenant) -> None:
+        """Another core is gone, as after kill -9."""
+        self._beside.remove(tenant)
+        tenant.end()
 
     def ask(self, kind: str, **args: Any) -> None:
         """Have an operator ask the core for something; its answer is the Event CoreTold("core", kind, text)."""
         self._asked.append((kind, args))
+
+    def step_wall_clock(self, step: Ns, seen: Callable[[], None] = lambda: None) -> None:
+        """From now on the wall clock of this process's cores is off by `step`; `seen` is told when one looks at it."""
+
+        def jumped() -> int:
+            seen()
+            return utc_ns() + step
+
+        vars(core)["utc_ns"] = jumped if step else utc_ns
 
     # ---- what runs on its threads
 
@@ -216,30 +231,29 @@ class House:
             self.rig.trace.value(now, f"core/{signal.owner}/quality", QUALITIES[row.quality])
 
     async def _look_at_all(self, clock: FactoryClock) -> None:
+        """Look at every node once in a period. Several may answer at one instant; what they say is kept in a fixed order."""
+        nodes = self.rig.factory.nodes.values()  # past a Link that may be cut
+        links = {node.name: Link(f"look at {node.name}", node.host, node.port, clock) for node in nodes}
         async with asyncio.TaskGroup() as tasks:
-            for name in self._factory.nodes:
-                tasks.create_task(self._look(name, clock))
+            for link in links.values():
+                tasks.create_task(link.run())
+            while True:
+                await clock.until(Ns(clock.now() // self._every * self._every + self._every))
+                found = await asyncio.gather(*(self._look(name, link, clock) for name, link in links.items()))
+                for name, look in zip(links, found, strict=True):
+                    if look is not None:
+                        self._keep(name, look)
 
-    async def _look(self, name: str, clock: FactoryClock) -> None:
-        node, every = self.rig.factory.nodes[name], self._every  # past a Link that may be cut
-        link = Link(f"look at {name}", node.host, node.port, clock)
-        keeping = asyncio.create_task(link.run())
+    async def _look(self, name: str, link: Link, clock: FactoryClock) -> Look | None:
         machines = self._factory.on(name)
         requests = [Read(STATUS_AT, layout(NodeStatus).size)]
         requests += [Read(machine.base, machine.type.layouts[0].size) for machine in machines]
-        try:
-            while True:
-                await clock.until(Ns(clock.now() // every * every + every))
-                replies = await link.ask(requests, Ns(clock.now() + every // 2))
-                if any(isinstance(reply, ModbusError) for reply in replies):
-                    continue
-                status, *rest = [reply for reply in replies if not isinstance(reply, ModbusError)]
-                seen: dict[str, Any] = {m.name: decode(m.type.status, words) for m, words in zip(machines, rest, strict=True)}
-                self._keep(name, Look(clock.now(), decode(NodeStatus, status), seen))
-        finally:
-            keeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeping
+        replies = await link.ask(requests, Ns(clock.now() + self._every // 2))
+        words = [reply for reply in replies if not isinstance(reply, ModbusError)]
+        if len(words) < len(replies):
+            return None
+        seen: dict[str, Any] = {m.name: decode(m.type.status, said) for m, said in zip(machines, words[1:], strict=True)}
+        return Look(clock.now(), decode(NodeStatus, words[0]), seen)
 
     def _keep(self, node: str, look: Look) -> None:
         self.looks[node].append(look)
@@ -269,9 +283,8 @@ class House:
         self._beside.append(Tenant(self.rig, "looks", self._look_at_all))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, where: TracebackType | None) -> None:
+        self.step_wall_clock(Ns(0))
         self.rig.close()
         for tenant in self._tenants():
             tenant.end()

@@ -18,7 +18,7 @@ from hil.guest import Door, Guest, Participant
 from hil.link import Link
 from hil.targets import Inject, Output, Target, TargetError, WatchdogFed, choice
 from hil.targets.vm import FREE, Costs
-from hil.world import STALE, World
+from hil.world import FAR, STALE, World
 from twin.clock import MS, Ns, S, wall_ns, wall_sleep
 from twin.export import node_json
 from twin.factory import Factory
@@ -117,6 +117,7 @@ class Rig:
         self._timeline: list[tuple[Ns, int, Callable[[], None]]] = []
         self._noted = itertools.count()
         self._stalled: dict[str, Ns] = {}
+        self._live: list[Target] = []
         self.seed = seed
         self.nodes: dict[str, Target] = {
             node.name: choice.make(target, node.name, _prepare(folder / node.name, node_json(factory, node)), costs)
@@ -148,12 +149,14 @@ class Rig:
         vm = self.nodes[node]
         vm.power_on()
         vm.wake = self.now
+        self._look_who_lives()
         self._watchdogs.pop(node, None)
         self.trace.event(self.now, PowerOn(node, cause))
 
     def power_off(self, node: str) -> None:
         """Take a node's power away: its pins fall to low at once."""
         self.nodes[node].power_off()
+        self._look_who_lives()
         self._watchdogs.pop(node, None)
         self.world.power_off(node, self.now)
 
@@ -184,6 +187,9 @@ class Rig:
     def at(self, due: Ns, action: Callable[[], None]) -> None:
         """Do something between two instants when its time has come; what is due together is done in the order it was noted."""
         heapq.heappush(self._timeline, (due, next(self._noted), action))
+
+    def _look_who_lives(self) -> None:
+        self._live = [vm for vm in self.nodes.values() if vm.alive]
 
     def open_door(self, path: Path) -> None:
         """Let processes on factory time in at a Unix socket."""
@@ -256,28 +262,27 @@ class Rig:
         while True:
             stirred |= self._pump()
             acted = self._ask_guests(stirred)
-            if acted or any(link.knocked for link in self.links.values()):
+            if acted or (self.links and any(link.knocked for link in self.links.values())):
                 self._pump()
-                stirred = self._ask_nodes(self._alive(), alone=not any(guest.reacts for guest in self.guests), through=True)
+                stirred = self._ask_nodes(self._live, alone=not any(guest.reacts for guest in self.guests), through=True)
                 if stirred:
                     continue
-            due = [vm for vm in self._alive() if vm.wake <= self.now]
+            due = [vm for vm in self._live if vm.wake <= self.now]
             if not due:
                 return
             stirred = self._ask_nodes(due, alone=True, through=False)
 
-    def _alive(self) -> list[Target]:
-        return [vm for vm in self.nodes.values() if vm.alive]
-
     def _pump(self) -> bool:
+        if not self.links:
+            return False
         moved = [link.pump(self.now) for link in self.links.values()]  # every one of them
         return any(moved)
 
     def _ask_guests(self, stirred: bool) -> bool:
         """Whether any guest did anything."""
         acted = False
-        for guest in list(self.guests):
-            due = self._wake_of(guest)
+        for guest in tuple(self.guests):
+            due = self._wake_of(guest) if self._stalled else guest.wake
             if due <= self.now or (stirred and guest.name not in self._stalled):
                 self._stalled.pop(guest.name, None)
                 guest.ask(self.now)
@@ -289,38 +294,45 @@ class Rig:
 
     def _ask_nodes(self, asked: Iterable[Target], alone: bool, through: bool) -> bool:
         """Grant nodes their time; whether any met something on a socket."""
-        granted = []
-        for vm in asked:
-            until = self._alone_until(vm) if alone else self.now
-            vm.grant(self.now, until, self.world.inputs(vm.name, self.now), through and alone)
-            granted.append(vm)
+        now, world = self.now, self.world
+        granted = tuple(asked)
+        reach = self._reach() if alone else now
+        for vm in granted:
+            until = self._alone_until(vm, reach) if alone else now
+            vm.grant(now, until, world.inputs(vm.name, now), through and alone)
+        active = False
         for vm in granted:
             try:
                 self._take(vm, vm.collect())
+                active |= vm.active
             except TargetError:
                 self._take(vm, vm.leftover())
                 self._ended(vm)
-        return any(vm.active for vm in granted if vm.alive)
+        return active
 
-    def _alone_until(self, vm: Target) -> Ns:
+    def _alone_until(self, vm: Target, reach: Ns) -> Ns:
         """Until when nothing from outside can reach a node."""
         if vm.settling:
             return self.now
         alone = STREAMING if self.world.streams(vm.name) else self.world.alone[vm.name]
-        if self._door is not None and not self.guests:
-            alone = min(alone, STALE)  # somebody may come in
-        bounds = [Ns(self.now + alone), self._until, *self._outside()]
-        bounds += [other.wake for other in self._alive() if other.settling]
-        bounds += self._watchdogs.values()
-        return self.world.edge(self.now, Ns(max(self.now, min(bounds))))
+        return self.world.edge(self.now, Ns(max(self.now, min(self.now + alone, reach))))
 
-    def _outside(self) -> list[Ns]:
-        """When guests, links and the timeline are next due."""
-        found = [self._wake_of(guest) for guest in self.guests]
-        found += [link.wake for link in self.links.values()]
+    def _reach(self) -> Ns:
+        """Until when nobody does anything that a node can notice, sensors aside."""
+        reach = min(self._until, self._outside())
+        if self._door is not None and not self.guests:
+            reach = min(reach, Ns(self.now + STALE))  # somebody may come in
+        return min([reach, *(vm.wake for vm in self._live if vm.settling)])
+
+    def _outside(self) -> Ns:
+        """When a guest, a link, a watchdog or the timeline is next due."""
+        found = [guest.wake for guest in self.guests] if not self._stalled else [self._wake_of(guest) for guest in self.guests]
+        found += self._watchdogs.values()
+        if self.links:
+            found += [link.wake for link in self.links.values()]
         if self._timeline:
             found.append(self._timeline[0][0])
-        return found
+        return min(found, default=FAR)
 
     def _wake_of(self, guest: Participant) -> Ns:
         return max(guest.wake, self._stalled.get(guest.name, guest.wake)) if self._stalled else guest.wake
@@ -333,21 +345,20 @@ class Rig:
 
     def _ended(self, vm: Target) -> None:
         """Its pins stay as they were, as a board's do, until its watchdog bites."""
-        self.trace.event(self.now, NodeEnded(vm.name, vm.console()))
+        self.trace.event(self.now, NodeEnded(vm.name, vm.console().rpartition("\n")[2]))
         vm.power_off()
+        self._look_who_lives()
         self.world.advance(self.now)  # what it did last, though nobody may be left to ask for inputs
 
     # ---- between instants
 
     def _advance(self, until: Ns) -> None:
-        waits = [until, *(vm.wake for vm in self._alive()), *self._outside()]
-        waits += self._watchdogs.values()
-        soonest = Ns(max(self.now, min(waits)))
+        soonest = Ns(max(self.now, min([until, self._outside(), *[vm.wake for vm in self._live]])))
         ahead = self.world.edge(self.now, soonest)
         self._pace(ahead)
         self.now = ahead
         if ahead < soonest:  # a sensor changes: every node looks
-            for vm in self._alive():
+            for vm in self._live:
                 vm.wake = self.now
         for name, due in list(self._watchdogs.items()):
             if due <= self.now:

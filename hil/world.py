@@ -12,9 +12,8 @@ from twin import plant
 from twin.clock import MS, Ns, S
 from twin.factory import Factory, Machine
 from twin.faults import FRAMES, Edit
-from twin.machine import Heater
 from twin.kernel import Floats, Ints
-from twin.machine import Input
+from twin.machine import Heater, Input
 from twin.trace import Trace
 
 STEP = Ns(10 * MS)
@@ -158,7 +157,8 @@ class World:
 
     def edge(self, now: Ns, limit: Ns) -> Ns:
         """When the next digital sensor of any machine changes, as far as the outputs known now say; at most `limit`."""
-        limit = min(limit, self._edits_wake(now, self.sensor_edits))
+        if self.sensor_edits:
+            limit = min(limit, self._edits_wake(now, self.sensor_edits))
         if limit <= self._clear:
             return limit
         if self._edge <= limit:
@@ -282,7 +282,8 @@ class World:
                 moving.update({told + signal: values for signal, values in known.items()})
             else:
                 was = numbers(told, self._shown[name](before.states[name]))
-                moving.update({signal: value + (now[signal] - value) * share for signal, value in was.items() if now[signal] != value})
+                moved = {signal: value for signal, value in was.items() if now[signal] != value}
+                moving.update({signal: value + (now[signal] - value) * share for signal, value in moved.items()})
             held.update({signal: value for signal, value in now.items() if signal not in moving})
         recorder.step(start, end, held, moving)
 

@@ -21,6 +21,7 @@ WATCHDOG_MS = 2000
 FEED_MS = 500
 HEATER_TICKS = 10
 COLLECT_TICKS = 100  # a multiple of HEATER_TICKS
+_TICK_MS = reg.TICK_MS
 _TICK_US = 1000 * reg.TICK_MS
 _KEYS = ("node", "uid", "map_hash", "host", "port", "commands", "blocks", "interlocks", "motion")
 
@@ -213,25 +214,22 @@ class Node:
         due_us = ticks_us()
         try:
             while True:
-                self._note_lateness(ticks_diff(ticks_us(), due_us))
+                late_us = ticks_diff(ticks_us(), due_us)
+                if late_us > self._late:
+                    self._late = late_us
+                    self.bank.put32(reg.S_LATE, late_us)
                 self.tick()
                 if self._ticks == 0:
                     gc.collect()
                     self.bank.put32(reg.S_HEAP_FREE, gc.mem_free())
-                due_ms = ticks_add(due_ms, reg.TICK_MS)
-                due_us = ticks_add(due_us, _TICK_US)
-                while ticks_diff(ticks_ms(), due_ms) >= reg.TICK_MS:
-                    due_ms = ticks_add(due_ms, reg.TICK_MS)
+                left_ms = -_TICK_MS
+                while left_ms <= -_TICK_MS:  # the next tick, or the first that is not over yet
+                    due_ms = ticks_add(due_ms, _TICK_MS)
                     due_us = ticks_add(due_us, _TICK_US)
-                await asyncio.sleep_ms(max(0, ticks_diff(due_ms, ticks_ms())))
+                    left_ms = ticks_diff(due_ms, ticks_ms())
+                await asyncio.sleep_ms(left_ms if left_ms > 0 else 0)
         finally:
             self.rest()
-
-    @micropython.native
-    def _note_lateness(self, late_us):
-        if late_us > self._late:
-            self._late = late_us
-            self.bank.put32(reg.S_LATE, late_us)
 
     async def supervise(self, watchdog):
         """Feed the watchdog as long as both the tick and the server live."""

@@ -82,12 +82,13 @@ class Safety:
     Attributes:
         heater_fault: what the heaters said last.
         changed: what takes effect is no longer what it was at the last tick.
+        silent: at the last tick the owner had fallen silent, and nobody had reset since.
     """
 
     def __init__(self, interlocks, bank, commands, jobs, window, motion, heaters, fans):
         self.commands = commands
         self.heater_fault = reg.FAULT_NONE
-        self.changed = True
+        self.changed = self.silent = True
         self._bank = bank
         self._effective = commands.effective
         self._jobs = jobs
@@ -285,11 +286,6 @@ class Safety:
         self._bank.put_bit(reg.S_LATCHED, reg.S_LATCHED_BIT, fault)
 
     @property
-    def silent(self):
-        """The owner has fallen silent, and nobody has reset since."""
-        return not self._leased or self._fault == reg.FAULT_SILENCE
-
-    @property
     def latched(self):
         """Outputs are safe until a reset."""
         return self._latched
@@ -310,6 +306,7 @@ class Safety:
             self.commands.settle((self._leased or self._finishing) and not self._latched)
         if self._rules:
             self._interlock()
+        self.silent = not self._leased or self._fault == reg.FAULT_SILENCE
 
     def deadline(self, now_us):
         """When the lease ends, in ticks_us; now where there is none, None where a Job may finish without."""

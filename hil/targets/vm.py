@@ -1,5 +1,6 @@
 """The default target: the node's firmware in the MicroPython VM, in factory time, with real sockets."""
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -22,7 +23,7 @@ _RECORD = struct.Struct("<QBBHI")
 _GRANT = struct.Struct("<QQBB?xI")
 _INPUT = struct.Struct("<BxH")
 _INPUTS = 16
-_GRANT_BYTES = 88
+_NO_INPUTS = struct.Struct("<QQBB?xI64x")
 _PIPE_BYTES = 1 << 20
 _WAIT, _LEVEL, _DUTY, _FRAMES, _CUT, _FED = range(6)
 
@@ -113,23 +114,28 @@ class Vm(Target):
     def grant(self, now: Ns, until: Ns, inputs: Mapping[int, int], through: bool = False) -> None:
         """Let it run to `now`, and alone on to `until`; see Target."""
         self.now = now
+        if not inputs and not self._injected:
+            self._tell(_NO_INPUTS.pack(self._node_us(now), self._node_us(until), 0, 0, through, 0))
+            return
         changes = list(inputs.items())
         for at in range(0, max(1, len(changes)), _INPUTS):
             part = changes[at : at + _INPUTS]
             body = b"".join(_INPUT.pack(pin, value) for pin, value in part)
             op, argument = self._injected.popleft() if self._injected else (0, 0)
             message = _GRANT.pack(self._node_us(now), self._node_us(until), len(part), op, through, argument) + body
-            try:
-                os.write(self._to_vm, message.ljust(_GRANT_BYTES, b"\0"))
-            except BrokenPipeError:
-                return  # collect() tells
+            self._tell(message.ljust(_NO_INPUTS.size, b"\0"))
             if at + _INPUTS < len(changes):
                 self._early += self.collect()
+
+    def _tell(self, message: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):  # collect() tells
+            os.write(self._to_vm, message)
 
     def _node_us(self, time: Ns) -> int:
         """The node's clock at a moment."""
         elapsed_us = time // US
-        return self.clock_start_us + elapsed_us + elapsed_us * self.drift_ppm // 1_000_000
+        drifted_us = elapsed_us * self.drift_ppm // 1_000_000 if self.drift_ppm else 0
+        return self.clock_start_us + elapsed_us + drifted_us
 
     def _time(self, node_us: int) -> Ns:
         """The moment at which the node's clock says so, at the earliest."""

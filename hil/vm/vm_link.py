@@ -2,8 +2,8 @@
 
 The rig names two pipes in the environment: LOCKSTEP_RIG=FROM,TO, numbers of file descriptors.
 
-rig -> VM, 88 bytes: now [µs] u64, grant [µs] u64, number of inputs u8, fault u8 (0: none), through u8, 1 spare, argument of the fault u32, then
-16 x (pin u8, spare u8, value u16)
+rig -> VM, 88 bytes: now [µs] u64, grant [µs] u64, number of inputs u8, fault u8 (0: none), through u8, 1 spare, argument of the
+fault u32, then 16 x (pin u8, spare u8, value u16)
 VM -> rig: records of 16 bytes: time [µs] u64, kind u8, pin u8, value u16, length u32, then `length` bytes.
 """
 

@@ -105,7 +105,7 @@ def signals(state: State) -> dict[str, Any]:
 
 
 def course(state: State, params: Params, pins: Mapping[str, Any], elapsed: Floats) -> dict[str, Floats]:
-    """The moving signals at (n,) seconds after the state's own time, while the pins stay as they are and the drive does not trip."""
+    """The moving signals at (n,) seconds after the state's own time, while the pins stay and the drive does not trip."""
     target, rate = _drive(state, params, pins)
     ramp = np.minimum(elapsed, abs(target - state.speed) / rate)
     speed = np.where(ramp < elapsed, target, state.speed + math.copysign(rate, target - state.speed) * ramp)
