@@ -1,113 +1,45 @@
-"""`python -m hil run FACTORY --state DIR`: the virtual nodes of a factory and the world around them, in factory time.
-
-What it has to say goes to standard output as JSON, one object a line: `pace` while it runs, `event` for what happens in the
-world, `summary` at the end. It ends on SIGTERM, on SIGINT, or when its standard input is closed.
-"""
+"""`lockstep hil`, or `python -m hil`: the rig's command line."""
 
 import argparse
-import dataclasses
-import json
-import os
-import select
-import signal
+import importlib
 import sys
-from pathlib import Path
-from types import FrameType
-from typing import Any
+from collections.abc import Sequence
 
-from hil.follow import Follower
+from hil.commands import UsageError
 from hil.micropython import MicroPythonError
-from hil.rig import UNPACED, Rig, RigError
-from hil.targets.vm import BOARD, FREE
-from twin import motion
-from twin.clock import Ns, S, seconds, wall_ns, wall_sleep
-from twin.factory import Factory, FactoryError, read
+from hil.rig import RigError
+from hil.scenario import ScenarioError
+from twin.plant import PlantError
+from twin.tables import Mistakes
 
-REPORT = Ns(S // 4)
-KEPT = 1000
-COSTS = {"board": BOARD, "free": FREE}
+COMMANDS = {"run": "run", "list": "listing", "faults": "faults", "compare": "compare", "nodes": "nodes", "export-fmu": "fmu"}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for; the exit code."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser(words[0] if words else "").parse_args(words)
     try:
-        return _run(read(options.factory), options)
-    except (FactoryError, MicroPythonError, RigError) as unusable:
+        return int(options.do(options))
+    except Mistakes as wrong:
+        for mistake in wrong.mistakes:
+            print(mistake, file=sys.stderr)
+        return 1
+    except (UsageError, ScenarioError, MicroPythonError, RigError, PlantError) as unusable:
         print(f"lockstep: {unusable}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hil", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    run = commands.add_parser("run", help="run the virtual nodes of a factory")
-    run.add_argument("factory", type=Path)
-    run.add_argument("--state", type=Path, required=True, help="where the nodes' file systems and the clock's socket lie")
-    run.add_argument("--speed", type=float, default=1.0, help="factory time per wall time; 0 for as fast as it goes")
-    run.add_argument("--costs", choices=COSTS, default="board", help="cost model of the boards")
-    run.add_argument("--follow", metavar="MACHINE=PROGRAM", action="append", default=[], help="compare steps with a plan")
+def _parser(wanted: str) -> argparse.ArgumentParser:
+    """The parser with the command that is wanted, or with all: what each needs takes its time to import."""
+    parser = argparse.ArgumentParser(prog="lockstep hil", description="Hardware in the loop, in factory time.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        if wanted == name or wanted not in COMMANDS:
+            importlib.import_module(f"hil.commands.{module}").add_to(commands)
     return parser
-
-
-class _Ended:
-    """Set by a signal, or when whoever started this process has closed its standard input."""
-
-    def __init__(self) -> None:
-        self._signalled = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signal)
-
-    def _signal(self, number: int, frame: FrameType | None) -> None:
-        self._signalled = True
-
-    def __call__(self) -> bool:
-        if not self._signalled and select.select([sys.stdin], [], [], 0)[0]:
-            self._signalled = not os.read(sys.stdin.fileno(), 1)
-        return self._signalled
-
-
-def _run(factory: Factory, options: argparse.Namespace) -> int:
-    ended = _Ended()
-    folder = options.state / "nodes"
-    costs, unpaced = COSTS[options.costs], options.speed == UNPACED
-    with Rig(factory, folder, costs=costs, speed=options.speed, kept=KEPT, together=unpaced) as rig:
-        for pair in options.follow:
-            name, _, program = pair.partition("=")
-            rig.world.followers[name] = _follower(factory, name, Path(program))
-        rig.open_door(options.state / "clock.sock")
-        _say("ready", nodes=sorted(rig.nodes))
-        while not rig.guests and not ended():
-            rig.let_in()
-            wall_sleep(0.01)
-        while not ended():
-            began, from_now = wall_ns(), rig.now
-            rig.run(Ns(2**61), lambda began=began: wall_ns() - began > REPORT)  # type: ignore[misc]
-            passed = max(1, wall_ns() - began)
-            _say("pace", now_s=seconds(rig.now), pace=(rig.now - from_now) / passed, behind_s=seconds(rig.behind))
-        _say("summary", **summary(rig))
-    return 0
-
-
-def _follower(factory: Factory, name: str, program: Path) -> Follower:
-    machine = factory.machines[name]
-    assert machine.type.limits is not None, f"{name} plans no Jobs"
-    limits = machine.type.limits(machine.params)
-    plan = motion.plan(program.read_text(encoding="utf-8"), limits)
-    return Follower(plan.vertices(), limits.steps_per_mm)
-
-
-def summary(rig: Rig) -> dict[str, Any]:
-    """What is known at the end: the trace's digest up to the last thing that happened to a Part, and how steps compare with plans.
-
-    What comes after that ends when somebody says so, in wall time, and is in no digest.
-    """
-    followed = {name: dataclasses.asdict(follower.result) for name, follower in rig.world.followers.items()}
-    return {"now_s": seconds(rig.now), "digest": rig.world.digest, "followed": followed}
-
-
-def _say(kind: str, **facts: Any) -> None:
-    print(json.dumps({"kind": kind, **facts}), flush=True)
 
 
 if __name__ == "__main__":

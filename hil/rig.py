@@ -360,6 +360,8 @@ class Rig:
         if ahead < soonest:  # a sensor changes: every node looks
             for vm in self._live:
                 vm.wake = self.now
+            if not self._live:
+                self.world.advance(self.now)  # nobody looks, and it changes all the same
         for name, due in list(self._watchdogs.items()):
             if due <= self.now:
                 self.power_off(name)

@@ -39,14 +39,15 @@ class Held:
             yield self._times[at], self._values[at]
 
 
-def windows(trace: Trace, target: str, subject: Subject) -> list[tuple[Ns, Ns]]:
+def windows(trace: Trace, target: str, subject: Subject, kind: str = "") -> list[tuple[Ns, Ns]]:
     """From when to when a node, or the core, was broken itself; a link has its node's name, and a machine may have it too."""
     found: list[tuple[Ns, Ns]] = []
     on: dict[str, Ns] = {}
     for entry in trace.events:
         if not isinstance(entry.what, FaultOn | FaultOff) or entry.what.subject != target:
             continue
-        if entry.what.kind not in KINDS or KINDS[entry.what.kind].subject is not subject:
+        known = KINDS.get(entry.what.kind)
+        if known is None or known.subject is not subject or (kind and known.name != kind):
             continue
         if isinstance(entry.what, FaultOn):
             on[entry.what.kind] = entry.time

@@ -10,6 +10,8 @@ import numpy as np
 from hil.follow import Followed, Follower
 from hil.house import House, Look
 from hil.rig import LinkCut
+from hil.scenario import Stage, play, scenario
+from hil.scenarios.programs import first_layer
 from hil.verdict import Requirement, Verdict, judge, responds
 from twin import motion
 from twin.clock import MS, Ns, S, ns, seconds
@@ -65,19 +67,35 @@ def plan_of(machine: Machine, program: str) -> Plan:
 def print_as_planned(factory: Factory, folder: Path, program: str, *, physics: Any = None, recipe: str = "") -> Printed:
     """Order a print, let the factory make it, and judge the steps, the filament and the temperatures by the plan."""
     machine = printer_of(factory)
-    plan = plan_of(machine, program)
-    follower = Follower(plan.vertices(), machine.type.limits(machine.params).steps_per_mm)  # type: ignore[misc]
     known = {machine.name: physics} if physics is not None else {}
     recipe = recipe or next(iter(factory.recipes))
     with House(factory, folder, {PROGRAM: program}, recipe, PROGRAM, physics=known) as house:
-        house.rig.world.followers[machine.name] = follower
-        limit = Ns(ns(plan.duration_s) + 900 * S)
-        house.rig.run(limit, lambda: any(house.rig.trace.of(PartMade)))
-        house.run(Ns(house.rig.now + COOL))
-        looks = tuple(house.looks[machine.node])
-        trace = house.rig.trace
-        verdicts = judge(planned(machine, plan, follower.result, looks), trace)
-        return Printed(verdicts, follower.result, trace.digest, seconds(house.rig.now), looks)
+        stage = Stage(house.rig, house)
+        verdicts = judge(play(stage, _as_planned(stage, program)), stage.trace)
+        followed = house.rig.world.followers[machine.name].result
+        return Printed(verdicts, followed, stage.trace.digest, seconds(stage.now), tuple(house.looks[machine.node]))
+
+
+def first_layer_program() -> str:
+    """The demo's really sliced cube, as far as its first layer goes in 20 s; heated less, so that the wait is short."""
+    return first_layer(20.0)
+
+
+@scenario("print-as-planned", factory="printer.toml", recipe="print", program=first_layer_program, links=False)
+async def as_planned(stage: Stage) -> tuple[Requirement, ...]:
+    """A short Job is printed: steps, filament and temperatures are as planned."""
+    return await _as_planned(stage, first_layer_program())
+
+
+async def _as_planned(stage: Stage, program: str) -> tuple[Requirement, ...]:
+    assert stage.house is not None
+    machine = printer_of(stage.rig.factory)
+    plan = plan_of(machine, program)
+    follower = Follower(plan.vertices(), machine.type.limits(machine.params).steps_per_mm)  # type: ignore[misc]
+    stage.rig.world.followers[machine.name] = follower
+    await stage.until(lambda: any(stage.trace.of(PartMade)), within=Ns(ns(plan.duration_s) + 900 * S))
+    await stage.after(COOL)
+    return planned(machine, plan, follower.result, stage.house.looks[machine.node])
 
 
 def planned(machine: Machine, plan: Plan, followed: Followed, looks: Iterable[Look]) -> tuple[Requirement, ...]:
@@ -160,26 +178,36 @@ class _Held:
 
 def cut_while_printing(factory: Factory, folder: Path, program: str, seed: int) -> tuple[Verdict, ...]:
     """Cut the printer's link at an instant of its Job that the seed chooses, heal it, and judge what the printer did."""
-    machine = printer_of(factory)
-    plan = plan_of(machine, program)
     recipe = next(iter(factory.recipes))
-    share = float(np.random.default_rng(seed).uniform(0.02, 0.98))
     with House(factory, folder, {PROGRAM: program}, recipe, PROGRAM, links=True) as house:
-        rig = house.rig
-        looks = house.looks[machine.node]
-        pace = rig.world.paces.setdefault(machine.name, [])
-        chunks = plan.duration_s * share / 40e-6
-        house.rig.run(Ns(900 * S), lambda: bool(looks) and looks[-1].node.job_chunks > chunks)
-        house.run(Ns(rig.now + Ns(int(seed % 100) * MS)))
-        cut_at = rig.now
-        rig.cut(machine.node)
-        house.run(Ns(rig.now + 3 * S))
-        rig.heal(machine.node)
-        healed_at = rig.now
-        house.run(Ns(rig.now + 5 * S))
-        rest = rig.world.state.states[machine.name].last_step
-        found = safe_after_cut(machine, pace, rest, tuple(looks), cut_at, healed_at)
-        return judge(found, rig.trace)
+        stage = Stage(house.rig, house, seed=seed)
+        return judge(play(stage, _cut_while_printing(stage, program)), stage.trace)
+
+
+@scenario("cut-while-printing", factory="printer.toml", recipe="print", program=first_layer_program)
+async def cut(stage: Stage) -> tuple[Requirement, ...]:
+    """The printer's link is cut somewhere in its Job: heaters off, axes to rest on their path, and nothing restarts."""
+    return await _cut_while_printing(stage, first_layer_program())
+
+
+async def _cut_while_printing(stage: Stage, program: str) -> tuple[Requirement, ...]:
+    assert stage.house is not None
+    machine = printer_of(stage.rig.factory)
+    plan = plan_of(machine, program)
+    share = float(np.random.default_rng(stage.seed).uniform(0.02, 0.98))
+    looks = stage.house.looks[machine.node]
+    pace = stage.rig.world.paces.setdefault(machine.name, [])
+    chunks = plan.duration_s * share / 40e-6
+    await stage.until(lambda: bool(looks) and looks[-1].node.job_chunks > chunks, within=Ns(900 * S))
+    await stage.after(Ns(stage.seed % 100 * MS))
+    cut_at = stage.now
+    stage.cut(machine.node)
+    await stage.after(Ns(3 * S))
+    stage.heal(machine.node)
+    healed_at = stage.now
+    await stage.after(Ns(5 * S))
+    rest = stage.rig.world.state.states[machine.name].last_step
+    return safe_after_cut(machine, pace, rest, tuple(looks), cut_at, healed_at)
 
 
 def safe_after_cut(

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from hil.rig import free_port
-from twin import motion
+from hil.scenarios.programs import cube, first_layer
 from twin.factory import Factory, parse
 
+__all__ = ["CUBE", "PRINTER", "ROOT", "first_layer", "one_printer"]
+
 ROOT = Path(__file__).resolve().parents[2]
-CUBE = (ROOT / "controller" / "demo" / "calibration_cube.gcode").read_text(encoding="utf-8")
-END = "M104 S0\nM140 S0\nM107\nM84\n"
+CUBE = cube()
 
 PRINTER = """
 [factory]
@@ -50,22 +51,3 @@ operations = ["print"]
 def one_printer() -> Factory:
     """A factory of one printer on a virtual node, at a port that is free."""
     return parse(PRINTER.format(port=free_port()), ROOT)
-
-
-def first_layer(longest_s: float, hotend: int = 180, bed: int = 30) -> str:
-    """The cube's first layer, as far as it goes in `longest_s` of motion; heated less, so that the wait is short."""
-    head, _, rest = CUBE.partition(";LAYER_CHANGE")
-    head = head.replace("S215", f"S{hotend}").replace("S60", f"S{bed}")
-    lines = (";LAYER_CHANGE" + rest).splitlines()
-    low, high = 0, lines.index(";LAYER_CHANGE", 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if motion.plan(_program(head, lines[:middle]), motion.Limits()).duration_s <= longest_s:
-            low = middle
-        else:
-            high = middle
-    return _program(head, lines[:low])
-
-
-def _program(head: str, lines: list[str]) -> str:
-    return head + "\n".join(lines) + "\n" + END

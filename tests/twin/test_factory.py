@@ -252,3 +252,15 @@ def test_a_table_that_is_none_is_named(value: str) -> None:
     with pytest.raises(FactoryError) as wrong:
         parse(f"machines = {value}\nnodes = {value}\n[factory]\nname = 'f'\n", ROOT)
     assert any(m.startswith("machines: must be a table") for m in wrong.value.mistakes)
+
+
+def test_a_node_may_have_a_firmware_of_its_own(tmp_path: Path) -> None:
+    text = 'uid = 1\nport = 1\nvirtual = true\n'
+    whole = f'[factory]\nname = "f"\n[cells.c]\n[nodes.n]\n{text}[nodes.m]\nuid = 2\nfirmware = "mine"\n'
+    (told,) = mistakes(whole, tmp_path)
+    assert told == f"nodes.m.firmware: must be a folder with a main.py; there is none in {tmp_path / 'mine'}"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "main.py").touch()
+    nodes = parse(whole, tmp_path).nodes
+    assert (nodes["n"].firmware, nodes["m"].firmware) == (None, tmp_path / "mine")
+    assert mistakes(whole.replace('"mine"', "3"), tmp_path)[0] == "nodes.m.firmware: must be a text, not 3"
