@@ -4,6 +4,7 @@ It claims the node, keeps the lease and reads every Status once a period, in one
 change. What it sends is what a controller sends; who needs orders, alarms or clients runs a House.
 """
 
+import copy
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -11,9 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from controller.modbus.client import Reply
-from controller.modbus.pdu import Frames, ModbusError, Request, frame, reply_to
+from controller.modbus.pdu import Frames, ModbusError, Read, Request, frame, reply_to
 from controller.modbus.plan import Heard, scan_plan
-from controller.nodes.transfer import LOOK, Load, window
+from controller.nodes.transfer import LOOK, Load, Window, window
 from hil.rig import Rig
 from twin.clock import MS, Ns
 from twin.node import NodeCommand, NodeStatus, Op, TransferKind, TransferState
@@ -23,10 +24,65 @@ OWNER = 0x10C5
 PERIOD = Ns(100 * MS)
 _READ_BYTES = 1 << 16
 _HEARTBEAT_AT = 13 + 2 * layout(NodeCommand)["heartbeat"].registers[0]  # in a burst's first frame
+_HEAD = 7  # of a frame
 _LEASED_AT = layout(NodeStatus)["leased"].registers[0]
 _NOT_AFTER_MS = 5000
 _BUSY = Ns(5 * MS)
 _PATIENCE = Ns(1000 * MS)
+
+
+class Burst:
+    """Requests sent together, and what has come back. Replies are taken apart only when somebody wants to know.
+
+    Attributes:
+        data: the requests' bytes.
+    """
+
+    def __init__(self, asked: Sequence[Request] = ()) -> None:
+        self.asked = asked
+        self.data = bytearray(b"".join(frame(number, 1, request.encode()) for number, request in enumerate(asked)))
+        sizes = [_HEAD + 2 + 2 * request.count if isinstance(request, Read) else _HEAD + 5 for request in asked]
+        self._size = sum(sizes)
+        reads = [number for number, request in enumerate(asked) if isinstance(request, Read)]
+        self._status_at = sum(sizes[: reads[0]]) + _HEAD + 2 if reads else 0
+        self._came = b""
+
+    def again(self) -> "Burst":
+        """The same, not answered yet."""
+        made = copy.copy(self)
+        made._came = b""
+        return made
+
+    def hear(self, data: bytes) -> None:
+        """Bytes that came."""
+        self._came = self._came + data if self._came else data
+
+    @property
+    def whole(self) -> bool:
+        """Whether every request has its reply."""
+        return len(self._came) == self._size or len(self._pdus()) == len(self.asked)
+
+    @property
+    def leased(self) -> bool:
+        """Whether the node says that it obeys somebody; its Status is what is read first."""
+        return len(self._came) == self._size > 0 and bool(self._came[self._status_at + 2 * _LEASED_AT + 1] & 1)
+
+    def replies(self) -> list[Reply]:
+        """One for each request."""
+        return [_reply(request, pdu) for request, pdu in zip(self.asked, self._pdus(), strict=True)]
+
+    def _pdus(self) -> list[bytes]:
+        return [pdu for _, _, pdu in Frames().feed(self._came)]
+
+
+def _reply(request: Request, pdu: bytes) -> Reply:
+    try:
+        return reply_to(request, pdu)
+    except ModbusError as wrong:
+        return wrong
+
+
+NOTHING = Burst()
 
 
 class Driver:
@@ -50,19 +106,14 @@ class Driver:
         self.commands: dict[str, Any] = {name: machine.type.command() for name, machine in self._machines.items()}
         self._plan = scan_plan(rig.factory, node)
         self._socket: socket.socket | None = None
-        self._frames = Frames()
         self._grant = NodeCommand(owner=owner)
-        self._burst = bytearray()
-        self._made_of: Sequence[Request] = ()
-        self._wanted: tuple[object, ...] = ()
-        self._told: tuple[object, ...] = ()
         self._beat = 0
-        self._asked: Sequence[Request] = ()
-        self._pdus: list[bytes] = []
-        self._heard: tuple[Sequence[Request], Sequence[bytes]] = ((), ())
+        self._scan = self._sent = self._heard = NOTHING
+        self._made_of: tuple[object, ...] = ()
+        self._told: tuple[object, ...] = ()
         self._load: Load | None = None
-        self._due = self._sent = rig.now
-        self._shown: Sequence[bytes] = ()
+        self._window: Window | None = None
+        self._due = self._sent_at = rig.now
 
     @classmethod
     def of(cls, rig: Rig, node: str, period: Ns = PERIOD, owner: int = OWNER) -> "Driver":
@@ -129,19 +180,20 @@ class Driver:
         if self._socket is None:
             self._connect(now)
             return
-        alive = self._receive()
-        if self.silent or not alive:
+        if not self._sent.whole and not self._receive():
+            return
+        if self.silent:
             self.wake = Ns(max(self.wake, now + self._period))
-        elif len(self._pdus) < len(self._asked):
+        elif not self._sent.whole:
             self.wake = Ns(now + _BUSY) if now >= self.wake else self.wake
-            if now - self._sent > _PATIENCE:
+            if now - self._sent_at > _PATIENCE:
                 self._drop()
         elif now >= self._due:
-            while self._due <= now:
-                self._due = Ns(self._due + self._period)
-            self._send(now, self._next_burst(), self._made_of)
+            self._due = Ns(now // self._period * self._period + self._period)
+            self._scan = self._next_scan()
+            self._send(now, self._scan)
             self.wake = self._due
-        elif self._load is not None and self._leased():
+        elif self._load is not None and self._heard.leased:
             self._carry(now, self._load)
         else:
             self.wake = self._due
@@ -158,14 +210,14 @@ class Driver:
             return
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setblocking(False)
-        self._socket, self._frames, self._missing = made, Frames(), 0
+        self._socket, self._sent, self._due = made, NOTHING, now
         self.active = True
 
     def _drop(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-            self._asked, self._pdus = (), []
+            self._sent = NOTHING
             self.active = True
 
     def _receive(self) -> bool:
@@ -180,81 +232,55 @@ class Driver:
         if not data:
             self._drop()
             return False
-        self._pdus += [pdu for _, _, pdu in self._frames.feed(data)]
-        if len(self._pdus) < len(self._asked):
-            return True
-        if self._asked is self._made_of:
-            self._heard = self._asked, self._pdus
+        sent = self._sent
+        sent.hear(data)
+        if sent.whole and sent is self._scan:
+            self._heard = sent
             self.bursts += 1
-        else:
-            self._shown = self._pdus
+        elif sent.whole:
+            shown = sent.replies()[-1]
+            self._window = window(shown) if isinstance(shown, tuple) else None
         return True
 
-    def _send(self, now: Ns, data: bytes | bytearray, asked: Sequence[Request]) -> None:
+    def _send(self, now: Ns, burst: Burst) -> None:
         assert self._socket is not None
-        self._asked, self._pdus, self._sent = asked, [], now
+        self._sent, self._sent_at = burst, now
         try:
-            self._socket.send(data)
+            self._socket.send(burst.data)
         except OSError:
             self._drop()
         self.active = True
 
-    def _next_burst(self) -> bytearray:
+    def _next_scan(self) -> Burst:
         """The same bytes again where only the heartbeat has changed."""
-        leased = self._leased()
+        leased = self._heard.leased
         if not leased and (status := self.status) is not None:
             self._grant = replace(self._grant, epoch=status.epoch + 1, sequence=status.sequence, op=Op.NONE)
         told = tuple(self.commands.values()) if leased else ()
-        wanted = (self._grant, told != self._told)
-        if wanted != self._wanted or told != self._told:
-            self._made_of = self._requests(told != self._told and leased)
-            self._burst = _joined(self._made_of)
-            self._wanted, self._told = wanted, told
+        made_of = (self._grant, told != self._told)
+        burst = self._scan.again() if made_of == self._made_of and told == self._told else self._made(leased and told != self._told)
+        self._made_of, self._told = made_of, told
         if self._grant.epoch:
             self._beat = (self._beat + 1) & 0xFFFF
-            struct.pack_into(">H", self._burst, _HEARTBEAT_AT, self._beat)
-        return self._burst
+            struct.pack_into(">H", burst.data, _HEARTBEAT_AT, self._beat)
+        return burst
 
-    def _requests(self, with_commands: bool) -> Sequence[Request]:
+    def _made(self, with_commands: bool) -> Burst:
         grant = tuple(encode(self._grant)) if self._grant.epoch else None
         commands = {name: tuple(encode(command)) for name, command in self.commands.items()} if with_commands else None
-        return self._plan.requests(grant, commands)
-
-    def _leased(self) -> bool:
-        """Whether the node obeys somebody, by the bit in its Status."""
-        asked, pdus = self._heard
-        if not asked:
-            return False
-        first = len(asked) - len(self._plan.reads)
-        words = _reply(asked[first], pdus[first])
-        return isinstance(words, tuple) and bool(words[_LEASED_AT] & 1)
+        return Burst(self._plan.requests(grant, commands))
 
     def _registers(self) -> Heard | None:
-        asked, pdus = self._heard
-        if not asked:
+        if not self._heard.asked:
             return None
-        found = self._plan.heard([_reply(request, pdu) for request, pdu in zip(asked, pdus, strict=True)])
+        found = self._plan.heard(self._heard.replies())
         return None if isinstance(found, ModbusError) else found
 
     def _carry(self, now: Ns, load: Load) -> None:
         """The next blocks, as soon as those before them have been answered."""
-        seen = None
-        if self._shown:
-            last = _reply(LOOK, self._shown[-1])
-            seen = window(last) if isinstance(last, tuple) else None
+        seen = self._window
         if seen is not None and seen.id == load.job_id and seen.state is TransferState.STORED:
-            self._load, self._shown = None, ()
+            self._load, self._window = None, None
             return
         writes = load.blocks(seen) if seen is not None and seen.id == load.job_id else [load.begin()]
-        self._send(now, _joined([*writes, LOOK]), [*writes, LOOK])
-
-
-def _reply(request: Request, pdu: bytes) -> Reply:
-    try:
-        return reply_to(request, pdu)
-    except ModbusError as wrong:
-        return wrong
-
-
-def _joined(requests: Sequence[Request]) -> bytearray:
-    return bytearray(b"".join(frame(number, 1, request.encode()) for number, request in enumerate(requests)))
+        self._send(now, Burst([*writes, LOOK]))

@@ -112,8 +112,8 @@ class Node:
         motion = config["motion"]
         jobs = Store(bank, motion["ring"] if motion else 0)
         commands = Commands(config["commands"], bank, self.effective)
-        self.inputs = []
-        self.outputs = []
+        self.reads = []  # methods, bound once: a tick calls each of them a hundred times a second
+        self.writes = []
         self.heaters = []
         self.permits = []
         self.fans = []
@@ -132,11 +132,11 @@ class Node:
     def _add(self, block):
         kind = block["kind"]
         if kind == "Input":
-            self.inputs.append(blocks.Input(block, self.bank))
+            self.reads.append(blocks.Input(block, self.bank).read)
         elif kind == "Counter":
-            self.inputs.append(blocks.Counter(block, self.bank))
+            self.reads.append(blocks.Counter(block, self.bank).read)
         elif kind == "Drive":
-            self.outputs.append(blocks.Drive(block, self.bank, self.effective))
+            self.writes.append(blocks.Drive(block, self.bank, self.effective).write)
         elif kind == "Heater":
             from node.heat import Heater
 
@@ -145,7 +145,7 @@ class Node:
         elif "job" in block:
             self.fans.append(blocks.Fan(block, self.bank))
         else:
-            self.outputs.append(blocks.Output(block, self.bank, self.effective))
+            self.writes.append(blocks.Output(block, self.bank, self.effective).write)
 
     def _say_who(self, config):
         bank = self.bank
@@ -161,14 +161,14 @@ class Node:
     @micropython.native
     def tick(self):
         """One turn: what the pins say, who commands, what the pins are to do, the Job, the heaters."""
-        for block in self.inputs:
-            block.read()
+        for read in self.reads:
+            read()
         safety = self.safety
         safety.tick(ticks_ms())
         silent = safety.silent
         if silent or safety.changed:
-            for block in self.outputs:
-                block.write(silent)
+            for write in self.writes:
+                write(silent)
         if self._run:
             self._tick_motion()
         self._ticks = (self._ticks + 1) % COLLECT_TICKS
@@ -199,8 +199,8 @@ class Node:
     def rest(self):
         """Everything off, whatever state the rest is in; nothing ticks after this, and the watchdog is not fed."""
         self.safety.commands.settle(False)
-        for block in self.outputs:
-            block.write(False)
+        for write in self.writes:
+            write(False)
         for heater in self.heaters:
             heater.off()
         for fan in self.fans:

@@ -295,8 +295,14 @@ class Safety:
     @micropython.native
     def tick(self, now_ms):
         """Let time pass: the lease, the commands that take effect, the interlocks."""
-        self._count_uptime(now_ms)
-        if self._leased:
+        registers = self._bank.bytes
+        low = (registers[_UPTIME + 2] << 8 | registers[_UPTIME + 3]) + ticks_diff(now_ms, self._last_ms)
+        self._last_ms = now_ms
+        if low > 0xFFFF:  # in two halves, so that no integer outgrows the board's small ones
+            self._bank.put16(reg.S_UPTIME, self._bank.u16(reg.S_UPTIME) + (low >> 16))
+        registers[_UPTIME + 2] = low >> 8 & 0xFF
+        registers[_UPTIME + 3] = low & 0xFF
+        if self._leased and ticks_diff(now_ms, self._heard_ms) >= self._lease_ms:
             self._expire(now_ms)
         if self._finishing and not self._motion.running:
             self.latch(reg.FAULT_SILENCE)
@@ -304,8 +310,9 @@ class Safety:
         if self.changed:
             self._stale = False
             self.commands.settle((self._leased or self._finishing) and not self._latched)
-        if self._rules:
-            self._interlock()
+        for at, mask, output_at, output_mask in self._rules:
+            if registers[at] & mask and self._effective.bytes[output_at] & output_mask:
+                self._forbid(output_at, output_mask)
         self.silent = not self._leased or self._fault == reg.FAULT_SILENCE
 
     def deadline(self, now_us):
@@ -334,29 +341,14 @@ class Safety:
         elif motion.running or not self.commands.idle:
             self.latch(reg.FAULT_SILENCE)
 
-    @micropython.native
-    def _interlock(self):
-        effective = self._effective.bytes
-        registers = self._bank.bytes
-        for at, mask, output_at, output_mask in self._rules:
-            if registers[at] & mask and effective[output_at] & output_mask:
-                if not self._latched:
-                    self.latch(reg.FAULT_INTERLOCK)
-                    self._stale = False
-                    self.commands.settle(False)
-                effective[output_at] &= ~output_mask
-                self._stale = self.changed = True
-
-    @micropython.native
-    def _count_uptime(self, now_ms):
-        """Milliseconds in two halves, so that no integer outgrows the board's small ones."""
-        registers = self._bank.bytes
-        low = (registers[_UPTIME + 2] << 8 | registers[_UPTIME + 3]) + ticks_diff(now_ms, self._last_ms)
-        self._last_ms = now_ms
-        if low > 0xFFFF:
-            self._bank.put16(reg.S_UPTIME, self._bank.u16(reg.S_UPTIME) + (low >> 16))
-        registers[_UPTIME + 2] = low >> 8 & 0xFF
-        registers[_UPTIME + 3] = low & 0xFF
+    def _forbid(self, at, mask):
+        """An output that an interlock forbids is off at once, and everything is latched."""
+        if not self._latched:
+            self.latch(reg.FAULT_INTERLOCK)
+            self._stale = False
+            self.commands.settle(False)
+        self._effective.bytes[at] &= ~mask
+        self._stale = self.changed = True
 
     def _count(self, at):
         self._bank.put16(at, self._bank.u16(at) + 1)

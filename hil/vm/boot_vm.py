@@ -13,6 +13,7 @@ sys.modules["_asyncio"] = vm_tasks
 import asyncio  # noqa: E402  (after its task core)
 
 vm_tasks.serve(sys.modules["asyncio"].core)
+asyncio.sleep_ms = vm_tasks.sleep_ms
 
 
 class _Collector:

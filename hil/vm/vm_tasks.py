@@ -17,6 +17,37 @@ def serve(module):
     core = module
     _ENDS = (core.CancelledError, Exception)
     core.run_until_complete = run_until_complete
+    core.sleep_ms = sleep_ms
+
+
+class _Sleep:
+    """What sleep_ms() gives: it puts the running task back into the queue, and then lets it go on."""
+
+    def __init__(self):
+        self.due = None
+        self._end = StopIteration()
+
+    def __iter__(self):
+        return self
+
+    @micropython.native
+    def __next__(self):
+        due = self.due
+        if due is None:
+            self._end.__traceback__ = None
+            raise self._end
+        self.due = None
+        core._task_queue.push(core.cur_task, due)
+
+
+_sleep = _Sleep()  # one is enough: it is awaited before anybody else can ask for one
+
+
+@micropython.native
+def sleep_ms(duration):
+    """asyncio.sleep_ms: the running task waits."""
+    _sleep.due = (vm_link.now // 1000 + (duration if duration > 0 else 0)) & 0x3FFFFFFF
+    return _sleep
 
 
 class TaskQueue:

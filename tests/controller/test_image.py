@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from controller.image import Image, blank
+from controller.image import NEVER, Image, blank
 from controller.modbus.plan import Heard
 from tests.controller.factories import demo
 from tests.controller.fakenode import FakeNode
 from twin.clock import MS, Ns, S
-from twin.trace import GOOD, Quality
+from twin.trace import GOOD, Quality, Sample
 from twin.wire import encode
 
 FACTORY = demo()
@@ -29,6 +29,8 @@ def test_nothing_is_good_before_it_was_heard() -> None:
     image = blank(FACTORY)
     assert image.machine("belt-1").status is None
     assert image.machine("belt-1").belief("at_entry").quality is Quality.STALE
+    nothing = Sample(None, Ns(0), 0, NEVER)
+    assert image.node("belt-1") == image.machine("belt-1") == image.command("belt-1") == nothing
 
 
 def test_what_was_heard_is_good_in_si_and_carries_both_times() -> None:

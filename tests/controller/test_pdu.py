@@ -5,6 +5,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
 from pymodbus.pdu.mei_message import ReadDeviceInformationRequest, ReadDeviceInformationResponse
@@ -113,6 +114,73 @@ def test_an_exception_reply_is_a_refusal_with_its_code(request: pdu.Request, cod
     with pytest.raises(pdu.Refused) as caught:
         pdu.reply_to(request, _bytes(ExceptionResponse(request.function, code)))
     assert (caught.value.function, caught.value.code) == (request.function, code)
+
+
+def test_every_exception_of_the_specification_is_told_in_words() -> None:
+    assert set(pdu.EXCEPTIONS) == {code.value for code in ExcCodes} - {ExcCodes.NEGATIVE_ACKNOWLEDGE.value}
+    for code, word in ((ExcCodes.ILLEGAL_ADDRESS, "address"), (ExcCodes.DEVICE_BUSY, "busy"), (ExcCodes.ACKNOWLEDGE, "not done")):
+        assert word in str(pdu.Refused(16, code.value))
+    assert str(pdu.Refused(16, 0x42)) == "function 10 refused: 42 unknown exception"
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (b"\x03", "read of 2 registers: 1 bytes with a byte count of 0, not 6 with 4"),
+        (b"\x03\x05\x00\x00\x00", "read of 2 registers: 5 bytes with a byte count of 5, not 6 with 4"),
+        (b"\x03\x09", "read of 2 registers: 2 bytes with a byte count of 9, not 6 with 4"),
+    ],
+)
+def test_a_reply_of_another_length_is_told_with_both_lengths(reply: bytes, told: str) -> None:
+    with pytest.raises(pdu.ProtocolError) as caught:
+        pdu.Read(0, 2).decode(reply)
+    assert str(caught.value) == told
+
+
+def test_a_read_or_write_is_bounded_by_what_one_frame_holds() -> None:
+    assert len(pdu.frame(1, 1, pdu.Write(0, (7,) * 123).encode())) <= 260
+    assert len(pdu.Read(0, 125).decode(bytes([3, 250]) + bytes(250))) == 125
+    assert (pdu.MOST_READ, pdu.MOST_WRITTEN) == (125, 123), "the specification's limits"
+
+
+IDENTITY = bytes([0x2B, 0x0E, 1, 0x81, 0, 0, 2, 0, 3]) + b"abc" + bytes([1, 1]) + b"d"
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (IDENTITY[:6], "not an identification"),
+        (bytes([0x2B, 0x0D]) + IDENTITY[2:], "not an identification"),
+        (bytes([0x2B, 0x0E, 2]) + IDENTITY[3:], "not an identification"),
+        (IDENTITY[:-1], "add up to 15 bytes, not 14"),
+        (IDENTITY + b"x", "add up to 15 bytes, not 16"),
+        (IDENTITY[:13], "ends within an object"),
+    ],
+)
+def test_an_identification_that_is_not_whole_is_refused(reply: bytes, told: str) -> None:
+    assert pdu.identity_of(pdu.ReadIdentity().decode(IDENTITY)) == {0: "abc", 1: "d"}
+    assert pdu.ReadIdentity().decode(IDENTITY[:6] + b"\x00") == (0x0E, 1, 0x81, 0, 0, 0)
+    with pytest.raises(pdu.ProtocolError, match=told):
+        pdu.ReadIdentity().decode(reply)
+
+
+@pytest.mark.parametrize("reply", [b"\x83", b"\x83\x02\x00", b"\x84\x02", b"\x10\x02"])
+def test_only_two_bytes_of_the_requests_own_exception_are_a_refusal(reply: bytes) -> None:
+    with pytest.raises(pdu.ProtocolError, match=f"reply to function 03 is {reply.hex(' ')} "):
+        pdu.reply_to(pdu.Read(0, 1), reply)
+
+
+def test_a_frame_is_given_out_as_soon_as_its_last_byte_has_come_and_no_byte_is_kept() -> None:
+    frames, sent = pdu.Frames(), pdu.frame(258, 17, b"\x03\x02\x01\x04")
+    for byte in sent[:-1]:
+        assert frames.feed(bytes([byte])) == []
+    assert frames.feed(sent[-1:] + sent[:3]) == [(258, 17, b"\x03\x02\x01\x04")]
+    assert frames.feed(sent[3:]) == [(258, 17, b"\x03\x02\x01\x04")]
+
+
+@pytest.mark.parametrize("length", [2, 254])
+def test_the_shortest_and_the_longest_frame_are_taken(length: int) -> None:
+    assert pdu.Frames().feed(struct.pack(">HHHB", 1, 0, length, 1) + bytes(length - 1)) == [(1, 1, bytes(length - 1))]
 
 
 @given(st.one_of(requests, st.just(pdu.ReadIdentity())), st.binary(min_size=1, max_size=253))

@@ -219,9 +219,20 @@ def test_a_latched_node_finishes_nothing(bench: Bench) -> None:
 def test_silent_is_who_has_no_owner_or_was_latched_by_silence(bench: Bench) -> None:
     assert bench.safety.silent
     bench.grant(lease=100)
+    bench.tick()
     assert not bench.safety.silent
     bench.safety.latch(int(Fault.SENSOR))
+    bench.tick()
     assert not bench.safety.silent, "its owner is still there"
+    bench.tick(100)
+    assert bench.safety.silent
+    bench = Bench()
+    bench.grant(lease=100)
+    bench.write(BELT, [1, 0])
+    bench.tick(100)
+    bench.grant(epoch=2)
+    bench.tick()
+    assert bench.safety.silent, "its outputs have not been reset"
 
 
 # ---- time

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,11 +52,12 @@ class Board:
             "commands": [[BELT, [0, 0]]], "motion": None,
         }  # fmt: skip
         self.node = made = app.Node(config)
-        made.inputs.append(SimpleNamespace(read=lambda: self.told.append(("input", None))))
-        made.outputs.append(SimpleNamespace(write=lambda silent: self.told.append(("output", bool(silent)))))
+        made.reads.append(lambda: self.told.append(("input", None)))
+        made.writes.append(lambda silent: self.told.append(("output", bool(silent))))
         made.fans.append(SimpleNamespace(set=lambda duty: self.told.append(("fan", duty))))
         for k in range(heaters):
-            made.heaters.append(SimpleNamespace(tick=self._heater(k), off=lambda k=k: self.told.append((f"heater {k}", "off"))))
+            off = partial(self.told.append, (f"heater {k}", "off"))
+            made.heaters.append(SimpleNamespace(sample=lambda: None, tick=self._heater(k), off=off))
             made.permits.append(PERMITS[k])
         self.motion = SimpleNamespace(running=False, finishes=False, fault=0, stop=lambda: self.told.append(("motion", "stop")))
         self.motion.tick = lambda *asked: self.told.append(("motion", asked))
