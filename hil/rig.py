@@ -124,6 +124,8 @@ class Rig:
             for node in factory.nodes.values()
             if node.virtual
         }
+        if not together and speed == UNPACED:
+            _spread(self.nodes.values())
         given = {name: factory.nodes[name].firmware for name in self.nodes}
         given |= firmware if isinstance(firmware, Mapping) else dict.fromkeys(self.nodes, firmware) if firmware else {}
         for name, image in given.items():
@@ -389,6 +391,14 @@ def _one_processor() -> set[int]:
     chosen = {max(os.sched_getaffinity(0))}
     os.sched_setaffinity(0, chosen)
     return chosen
+
+
+def _spread(nodes: Iterable[Target]) -> None:
+    """Each of many nodes keeps to a processor: they run at the same time, and moving them about costs more than it gains."""
+    several, processors = list(nodes), sorted(os.sched_getaffinity(0))
+    if len(several) > len(processors):
+        for number, node in enumerate(several):
+            node.processors = {processors[number % len(processors)]}
 
 
 def _prepare(folder: Path, config: str) -> Path:

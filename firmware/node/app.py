@@ -101,6 +101,9 @@ class NoMotion:
     def stop(self):
         pass
 
+    def tick(self, now_us, run, deadline_us):
+        pass
+
 
 class Node:
     """All parts of a node, and its tick."""
@@ -120,7 +123,8 @@ class Node:
         for block in config["blocks"]:
             self._add(block)
         self.motion = _motion(motion, bank, jobs, self.heaters, self.fans) if motion else NoMotion()
-        self._run = motion["run"] if motion else None
+        self._moves = bool(motion)
+        self._run = motion["run"] if motion else (0, 0)
         window = Window(bank, jobs)
         self.safety = Safety(config["interlocks"], bank, commands, jobs, window, self.motion, self.heaters, self.fans)
         self.server = Server(bank, self.safety, (b"Lockstep", b"node", RELEASE.encode()))
@@ -169,7 +173,7 @@ class Node:
         if silent or safety.changed:
             for write in self.writes:
                 write(silent)
-        if self._run:
+        if self._moves:
             self._tick_motion()
         self._ticks = (self._ticks + 1) % COLLECT_TICKS
         for heater in self.heaters:

@@ -78,8 +78,8 @@ class Sensor:
         adc = self._sum // self._samples
         self._sum = self._samples = 0
         self.valid = READINGS[_ENTRIES - 1] < adc < READINGS[0]
+        hundredths = _hundredths(adc) if self.valid else 0
         if self.valid:
-            hundredths = _hundredths(adc)
             self.valid = self.tenths == NO_READING or abs(hundredths - 10 * self.tenths) <= _JUMP
         if not self.valid:
             self._bad = min(self._bad + 1, _BAD_READINGS)

@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
             plan = dataclasses.replace(plan, seed=options.seed)
         done = perform(plan, options.state, costs=COSTS[options.costs], **rig)
     else:
-        raise UsageError(f"{options.what!r} is neither a plan's file nor a scenario; there are {', '.join(SCENARIOS)}")
+        raise UsageError(f"{options.what!r} is neither a plan's file nor a scenario; there are {', '.join(sorted(SCENARIOS))}")
     return _tell(done, options)
 
 

@@ -94,6 +94,7 @@ class Target(abc.ABC):
         settling: its processor is busy with a request until `wake`.
         clock_start_us: what its clock says when the rig's says 0.
         drift_ppm: how much too fast its clock goes.
+        processors: those of this machine that it may use from its next power-on on, where it is a process; None for all.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -106,6 +107,7 @@ class Target(abc.ABC):
         self.settling = False
         self.clock_start_us = 0
         self.drift_ppm = 0
+        self.processors: set[int] | None = None
         self._staged: dict[int, int] = {}
         self._levels: dict[int, int] = {}
         self._captured: deque[Output] = deque(maxlen=CAPTURED)

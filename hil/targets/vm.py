@@ -91,6 +91,8 @@ class Vm(Target):
             stderr=log,
             pass_fds=(to_vm, from_vm),
         )
+        if self.processors is not None:
+            os.sched_setaffinity(self.process.pid, self.processors)
         log.close()
         os.close(to_vm)
         os.close(from_vm)

@@ -4,7 +4,6 @@ import micropython
 import vm_link
 
 _PERIOD = 1 << 30
-_HALF = _PERIOD // 2
 _EPOCH_S = 820_454_400  # 2026-01-01 in seconds since 2000, as boards count
 
 
@@ -21,14 +20,14 @@ def ticks_ms():
     return vm_link.now // 1000 & (_PERIOD - 1)
 
 
-@micropython.native
-def ticks_add(ticks, delta):
-    return ticks + delta & (_PERIOD - 1)
+@micropython.viper
+def ticks_add(ticks: int, delta: int) -> int:
+    return (ticks + delta) & 0x3FFFFFFF
 
 
-@micropython.native
-def ticks_diff(end, start):
-    return (end - start + _HALF & (_PERIOD - 1)) - _HALF
+@micropython.viper
+def ticks_diff(end: int, start: int) -> int:
+    return ((end - start + 0x20000000) & 0x3FFFFFFF) - 0x20000000
 
 
 def time_ns():

@@ -8,6 +8,8 @@ import vm_link
 
 core = None  # asyncio.core, see serve()
 _ENDS = ()
+_MASK = 0x3FFFFFFF  # of ticks_ms
+_HALF = 0x20000000
 _OVERRUN_US = 10_000  # by which a processor that is never idle may run ahead of what was granted
 
 
@@ -69,16 +71,8 @@ class TaskQueue:
             at -= 1
         tasks.insert(at, task)
 
-    @micropython.native
     def pop(self):
-        task = self._tasks.pop(0)
-        if self is core._task_queue:
-            vm_link.now += vm_link.switch_us
-            if vm_link.io_due:
-                vm_link.io_due = False
-                vm_link.now += vm_link.exchange_us
-                vm_link.settle()
-        return task
+        return self._tasks.pop(0)
 
     def remove(self, task):
         self._tasks.remove(task)
@@ -137,26 +131,35 @@ class Task:
 
 def run_until_complete(main_task=None):
     """Run tasks in the order of their times, until the main one ends; where none can ever run again, return."""
-    queue = core._task_queue
-    tasks = queue._tasks
+    link = vm_link
+    tasks = core._task_queue._tasks
     while True:
         while True:
-            if vm_link.fresh:
+            if link.fresh:
                 core._io_queue.wait_io_event(0)
-                vm_link.fresh = False
+                link.fresh = False
             if tasks:
-                missing = core.ticks_diff(tasks[0].ph_key, core.ticks())
+                missing = (tasks[0].ph_key - link.now // 1000 + _HALF & _MASK) - _HALF
                 if missing <= 0:
-                    if vm_link.now > max(vm_link.grant, vm_link.granted) + _OVERRUN_US:
-                        vm_link.exchange(vm_link.now)  # never idle: the others must be asked all the same
+                    if link.now > link.grant + _OVERRUN_US and link.now > link.granted + _OVERRUN_US:
+                        link.exchange(link.now)  # never idle: the others must be asked all the same
                     break
-                vm_link.wait_until(vm_link.now + missing * 1000)
+                wake = link.now + missing * 1000
+                if wake <= link.grant:
+                    link.now = wake
+                    break
+                link.exchange(wake)
             elif core._io_queue.map:
-                vm_link.wait_until(vm_link.FOREVER)
+                link.exchange(link.FOREVER)
             else:
                 core.cur_task = None
                 return None
-        task = queue.pop()
+        task = tasks.pop(0)
+        link.now += link.switch_us
+        if link.io_due:
+            link.io_due = False
+            link.now += link.exchange_us
+            link.settle()
         core.cur_task = task
         thrown = task.data
         try:

@@ -63,7 +63,7 @@ class Board:
         self.motion.tick = lambda *asked: self.told.append(("motion", asked))
         if motion:
             made.motion = made.safety._motion = self.motion
-            made._run = (BELT, RUN_BIT)
+            made._moves, made._run = True, (BELT, RUN_BIT)
 
     def _heater(self, k: int) -> Callable[[int, int], int]:
         def tick(permit: int, elapsed_ms: int) -> int:

@@ -137,7 +137,7 @@ def test_the_page_takes_results_from_the_tests_of_the_kinds(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["run", "fly"], "'fly' is neither a plan's file nor a scenario; there are cut-while-running"),
+        (["run", "fly"], "'fly' is neither a plan's file nor a scenario; there are cut-while-printing, "),
         (["run", "nowhere.toml"], "nowhere.toml: cannot be read"),
         (["run", "cut-while-running", "--set", "cut_s=x"], "--set 'cut_s=x': 'x' is not a number"),
         (["run", "cut-while-running", "--set", "cut_s=-1"], "cut_s: must be from 0.6 to 600, not -1"),

@@ -53,7 +53,7 @@ MUTANTS = {
         "        self._sequence = _u16(grant, 12)\n        self._stale",
         "        self._sequence = _u16(grant, 12)\n        self._latched = False\n        self._show_latch(0)\n        self._stale",
     ),
-    "no interlocks": ("I8", "drive-trips", "if self._rules:", "if not self._rules:"),
+    "no interlocks": ("I8", "drive-trips", "for at, mask, output_at, output_mask in self._rules:", "for at, mask, output_at, output_mask in ():"),
 }
 
 

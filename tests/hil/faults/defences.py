@@ -21,7 +21,7 @@ NO_RELEASE = Mutant(
     "node/homing.py", "self._done(reg.FAULT_HOMING)\n                else:", "self._arrived()\n                else:"
 )
 NO_ZERO = Mutant("node/homing.py", "motion.player.position[self._k] = 0", "pass")
-NO_INTERLOCK = Mutant("node/safety.py", "if registers[at] & mask and effective", "if False and effective")
+NO_INTERLOCK = Mutant("node/safety.py", "if registers[at] & mask and self._effective", "if False and self._effective")
 NO_SET_POINT = Mutant("node/blocks.py", "if wanted != self._set_point:", "if wanted > self._set_point:")
 NO_RUN = Mutant("node/blocks.py", "self._run_pin.value(level)", "self._run_pin.value(1)")
 NO_DEBOUNCE = Mutant("node/blocks.py", "BOUNCE_US = 5000", "BOUNCE_US = 0")
