@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from hil.report import Result
+    from hil.reports.report import Result
     from hil.rig import Rig
     from hil.scenario import Stage
     from twin.factory import Factory
@@ -86,7 +86,7 @@ def target(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def factory(request: pytest.FixtureRequest) -> "Factory":
     """The factory of the file beside the test, or of --lockstep-factory; its virtual nodes are at ports that are free."""
-    from hil.perform import at_free_ports
+    from hil.campaigns.perform import at_free_ports
     from twin.factory import FactoryError, read
 
     given: Path | None = request.config.getoption("--lockstep-factory")
@@ -213,8 +213,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def _result(config: pytest.Config, report: pytest.TestReport, told: dict[str, Any]) -> "Result":
-    from hil.report import Result
-    from hil.verdict import Verdict
+    from hil.judging.verdict import Verdict
+    from hil.reports.report import Result
 
     trace, judged = config.stash[_OURS].here.pop(report.nodeid, (None, []))
     verdicts = (*judged, *(Verdict(*one) for one in told["verdicts"][len(judged) :]))
@@ -238,7 +238,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     html, json = config.getoption("--lockstep-html"), config.getoption("--lockstep-json")
     if hasattr(config, "workerinput") or not (html or json):
         return
-    from hil.report import write_html, write_json
+    from hil.reports.report import write_html, write_json
 
     results = config.stash[_OURS].results
     if html:

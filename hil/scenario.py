@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hil.judging.verdict import Requirement, Verdict, judge
 from hil.rig import Rig
-from hil.verdict import Requirement, Verdict, judge
 from twin.clock import MS, Ns, seconds
 from twin.fault import Fault
 from twin.plant import Part, plant_of

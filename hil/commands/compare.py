@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from hil.commands import UsageError
-from hil.tube import Tolerance
+from hil.judging.tube import Tolerance
 from twin.clock import ns
 
 KEYS = ("abs", "rel", "lead", "lag")
@@ -27,8 +27,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from hil.compare import compare
-    from hil.record import RecordError, read
+    from hil.judging.compare import compare
+    from hil.reports.record import RecordError, read
 
     tolerances = dict(tolerance(text) for text in options.tolerance)
     try:

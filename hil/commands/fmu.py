@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from hil.commands import UsageError
-from hil.fmu import FmuError, export
+from hil.exchange.fmu import FmuError, export
 from twin.factory import read
 
 

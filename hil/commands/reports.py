@@ -5,10 +5,11 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hil import campaign, record
+from hil.campaigns import campaign
+from hil.campaigns.perform import Performed
 from hil.commands import UsageError
-from hil.perform import Performed
-from hil.report import Result, write_html, write_json
+from hil.reports import record
+from hil.reports.report import Result, write_html, write_json
 
 TRACES = ("csv", "parquet")
 

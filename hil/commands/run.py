@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hil import campaign, scenarios
+from hil import scenarios
+from hil.campaigns import campaign
+from hil.campaigns.perform import Performed, perform, perform_scenario
+from hil.campaigns.plan import DURATION, load
 from hil.commands import UsageError, reports
 from hil.faults import KINDS
-from hil.perform import Performed, perform, perform_scenario
-from hil.plan import DURATION, load
 from hil.scenario import SCENARIOS
 from hil.targets.choice import DEFAULT, TARGETS
 from hil.targets.vm import BOARD, FREE

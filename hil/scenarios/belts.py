@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from hil.judging.verdict import Is, Requirement, responds
 from hil.rig import LinkCut
 from hil.scenario import Number, Stage, scenario
-from hil.verdict import Is, Requirement, responds
 from twin.clock import MS, Ns, S, ns
 from twin.machine import Drive
 from twin.node import LEASE_MS, TICK_MS

@@ -9,10 +9,10 @@ import numpy as np
 
 from hil.follow import Followed, Follower
 from hil.house import House, Look
+from hil.judging.verdict import Requirement, Verdict, judge, responds
 from hil.rig import LinkCut
 from hil.scenario import Stage, play, scenario
 from hil.scenarios.programs import first_layer
-from hil.verdict import Requirement, Verdict, judge, responds
 from twin import motion
 from twin.clock import MS, Ns, S, ns, seconds
 from twin.factory import Factory, Machine

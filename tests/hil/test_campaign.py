@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil import campaign
-from hil.campaign import Setting
+from hil.campaigns import campaign
+from hil.campaigns.campaign import Setting
+from hil.campaigns.plan import Plan, parse
+from hil.campaigns.shrink import fewest, shortest
 from hil.faults import KINDS
-from hil.plan import Plan, parse
-from hil.shrink import fewest, shortest
 from tests.mutant import firmware_with
 from twin.clock import MS, Ns, S
 from twin.faults import Fault

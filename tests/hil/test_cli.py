@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hil import record
 from hil.__main__ import main
 from hil.faults import KINDS
+from hil.reports import record
 from tests.mutant import firmware_with
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,6 +156,6 @@ def test_what_cannot_be_done_is_told_in_one_line(words: list[str], complaint: st
 
 
 def test_the_nodes_of_the_demo_import_no_more_than_they_need() -> None:
-    code = "import sys, hil.__main__ as m; m._parser('nodes'); print([n for n in ('hil.campaign', 'rich') if n in sys.modules])"
+    code = "import sys, hil.__main__ as m; m._parser('nodes'); print([n for n in ('hil.campaigns', 'rich') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

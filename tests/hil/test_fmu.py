@@ -14,8 +14,8 @@ from fmpy.fmi3 import FMU3Slave
 from fmpy.validation import validate_fmu
 
 from hil.__main__ import main as hil_main
-from hil.fmu import FmuError, export, export_type
-from hil.fmu_unit import inputs_of, sensors_of, signals_of
+from hil.exchange.fmu import FmuError, export, export_type
+from hil.exchange.fmu_unit import inputs_of, sensors_of, signals_of
 from tests.firmware.factories import BELT, CONTROL, HEAD, LAMPS_SPEC
 from tests.hil.jobs import one_printer
 from twin.clock import Ns, ns

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from hil.campaigns.invariants import INVARIANTS, invariants
+from hil.campaigns.perform import Performed, perform
+from hil.campaigns.plan import COMES_ALONG, Plan, parse
+from hil.campaigns.violations import Asked
 from hil.faults import FaultFired, FaultOff, FaultOn
 from hil.house import CoreTold
-from hil.invariants import INVARIANTS, invariants
-from hil.perform import Performed, perform
-from hil.plan import COMES_ALONG, Plan, parse
-from hil.verdict import Verdict, judge
-from hil.violations import Asked
+from hil.judging.verdict import Verdict, judge
 from tests.mutant import firmware_with
 from twin.clock import Ns, S
 from twin.factory import read
@@ -53,7 +53,12 @@ MUTANTS = {
         "        self._sequence = _u16(grant, 12)\n        self._stale",
         "        self._sequence = _u16(grant, 12)\n        self._latched = False\n        self._show_latch(0)\n        self._stale",
     ),
-    "no interlocks": ("I8", "drive-trips", "for at, mask, output_at, output_mask in self._rules:", "for at, mask, output_at, output_mask in ():"),
+    "no interlocks": (
+        "I8",
+        "drive-trips",
+        "for at, mask, output_at, output_mask in self._rules:",
+        "for at, mask, output_at, output_mask in ():",
+    ),
 }
 
 

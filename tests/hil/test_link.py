@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.modbus.pdu import frame
+from hil.faults.links import BOTH, FROM_NODE, TO_NODE, Bytewise, Deaf, Edited, HalfOpen, Held, Late, Lost, Some, Swapped, wrong_unit
 from hil.link import FAR, Link, LinkFault, Piece, Splitter, Way, whole
-from hil.linkfaults import BOTH, FROM_NODE, TO_NODE, Bytewise, Deaf, Edited, HalfOpen, Held, Late, Lost, Some, Swapped, wrong_unit
 from twin.clock import MS, Ns
 
 FRAMES = st.lists(st.builds(frame, st.integers(0, 0xFFFF), st.integers(0, 255), st.binary(min_size=1, max_size=253)), max_size=8)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil import campaign
+from hil.campaigns import campaign
+from hil.campaigns.perform import perform
+from hil.campaigns.plan import Ask, PlaceOrder, PlacePart, Plan, PlanError, load, parse, text
 from hil.faults import FaultFired, FaultOff, FaultOn
-from hil.perform import perform
-from hil.plan import Ask, PlaceOrder, PlacePart, Plan, PlanError, load, parse, text
 from hil.rig import LinkCut
 from twin.clock import MS, Ns, S
 from twin.faults import Fault

@@ -83,7 +83,7 @@ while True:
 """
 TESTS = '''
 from hil import requirement
-from hil.verdict import Requirement
+from hil.judging.verdict import Requirement
 from twin.clock import MS, S, Ns
 
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil.record import COLUMNS, Foreign, RecordError, read, summary, write, write_summary
+from hil.judging.verdict import Is, happened, judge, never, responds
+from hil.reports.record import COLUMNS, Foreign, RecordError, read, summary, write, write_summary
 from hil.rig import LinkCut, PowerOn
-from hil.verdict import Is, happened, judge, never, responds
 from twin.clock import MS, Ns
 from twin.plant import PartMade
 from twin.trace import Event, Trace

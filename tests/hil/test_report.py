@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.plot import MOST_MARKS, marks, plot, ticks
-from hil.plot import around as span_around
-from hil.record import read, write
-from hil.report import MOST_PLOTS, Result, as_html, as_json, matrix, write_html, write_json
+from hil.judging.verdict import AtMost, Is, Requirement, Tolerance, Verdict, absent, always, judge, never, tube
+from hil.reports.plot import MOST_MARKS, marks, plot, ticks
+from hil.reports.plot import around as span_around
+from hil.reports.record import read, write
+from hil.reports.report import MOST_PLOTS, Result, as_html, as_json, matrix, write_html, write_json
 from hil.rig import LinkCut
-from hil.verdict import AtMost, Is, Requirement, Tolerance, Verdict, absent, always, judge, never, tube
 from twin.clock import MS, Ns, S
 from twin.plant import PartMade
 from twin.trace import Event, Trace

@@ -11,7 +11,7 @@ import pytest
 from tests.hil.jobs import ROOT
 
 PATIENCE_S = 600
-ONE = "import sys; from hil.campaign import Setting, one; print(one(int(sys.argv[1]), Setting(), False).digest)"
+ONE = "import sys; from hil.campaigns.campaign import Setting, one; print(one(int(sys.argv[1]), Setting(), False).digest)"
 BUSY = "while True: sum(range(10_000))"
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from hil import scenarios
-from hil.invariants import invariants
-from hil.perform import at_free_ports, perform_scenario
-from hil.plan import COMES_ALONG
+from hil.campaigns.invariants import invariants
+from hil.campaigns.perform import at_free_ports, perform_scenario
+from hil.campaigns.plan import COMES_ALONG
+from hil.judging.verdict import Requirement, never
 from hil.rig import LinkCut, LinkHealed, PowerOn, Rig
 from hil.scenario import SCENARIOS, RequirementFailed, ScenarioError, Stage, play
-from hil.verdict import Requirement, never
 from twin.clock import MS, Ns, S
 from twin.factory import Factory, read
 from twin.faults import FaultError

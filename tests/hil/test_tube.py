@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hil.against import changes, mismatch
-from hil.tube import Series, Tolerance, band, best_shift, difference, fit
+from hil.judging.against import changes, mismatch
+from hil.judging.tube import Series, Tolerance, band, best_shift, difference, fit
 from twin.clock import MS, Ns, S
 
 ROUNDING = 1e-9

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil.compare import EVENTS, compare
-from hil.rig import LinkCut, LinkHealed, NodeEnded, PowerOn
-from hil.verdict import (
+from hil.judging.compare import EVENTS, compare
+from hil.judging.verdict import (
     AtLeast,
     AtMost,
     Between,
@@ -33,6 +32,7 @@ from hil.verdict import (
     tube,
     until,
 )
+from hil.rig import LinkCut, LinkHealed, NodeEnded, PowerOn
 from twin.clock import MS, Ns
 from twin.trace import Event, Trace
 

@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hil import tap
+from hil.campaigns import tap
 from hil.faults import FaultFired, FaultOff, FaultOn, arm
 from hil.house import House
+from hil.judging.verdict import Requirement, Verdict, judge
 from hil.rig import free_port
 from hil.targets.vm import FREE, Costs
-from hil.verdict import Requirement, Verdict, judge
 from tests.mutant import firmware_with, run_mutant
 from twin.clock import MS, Ns, ns, seconds
 from twin.factory import Factory, parse

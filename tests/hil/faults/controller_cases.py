@@ -1,7 +1,7 @@
 """How the controller is tried: one case for each kind."""
 
 from hil.house import CoreRefused
-from hil.verdict import happened
+from hil.judging.verdict import happened
 from tests.hil.faults.belts import Case, Controller, Firmware, always, most, on, runs_on, stops
 
 NO_EXPIRY = Firmware("node/safety.py", "not self._leased or ticks_diff(now_ms, self._heard_ms) < self._lease_ms:", "True:")

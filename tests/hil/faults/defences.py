@@ -1,7 +1,7 @@
 """What the catalogue's cases require, and the defences that they take away one at a time."""
 
 from hil.faults import FaultOn
-from hil.verdict import AtMost, Is, IsNot, Requirement, never, responds
+from hil.judging.verdict import AtMost, Is, IsNot, Requirement, never, responds
 from tests.hil.faults.stand import Mutant
 from twin.clock import ns
 from twin.node import Fault, JobState

@@ -1,7 +1,7 @@
 """How nodes are tried: one case for each kind."""
 
+from hil.judging.verdict import happened
 from hil.rig import NodeEnded, PowerOn
-from hil.verdict import happened
 from tests.hil.faults.belts import Case, Controller, Firmware, always, belts, on, reaches, runs_on, stops, strike
 from twin.export import node_json
 

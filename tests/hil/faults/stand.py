@@ -12,8 +12,8 @@ from controller.orders.turn import Fact, MakePlan, Planned, Request, Send, Sent,
 from controller.scan import News, State, scan
 from hil.driver import OWNER, PERIOD, Driver
 from hil.faults import FaultFired, arm
+from hil.judging.verdict import Requirement, Verdict, judge
 from hil.rig import NodeEnded, Rig, free_port
-from hil.verdict import Requirement, Verdict, judge
 from tests.hil.jobs import PRINTER, ROOT
 from tests.mutant import firmware_with, run_mutant
 from twin.clock import Ns, ns

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hil.verdict import Requirement
+from hil.judging.verdict import Requirement
 from tests.hil.faults import defences as d
 from tests.hil.faults.stand import Case, Mutant, misses, passes
 from twin.fault import Subject

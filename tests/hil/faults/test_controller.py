@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hil.catalogue import CONTROLLER
+from hil.faults.catalogue import CONTROLLER
 from tests.hil.faults import belts, controller_cases
 from tests.hil.faults.belts import Case
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hil.catalogue import LINK
+from hil.faults.catalogue import LINK
 from tests.hil.faults import belts, link_cases
 from tests.hil.faults.belts import Case
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hil.catalogue import NODE
+from hil.faults.catalogue import NODE
 from tests.hil.faults import belts, node_cases
 from tests.hil.faults.belts import Case
 

@@ -9,7 +9,7 @@ import pytest
 
 from controller.alarms import AlarmRaised
 from hil.faults import FaultOn
-from hil.verdict import Is, Requirement, happened, responds
+from hil.judging.verdict import Is, Requirement, happened, responds
 from tests.hil.faults import defences as d
 from tests.hil.faults.stand import Case, Mutant, misses, passes
 from tests.hil.faults.test_actuators import HELD, HOME, HOMED, NEAR, NOT_HOMED, TWICE, WARM

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hil.verdict import Is, never
+from hil.judging.verdict import Is, never
 from tests.hil.faults import defences as d
 from tests.hil.faults.stand import Case, Mutant, misses, passes, played
 from twin.fault import Subject

@@ -5,10 +5,10 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
-from hil.against import Pairs, mismatch
-from hil.rules import Found
-from hil.tube import Series, Tolerance
-from hil.verdict import Requirement, Verdict, judge, sequence, tube
+from hil.judging.against import Pairs, mismatch
+from hil.judging.rules import Found
+from hil.judging.tube import Series, Tolerance
+from hil.judging.verdict import Requirement, Verdict, judge, sequence, tube
 from twin.trace import Trace
 
 EXACT = Tolerance()

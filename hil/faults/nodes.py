@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from hil.faults.strike import Repeated, Site, Strike
 from hil.rig import Rig
-from hil.strike import Repeated, Site, Strike
 from hil.targets import Inject
 from twin.clock import US, Ns
 from twin.export import sealed

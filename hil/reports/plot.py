@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from hil.against import Tube
-from hil.record import Foreign
-from hil.rules import Trigger, Unseen, end_of, matches
-from hil.tube import Series, band
-from hil.verdict import Verdict
+from hil.judging.against import Tube
+from hil.judging.rules import Trigger, Unseen, end_of, matches
+from hil.judging.tube import Series, band
+from hil.judging.verdict import Verdict
+from hil.reports.record import Foreign
 from twin.clock import Ns, S, seconds
 from twin.kernel import Floats, Ints
 from twin.trace import Event, Trace

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from hil import faults
+from hil.campaigns.perform import Performed, perform
+from hil.campaigns.plan import COMES_ALONG, DURATION, Ask, PlaceOrder, PlacePart, Plan, takers, text, told
+from hil.campaigns.shrink import shortest
 from hil.faults import FaultFired
-from hil.perform import Performed, perform
-from hil.plan import COMES_ALONG, DURATION, Ask, PlaceOrder, PlacePart, Plan, takers, text, told
-from hil.shrink import shortest
 from twin.clock import MS, Ns, S, ns, seconds, wall_ns
 from twin.factory import Factory, read
 from twin.fault import Fault, FaultError, Parameter, Subject

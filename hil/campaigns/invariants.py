@@ -1,13 +1,13 @@
 """What must hold in every run, whatever breaks: the invariants I1 to I18, as far as there is something to judge them on.
 
-They read the Trace of a House with a `hil.tap` on its links and with its core's Feed in it.
+They read the Trace of a House with a `hil.campaigns.tap` on its links and with its core's Feed in it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from hil import violations
-from hil.verdict import Requirement
+from hil.campaigns import violations
+from hil.judging.verdict import Requirement
 from twin.factory import Factory
 from twin.trace import Trace
 

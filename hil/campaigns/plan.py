@@ -33,13 +33,13 @@ from typing import Any
 
 from controller.orders.requests import KINDS as REQUESTS
 from hil import faults
-from hil.invariants import INVARIANTS
+from hil.campaigns.invariants import INVARIANTS
 from twin.clock import Ns, S, ns
 from twin.factory import Factory, FactoryError, read
 from twin.fault import Fault, FaultError
 from twin.tables import Mistakes, Reader
 
-COMES_ALONG = Path(__file__).parent / "scenarios"
+COMES_ALONG = Path(__file__).resolve().parents[1] / "scenarios"
 LONGEST_S = 86_400.0
 START = Ns(0)
 DURATION = Ns(60 * S)

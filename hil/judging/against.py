@@ -1,4 +1,4 @@
-"""Rules, as in `hil/rules.py`, that hold a Signal against a reference."""
+"""Rules, as in `hil/judging/rules.py`, that hold a Signal against a reference."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hil.rules import FAR, Found, Trigger, history, occurrences
-from hil.tube import NO_TIME, Series, Tolerance, fit
+from hil.judging.rules import FAR, Found, Trigger, history, occurrences
+from hil.judging.tube import NO_TIME, Series, Tolerance, fit
 from twin.clock import Ns, S, seconds
 from twin.trace import Trace
 
@@ -16,7 +16,7 @@ Pairs = list[tuple[Ns, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Tube:
-    """See `hil.verdict.tube`."""
+    """See `hil.judging.verdict.tube`."""
 
     signal: str
     reference: Series = field(repr=False)
@@ -77,7 +77,7 @@ class Tube:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """See `hil.verdict.sequence`."""
+    """See `hil.judging.verdict.sequence`."""
 
     signal: str
     reference: tuple[tuple[Ns, Any], ...] = field(repr=False)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from hil.conditions import describe
-from hil.tube import NO_TIME
+from hil.judging.conditions import describe
+from hil.judging.tube import NO_TIME
 from twin.clock import MS, Ns, seconds
 from twin.trace import Event, Trace
 
@@ -135,7 +135,7 @@ def _late(elapsed: Ns, within: Ns) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Responds:
-    """See `hil.verdict.responds`."""
+    """See `hil.judging.verdict.responds`."""
 
     after: Trigger
     signal: str
@@ -180,7 +180,7 @@ class Responds:
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """See `hil.verdict.never`."""
+    """See `hil.judging.verdict.never`."""
 
     signal: str
     holds: Condition
@@ -196,7 +196,7 @@ class Never:
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """See `hil.verdict.always`."""
+    """See `hil.judging.verdict.always`."""
 
     signal: str
     holds: Condition
@@ -230,7 +230,7 @@ class Always:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """See `hil.verdict.until`."""
+    """See `hil.judging.verdict.until`."""
 
     signal: str
     holds: Condition
@@ -267,7 +267,7 @@ class Until:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """See `hil.verdict.ordered`."""
+    """See `hil.judging.verdict.ordered`."""
 
     steps: tuple[Step, ...]
 
@@ -299,7 +299,7 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """See `hil.verdict.absent`."""
+    """See `hil.judging.verdict.absent`."""
 
     what: tuple[Trigger, ...]
     after: Trigger | None = None

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hil import faults
+from hil.campaigns.invariants import invariants
+from hil.campaigns.plan import COMES_ALONG, Plan
+from hil.campaigns.tap import watch
+from hil.campaigns.violations import Asked
 from hil.house import House
-from hil.invariants import invariants
-from hil.plan import COMES_ALONG, Plan
+from hil.judging.verdict import Requirement, Verdict, judge
 from hil.rig import Rig, free_port
 from hil.scenario import Scenario, ScenarioError, Stage, play, put_part
-from hil.tap import watch
 from hil.targets.vm import FREE, Costs
-from hil.verdict import Requirement, Verdict, judge
-from hil.violations import Asked
 from twin.clock import Ns, seconds, wall_ns
 from twin.factory import Factory, read
 from twin.trace import Trace

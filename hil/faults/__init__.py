@@ -10,11 +10,13 @@ from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from hil import catalogue, intruders, linkfaults, nodefaults
+from hil.faults import catalogue, intruders
+from hil.faults import links as linkfaults
+from hil.faults import nodes as nodefaults
+from hil.faults.links import BOTH, FROM_NODE, TO_NODE
+from hil.faults.strike import FaultFired, FaultOff, FaultOn, Site, Strike
 from hil.link import LinkFault
-from hil.linkfaults import BOTH, FROM_NODE, TO_NODE
 from hil.rig import Rig
-from hil.strike import FaultFired, FaultOff, FaultOn, Site, Strike
 from hil.targets import Inject
 from twin import faults as world
 from twin.clock import US, Ns

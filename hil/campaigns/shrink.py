@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from hil.plan import Plan
+from hil.campaigns.plan import Plan
 from twin.clock import MS, Ns, S
 from twin.fault import Fault
 

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hil import fmu_unit
+from hil.exchange import fmu_unit
 from twin.factory import Machine
 from twin.machine import BUILT_IN, MachineType, Stepper
 from twin.plant import plant_of
 
-TWIN = Path(__file__).resolve().parents[1] / "twin"
+TWIN = Path(__file__).resolve().parents[2] / "twin"
 _SCRIPT = '''"""Made by `lockstep hil export-fmu`."""
 
 from fmu_unit import Unit

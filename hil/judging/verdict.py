@@ -1,8 +1,8 @@
 """Requirements over a Trace, and the verdict on each with its evidence.
 
-A requirement is a sentence and a rule. The usual rules are data (`hil/rules.py`, `hil/against.py`); a function of a Trace that
-gives (held, evidence) is a rule, too. They read a live Trace and a recorded one (`hil/record.py`) alike. A Signal that was never
-recorded, or an event that never came, fails a requirement that speaks of it, unless the requirement is `optional`.
+A requirement is a sentence and a rule. The usual rules are data (`rules`, `against`); a function of a Trace that gives (held,
+evidence) is a rule, too. They read a live Trace and a recorded one (`hil.reports.record`) alike. A Signal that was never recorded,
+or an event that never came, fails a requirement that speaks of it, unless the requirement is `optional`.
 """
 
 import dataclasses
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hil.against import Sequence, Tube
-from hil.conditions import AtLeast, AtMost, Between, Is, IsNot, OneOf
-from hil.rules import (
+from hil.judging.against import Sequence, Tube
+from hil.judging.conditions import AtLeast, AtMost, Between, Is, IsNot, OneOf
+from hil.judging.rules import (
     FAR,
     Absent,
     Always,
@@ -28,7 +28,7 @@ from hil.rules import (
     Until,
     When,
 )
-from hil.tube import NO_TIME, Series, Tolerance
+from hil.judging.tube import NO_TIME, Series, Tolerance
 from twin.clock import Ns
 from twin.trace import Event, Trace
 

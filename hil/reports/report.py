@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from hil.plot import STYLE, plot
-from hil.verdict import Verdict
+from hil.judging.verdict import Verdict
+from hil.reports.plot import STYLE, plot
 from twin.clock import seconds
 from twin.trace import Trace
 

@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from hil.rules import end_of
+from hil.judging.rules import end_of
 from twin.clock import Ns, seconds
 from twin.trace import Event, Trace
 

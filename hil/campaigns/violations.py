@@ -7,7 +7,7 @@ from typing import Any
 
 from hil.faults import FaultOff, FaultOn
 from hil.house import CoreTold
-from hil.series import Held, windows
+from hil.judging.series import Held, windows
 from twin.clock import MS, Ns, S, seconds
 from twin.factory import Factory, Machine
 from twin.fault import Subject

@@ -1,0 +1,1 @@
+"""Plans of faults, and campaigns that draw them."""

@@ -1,0 +1,1 @@
+"""Requirements over a Trace, and the verdicts on them."""

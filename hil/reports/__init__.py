@@ -1,0 +1,1 @@
+"""Traces as files, and results for people."""
