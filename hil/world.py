@@ -59,8 +59,9 @@ class World:
         self._wired = {node: _wiring(factory.on(node)) for node in factory.nodes}
         self._on = {name: factory.on(name) for name in factory.nodes}
         self._levels = {(m.name, b.signal) for m in factory.machines.values() for b in m.type.blocks if isinstance(b, Input)}
-        self.alone = {name: (STALE if self._coupled(name) else UNCOUPLED) for name in factory.nodes}
-        self._patience = {name: self._steps(name) for name in factory.nodes}
+        rest = STALE if factory.handovers else UNCOUPLED
+        self.alone = {name: rest if self._foreseen(name) else STALE for name in factory.nodes}
+        self._patience = {name: rest if self._foreseen(name) else STEP for name in factory.nodes}
         self._looked: dict[str, plant.World | None] = dict.fromkeys(factory.nodes)
         self._told: dict[str, dict[int, int]] = {name: {} for name in factory.nodes}
         self._edge = FAR
@@ -71,16 +72,11 @@ class World:
         self.sensor_edits: dict[tuple[str, str], list[Edit]] = {}
         self.pin_edits: dict[tuple[str, str], list[Any]] = {}
 
-    def _coupled(self, node: str) -> bool:
-        """Whether a node's sensors can change without a known edge: by a voltage, or by what other nodes do."""
-        return bool(self.factory.handovers) or self._measures(node)
-
-    def _measures(self, node: str) -> bool:
-        return any(isinstance(block, Heater) for machine in self._on[node] for block in machine.type.blocks)
-
-    def _steps(self, node: str) -> Ns:
-        """How old the world may be that a node looks at while no sensor is known to change."""
-        return STEP if self._measures(node) else STALE if self.factory.handovers else UNCOUPLED
+    def _foreseen(self, node: str) -> bool:
+        """Whether every change of a node's sensors is known before: levels only, and plants that say when they change."""
+        blocks = [block for machine in self._on[node] for block in machine.type.blocks]
+        plants = [plant.plant_of(machine.type) for machine in self._on[node]]
+        return not any(isinstance(block, Heater) for block in blocks) and all(hasattr(one, "horizon") for one in plants)
 
     # ---- what the nodes do
 

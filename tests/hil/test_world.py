@@ -1,0 +1,122 @@
+"""What a node sees of the world, and when, although the world is stepped no more often than it must be."""
+
+from pathlib import Path
+
+import pytest
+
+from hil.driver import Driver
+from hil.rig import Rig, free_port
+from tests.hil.jobs import ROOT
+from twin.clock import MS, Ns, S
+from twin.factory import Factory, parse
+from twin.machines.conveyor.spec import Command
+from twin.plant import Part, plant_of
+
+CLOCK = '''
+from typing import Annotated as A
+
+from twin.machine import Input
+from twin.wire import Bit, OnSilence, OFF, record
+
+
+@record
+class Status:
+    ticking: A[bool, Bit(0, 0)]
+
+
+@record
+class Command:
+    nothing: A[bool, OnSilence(OFF), Bit(0, 0)] = False
+
+
+BLOCKS = (Input("ticking"),)
+'''
+CONTROL = "def decide(sample, wish, params, now):\n    return None, ()\n"
+PLANT = '''
+from twin.clock import Ns
+
+def start(params):
+    return Ns(0)
+
+def step(state, params, pins, dt):
+    state = Ns(state + dt)
+    return state, {"ticking": state // 700_000_000 % 2}
+'''
+HORIZON = '''
+def horizon(state, params, pins, limit):
+    return min(limit, Ns(700_000_000 - state % 700_000_000))
+'''
+NODE = """
+[factory]
+name = "clock"
+[types.clock]
+path = "clock"
+[cells.hall]
+[nodes.n]
+uid = 1
+port = {port}
+virtual = true
+[machines.clock]
+type = "clock"
+cell = "hall"
+node = "n"
+base = 256
+pins = {{ ticking = 34 }}
+"""
+
+
+def clock(folder: Path, plant: str) -> Factory:
+    """A factory of one machine that needs nothing of its node."""
+    (folder / "clock").mkdir()
+    for name, text in (("spec", CLOCK), ("control", CONTROL), ("plant", plant)):
+        (folder / "clock" / f"{name}.py").write_text(text, encoding="utf-8")
+    return parse(NODE.format(port=free_port()), folder)
+
+
+@pytest.mark.parametrize(("plant", "late_ms"), [(PLANT + HORIZON, 0), (PLANT, 200)])
+def test_a_sensor_s_change_is_seen_at_its_moment_and_without_a_horizon_soon(tmp_path: Path, plant: str, late_ms: int) -> None:
+    with Rig(clock(tmp_path, plant), tmp_path / "nodes") as rig:
+        rig.run(Ns(6 * S))
+        seen = [time for time, _ in rig.trace.series["clock/sensor/ticking"] if time]
+    wanted = [Ns(k * 700 * MS) for k in range(1, 9)]
+    assert len(seen) == len(wanted)
+    assert all(0 <= at - edge <= late_ms * MS for at, edge in zip(seen, wanted, strict=True)), seen
+
+
+BELT = """
+[factory]
+name = "belt"
+[cells.hall]
+[nodes.n]
+uid = 1
+port = {port}
+virtual = true
+[machines.belt]
+type = "conveyor"
+cell = "hall"
+node = "n"
+base = 256
+pins = {{ at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }}
+"""
+
+
+def test_a_part_comes_to_the_exit_when_the_closed_form_says_however_seldom_anybody_asks(tmp_path: Path) -> None:
+    times = []
+    for period in (Ns(50 * MS), Ns(400 * MS)):
+        factory = parse(BELT.format(port=free_port()), ROOT)
+        machine = factory.machines["belt"]
+        with Rig(factory, tmp_path / str(period)) as rig:
+            driver = Driver.of(rig, "n", period)
+            driver.until(lambda driver=driver: driver.status and driver.status.leased, Ns(3 * S))
+            put = plant_of(machine.type).put
+            rig.world.touch("belt", lambda state, params: put(state, params, Part(id="a")), rig.now)
+            driver.commands["belt"] = Command(run=True, speed=0.1)
+            driver.until(lambda driver=driver: driver.machine("belt").at_exit, Ns(30 * S))
+            started = next(time for time, level in rig.trace.series["belt/pin/run"] if level)
+            arrived = next(time for time, level in rig.trace.series["belt/sensor/at_exit"] if level)
+        times.append(arrived - started)
+    params = machine.params
+    way = params.length - 0.06 - Part().length / 2  # from across the entry barrier to the exit barrier
+    ramp = 0.1 / params.acceleration
+    assert times[0] / S == pytest.approx(ramp + (way - 0.1 * ramp / 2) / 0.1, abs=1e-4)
+    assert times[0] == times[1]
