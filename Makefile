@@ -102,6 +102,7 @@ soak: setup-test
 
 bench: setup-test
 	$(PYTEST) -m bench --capture=no $(PYTEST_ARGS)
+	$(BIN)/python -m tests.bench hil
 
 # ---- housekeeping ----------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,10 @@ def test_power_taken_away_and_given_back_starts_it_anew(node: Vm) -> None:
     assert node.read(5) == 1
 
 
-@pytest.mark.parametrize(("what", "argument"), [(Inject.PAUSE, 250_000), (Inject.LOAD, 30_000), (Inject.RAISE, 1), (Inject.READ_ONLY, 1)])
+FELT = [(Inject.PAUSE, 250_000), (Inject.LOAD, 30_000), (Inject.RAISE, 1), (Inject.READ_ONLY, 1)]
+
+
+@pytest.mark.parametrize(("what", "argument"), FELT)
 def test_what_is_done_to_it_from_inside_is_felt_and_can_be_taken_back(node: Vm, what: Inject, argument: int) -> None:
     assert bad(node, Ns(S)) == []
     node.inject(what, argument)

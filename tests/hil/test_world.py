@@ -9,8 +9,9 @@ from hil.rig import Rig, free_port
 from tests.hil.jobs import ROOT
 from twin.clock import MS, Ns, S
 from twin.factory import Factory, parse
-from twin.machines.conveyor.spec import Command
-from twin.plant import Part, plant_of
+from twin.machines.conveyor.plant import State, put
+from twin.machines.conveyor.spec import Command, Params
+from twin.plant import Part
 
 CLOCK = '''
 from typing import Annotated as A
@@ -100,6 +101,13 @@ pins = {{ at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }}
 """
 
 
+def with_a_part(state: State, params: Params) -> State:
+    """Somebody puts one on the belt."""
+    made = put(state, params, Part(id="a"))
+    assert made is not None
+    return made
+
+
 def test_a_part_comes_to_the_exit_when_the_closed_form_says_however_seldom_anybody_asks(tmp_path: Path) -> None:
     times = []
     for period in (Ns(50 * MS), Ns(400 * MS)):
@@ -108,8 +116,7 @@ def test_a_part_comes_to_the_exit_when_the_closed_form_says_however_seldom_anybo
         with Rig(factory, tmp_path / str(period)) as rig:
             driver = Driver.of(rig, "n", period)
             driver.until(lambda driver=driver: driver.status and driver.status.leased, Ns(3 * S))
-            put = plant_of(machine.type).put
-            rig.world.touch("belt", lambda state, params: put(state, params, Part(id="a")), rig.now)
+            rig.world.touch("belt", with_a_part, rig.now)
             driver.commands["belt"] = Command(run=True, speed=0.1)
             driver.until(lambda driver=driver: driver.machine("belt").at_exit, Ns(30 * S))
             started = next(time for time, level in rig.trace.series["belt/pin/run"] if level)
