@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hil.commands import UsageError
 from hil.micropython import MicroPythonError
-from hil.rig import RigError
+from hil.ports import PortError
 from hil.scenario import ScenarioError
 from twin.plant import PlantError
 from twin.tables import Mistakes
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for mistake in wrong.mistakes:
             print(mistake, file=sys.stderr)
         return 1
-    except (UsageError, ScenarioError, MicroPythonError, RigError, PlantError) as unusable:
+    except (UsageError, ScenarioError, MicroPythonError, PortError, PlantError) as unusable:
         print(f"lockstep: {unusable}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

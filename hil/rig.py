@@ -16,6 +16,7 @@ from typing import Any
 
 from hil.guest import Door, Guest, Participant
 from hil.link import Link
+from hil.ports import check_port
 from hil.targets import Inject, Output, Target, TargetError, WatchdogFed, choice
 from hil.targets.vm import FREE, Costs
 from hil.world import FAR, STALE, World
@@ -64,10 +65,6 @@ class GuestCame(Event):
 @dataclass(frozen=True, slots=True)
 class GuestLost(Event):
     """A process on factory time ended."""
-
-
-class RigError(Exception):
-    """A rig that cannot be set up; one line says why."""
 
 
 class Rig:
@@ -242,7 +239,7 @@ class Rig:
 
     def __enter__(self) -> "Rig":
         for name in self.nodes:
-            _check_port(name, self.factory.nodes[name].host, self.factory.nodes[name].port)
+            check_port(name, self.factory.nodes[name].host, self.factory.nodes[name].port)
         for name in self.nodes:
             self.power_on(name)
         return self
@@ -405,36 +402,3 @@ def _prepare(folder: Path, config: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "node.json").write_text(config, encoding="utf-8")
     return folder
-
-
-def _check_port(node: str, host: str, port: int) -> None:
-    """Whether a virtual node can listen where the factory says.
-
-    Raises:
-        RigError: something else listens there.
-    """
-    try:
-        socket.create_server((host, port)).close()
-    except OSError as taken:
-        raise RigError(f"node {node} can't listen at {host}:{port}: {taken.strerror}") from taken
-
-
-_ports = itertools.count()
-
-
-def free_port() -> int:
-    """A port on 127.0.0.1 that is free now, below those that the system gives to outgoing connections.
-
-    Each process looks in another place first, so that two at a time seldom meet.
-
-    Raises:
-        RigError: there is none.
-    """
-    for _ in range(10_000):
-        port = 20_000 + (os.getpid() * 61 + next(_ports)) % 10_000
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        return port
-    raise RigError("no port from 20000 to 29999 is free on 127.0.0.1")

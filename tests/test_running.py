@@ -18,7 +18,7 @@ from asyncua import Client
 from pymodbus.client import ModbusTcpClient
 
 from controller.feed import Changes, Snapshot, ask_once, feed_signals, follow
-from hil.rig import free_port
+from hil.ports import free_port
 from tests.hil.jobs import PRINTER, ROOT, first_layer
 from twin.factory import Factory, read
 from twin.node import MAGIC, JobState, NodeStatus

@@ -14,7 +14,8 @@ from hil.campaigns.tap import watch
 from hil.campaigns.violations import Asked
 from hil.house import House
 from hil.judging.verdict import Requirement, Verdict, judge
-from hil.rig import Rig, free_port
+from hil.ports import free_port
+from hil.rig import Rig
 from hil.scenario import Scenario, ScenarioError, Stage, play, put_part
 from hil.targets.vm import FREE, Costs
 from twin.clock import Ns, seconds, wall_ns

@@ -9,6 +9,14 @@ import sys
 import vm_link
 import vm_tasks
 
+
+def _strike(what, argument):
+    import vm_faults  # only where it is needed: its memory is a board's
+
+    vm_faults.inject(what, argument)
+
+
+vm_link.strike = _strike
 sys.modules["_asyncio"] = vm_tasks
 import asyncio  # noqa: E402  (after its task core)
 

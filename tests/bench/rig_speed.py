@@ -7,8 +7,9 @@ from pathlib import Path
 
 from hil.driver import Driver
 from hil.house import House
+from hil.ports import free_port
 from hil.recorder import Recorder
-from hil.rig import Rig, free_port
+from hil.rig import Rig
 from hil.targets.vm import BOARD
 from tests.hil.jobs import CUBE, one_printer
 from twin import motion

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from controller.modbus.client import Link
 from controller.modbus.pdu import ModbusError, Read
-from hil.rig import free_port
+from hil.ports import free_port
 from hil.scenarios.printing import print_as_planned
 from tests.hil.jobs import CUBE, first_layer, one_printer
 from twin import motion

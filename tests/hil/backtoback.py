@@ -17,7 +17,8 @@ import pytest
 from controller.factory_loop import FactoryClock, TimeEnded, run_on
 from controller.modbus.client import Link
 from controller.modbus.pdu import Write
-from hil.rig import Rig, free_port
+from hil.ports import free_port
+from hil.rig import Rig
 from hil.targets import Output, PinSet, Target
 from hil.targets.model import Model
 from hil.targets.vm import Vm

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hil.rig import free_port
+from hil.ports import free_port
 from hil.scenarios.programs import cube, first_layer
 from twin.factory import Factory, parse
 

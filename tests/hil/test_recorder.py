@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from hil.driver import Driver
+from hil.ports import free_port
 from hil.recorder import Recorder
-from hil.rig import Rig, free_port
+from hil.rig import Rig
 from tests.hil.jobs import ROOT
 from tests.hil.test_world import BELT
 from twin.clock import MS, Ns, S

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from hil.driver import Driver
-from hil.rig import Rig, free_port
+from hil.ports import free_port
+from hil.rig import Rig
 from tests.hil.jobs import ROOT
 from twin.clock import MS, Ns, S
 from twin.factory import Factory, parse

@@ -13,7 +13,7 @@ from hil.campaigns import tap
 from hil.faults import FaultFired, FaultOff, FaultOn, arm
 from hil.house import House
 from hil.judging.verdict import Requirement, Verdict, judge
-from hil.rig import free_port
+from hil.ports import free_port
 from hil.targets.vm import FREE, Costs
 from tests.mutant import firmware_with, run_mutant
 from twin.clock import MS, Ns, ns, seconds

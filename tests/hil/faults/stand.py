@@ -13,7 +13,8 @@ from controller.scan import News, State, scan
 from hil.driver import OWNER, PERIOD, Driver
 from hil.faults import FaultFired, arm
 from hil.judging.verdict import Requirement, Verdict, judge
-from hil.rig import NodeEnded, Rig, free_port
+from hil.ports import free_port
+from hil.rig import NodeEnded, Rig
 from tests.hil.jobs import PRINTER, ROOT
 from tests.mutant import firmware_with, run_mutant
 from twin.clock import Ns, ns
