@@ -7,8 +7,9 @@ import pytest
 
 from hil.faults import KINDS, FaultFired, FaultOff, FaultOn, arm, check
 from hil.rig import Rig
-from tests.hil.faults import belts, controller_cases, link_cases, node_cases
+from tests.hil.faults import belts, controller_cases, link_cases, node_cases, test_actuators, test_plants, test_sensors
 from tests.hil.faults.belts import Case, Requirement, always, on, runs_on, stops, strike
+from tests.hil.jobs import ROOT
 from twin.clock import MS
 from twin.fault import FaultError, Subject
 
@@ -22,6 +23,18 @@ def test_there_are_more_than_sixty_kinds_of_every_subject_and_each_is_told_in_fu
     for kind in KINDS.values():
         assert kind.text and kind.expected and kind.observable and kind.name == kind.name.lower(), kind
         assert all(p.low <= p.default <= p.high and p.text for p in kind.parameters.values()), kind
+
+
+def test_the_page_shows_every_kind_as_passed_and_no_other() -> None:
+    page = (ROOT / "docs" / "reference" / "faults.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(" `"): row for row in page.splitlines() if row.startswith("| `")}
+    assert set(rows) == set(KINDS)
+    assert [name for name, row in rows.items() if "passed" not in row] == []
+
+
+def test_every_kind_has_a_case_with_a_defence_taken_out() -> None:
+    known = {*CASES, *test_sensors.CASES, *test_actuators.CASES, *test_plants.CASES}
+    assert set(KINDS) - known == set()
 
 
 @pytest.mark.parametrize(
