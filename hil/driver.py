@@ -127,12 +127,12 @@ class Driver:
     @property
     def status(self) -> NodeStatus | None:
         """What the node said last of itself; None before it said anything."""
-        heard = self._registers()
+        heard = self.registers()
         return None if heard is None else decode(NodeStatus, heard.node)
 
     def machine(self, name: str) -> Any:
         """The Status that a machine showed last; None before the first."""
-        heard = self._registers()
+        heard = self.registers()
         kind = self._machines[name].type
         return None if heard is None else decode(kind.status, heard.machines[name][: kind.layouts[0].size])
 
@@ -270,7 +270,8 @@ class Driver:
         commands = {name: tuple(encode(command)) for name, command in self.commands.items()} if with_commands else None
         return Burst(self._plan.requests(grant, commands))
 
-    def _registers(self) -> Heard | None:
+    def registers(self) -> Heard | None:
+        """What the last burst has read, as it lies in the registers; None before the first."""
         if not self._heard.asked:
             return None
         found = self._plan.heard(self._heard.replies())

@@ -144,8 +144,10 @@ class Rig:
     # ---- what a scenario does
 
     def power_on(self, node: str, cause: str = "rig") -> None:
-        """Switch a node on."""
+        """Switch a node on, where it is off."""
         vm = self.nodes[node]
+        if vm.alive:
+            return
         vm.power_on()
         vm.wake = self.now
         self._look_who_lives()
@@ -240,8 +242,11 @@ class Rig:
     def __enter__(self) -> "Rig":
         for name in self.nodes:
             check_port(name, self.factory.nodes[name].host, self.factory.nodes[name].port)
-        for name in self.nodes:
-            self.power_on(name)
+        with contextlib.ExitStack() as failing:
+            failing.callback(self.close)
+            for name in self.nodes:
+                self.power_on(name)
+            failing.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -356,7 +361,7 @@ class Rig:
         ahead = self.world.edge(self.now, soonest)
         self._pace(ahead)
         self.now = ahead
-        if ahead < soonest:  # a sensor changes: every node looks
+        if ahead < soonest and self.world.stirs(ahead):  # a sensor changes: every node looks
             for vm in self._live:
                 vm.wake = self.now
             if not self._live:

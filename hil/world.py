@@ -159,19 +159,25 @@ class World:
             return limit
         if self._edge <= limit:
             return max(now, self._edge)
-        due = self._output_due()
-        if due <= now:
+        if self._output_due() <= now:
             self.advance(now)
+        due = self._output_due()
+        if now < due < limit:
+            limit = due  # what it changes is known only then
         reach = limit if any(self._streams.values()) else max(limit, Ns(now + REACH))
         ahead = Ns(reach - self.state.now)
         if ahead <= 0:
             return limit
         found = plant.horizon(self.state, self.factory, self._pins_over(self.state.now, ahead), ahead)
         if found >= ahead:
-            self._clear = reach if due <= now else min(reach, due)
+            self._clear = min(reach, due)
             return limit
         self._edge = _grid(Ns(self.state.now + found))
         return max(now, min(limit, self._edge))
+
+    def stirs(self, now: Ns) -> bool:
+        """Whether a sensor may be about to change at this moment, after `edge` has named it."""
+        return self._edge <= now or bool(self.sensor_edits)
 
     # ---- time
 

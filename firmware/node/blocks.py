@@ -1,12 +1,12 @@
 """Registers to pins and back: Input, Output, Fan, Drive, Counter."""
 
-from time import ticks_diff, ticks_us
+from time import ticks_diff, ticks_ms
 
 import micropython
 
 from node import pins
 
-BOUNCE_US = 5000
+BOUNCE_MS = 5
 RAMP_TICKS = 50  # a set point falls from full to zero in half a second when the owner is silent
 
 
@@ -31,24 +31,31 @@ class Input:
 
 
 class Counter:
-    """A pin's rising edges since the start, also those between two ticks; what follows a change within 5 ms is a bounce."""
+    """A pin's rising edges since the start, also between two ticks where an interrupt comes in time.
+
+    What follows a change within 5 ms is a bounce.
+    """
 
     def __init__(self, config, bank):
         self._bank = bank
         (self._at,) = config["at"]
         self._count = self._shown = 0
-        self._changed = ticks_us()
+        self._changed = ticks_ms()
+        self._settled = True
         self._pin = pins.irq(config["pin"], self._edge)
 
     def _edge(self, pin):
-        now = ticks_us()
-        if pin.value() and ticks_diff(now, self._changed) >= BOUNCE_US:
+        now = ticks_ms()
+        if pin.value() and (self._settled or ticks_diff(now, self._changed) >= BOUNCE_MS):
             self._count = self._count + 1 & 0xFFFF
         self._changed = now
+        self._settled = False
 
     @micropython.native
     def read(self):
-        """Count to Status."""
+        """Count to Status. The pin has settled when a tick says so, before the clock wraps."""
+        if not self._settled and ticks_diff(ticks_ms(), self._changed) >= BOUNCE_MS:
+            self._settled = True
         if self._count != self._shown:
             self._shown = self._count
             self._bank.put16(self._at, self._shown)

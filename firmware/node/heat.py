@@ -56,7 +56,7 @@ class Sensor:
     def __init__(self, adc):
         self._adc = adc
         self._bad = 0
-        self._sum = self._samples = 0
+        self._sum = self._good = self._seen = 0
         self.celsius = 0.0
         self.tenths = NO_READING
         self.valid = False
@@ -68,17 +68,19 @@ class Sensor:
 
     def sample(self):
         """Look at the ADC: a reading is the mean of what was seen since the last one, so that its noise does not heat."""
-        self._sum += self._adc.read_u16()
-        self._samples += 1
+        adc = self._adc.read_u16()
+        self._seen += 1
+        if READINGS[_ENTRIES - 1] < adc < READINGS[0]:  # an open wire must not count as cold
+            self._sum += adc
+            self._good += 1
 
     def read(self):
         """Take a reading. One that no temperature gives, or none so near the last one, leaves the last temperature as it was."""
-        if not self._samples:
+        if not self._seen:
             self.sample()
-        adc = self._sum // self._samples
-        self._sum = self._samples = 0
-        self.valid = READINGS[_ENTRIES - 1] < adc < READINGS[0]
-        hundredths = _hundredths(adc) if self.valid else 0
+        self.valid = 2 * self._good > self._seen
+        hundredths = _hundredths(self._sum // self._good) if self.valid else 0
+        self._sum = self._good = self._seen = 0
         if self.valid:
             self.valid = self.tenths == NO_READING or abs(hundredths - 10 * self.tenths) <= _JUMP
         if not self.valid:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import select
 import struct
 import subprocess
 from collections import deque
@@ -25,6 +26,7 @@ _INPUT = struct.Struct("<BxH")
 _INPUTS = 16
 _NO_INPUTS = struct.Struct("<QQBB?xI64x")
 _PIPE_BYTES = 1 << 20
+PATIENCE_S = 60.0  # wall time: a loop that never waits stops factory time
 _WAIT, _LEVEL, _DUTY, _FRAMES, _CUT, _FED = range(6)
 
 
@@ -73,6 +75,7 @@ class Vm(Target):
 
     def power_on(self) -> None:
         """Start the firmware; it runs until it first waits."""
+        assert self.process is None, f"{self.name} is on"
         to_vm, self._to_vm = os.pipe()
         self._from_vm, from_vm = os.pipe()
         for end in (self._to_vm, self._from_vm):
@@ -124,10 +127,12 @@ class Vm(Target):
             part = changes[at : at + _INPUTS]
             body = b"".join(_INPUT.pack(pin, value) for pin, value in part)
             op, argument = self._injected.popleft() if self._injected else (0, 0)
-            message = _GRANT.pack(self._node_us(now), self._node_us(until), len(part), op, through, argument) + body
+            last = at + _INPUTS >= len(changes)  # before that, time does not go on
+            alone_us = self._node_us(until if last else now)
+            message = _GRANT.pack(self._node_us(now), alone_us, len(part), op, through, argument) + body
             self._tell(message.ljust(_NO_INPUTS.size, b"\0"))
-            if at + _INPUTS < len(changes):
-                self._early += self.collect()
+            if not last:
+                self._early = self.collect()
 
     def _tell(self, message: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):  # collect() tells
@@ -181,6 +186,8 @@ class Vm(Target):
             at += length
 
     def _read(self) -> bytes:
+        if not select.select([self._from_vm], [], [], PATIENCE_S)[0]:
+            raise TargetError(f"{self.name}: does not wait: its firmware has been busy for {PATIENCE_S:.0f} s of wall time")
         data = os.read(self._from_vm, _PIPE_BYTES)
         if not data:
             self._early = self._got

@@ -66,6 +66,45 @@ def test_what_is_written_to_a_pin_is_read_at_the_next_tick(node: Vm) -> None:
     assert on.time == 100 * MS
 
 
+MANY = """
+from machine import Pin
+import time
+pins = [Pin(k, Pin.IN) for k in range(40)]
+out = Pin(50, Pin.OUT)
+while True:
+    out.value(sum(p.value() for p in pins) >= 1)
+    time.sleep_ms(10)
+"""
+
+
+def test_more_inputs_than_one_grant_holds_change_at_one_moment_and_are_told_once(tmp_path: Path) -> None:
+    (tmp_path / "firmware").mkdir()
+    (tmp_path / "firmware" / "main.py").write_text(MANY, encoding="utf-8")
+    node = Vm("n", tmp_path)
+    node.flash(tmp_path / "firmware")
+    node.power(True)
+    node.advance(Ns(15 * MS))
+    node.capture()
+    for pin in range(40):
+        node.write(pin, 1)
+    node.advance(Ns(100 * MS))
+    told = [o for o in node.capture() if isinstance(o, PinSet)]
+    node.power(False)
+    assert [(o.pin, o.value, o.time) for o in told] == [(50, 1, 20 * MS)]
+
+
+def test_firmware_that_never_waits_is_told_and_does_not_stand_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hil.targets.vm.PATIENCE_S", 0.5)
+    (tmp_path / "firmware").mkdir()
+    (tmp_path / "firmware" / "main.py").write_text("while True: pass\n", encoding="utf-8")
+    node = Vm("n", tmp_path)
+    node.flash(tmp_path / "firmware")
+    with pytest.raises(TargetError, match="does not wait"):
+        node.power(True)
+        node.advance(Ns(S))
+    node.power(False)
+
+
 def test_power_taken_away_and_given_back_starts_it_anew(node: Vm) -> None:
     node.write(4, 1)
     node.advance(Ns(250 * MS))

@@ -10,6 +10,7 @@ from hil.rig import Rig
 from tests.hil.jobs import ROOT
 from twin.clock import MS, Ns, S
 from twin.factory import Factory, parse
+from twin.fault import FAR
 from twin.machines.conveyor.plant import State, put
 from twin.machines.conveyor.spec import Command, Params
 from twin.plant import Part
@@ -85,6 +86,56 @@ def test_a_sensor_s_change_is_seen_at_its_moment_and_without_a_horizon_soon(tmp_
     assert all(0 <= at - edge <= late_ms * MS for at, edge in zip(seen, wanted, strict=True)), seen
 
 
+TWO = """
+[factory]
+name = "two"
+[cells.hall]
+[nodes.a]
+uid = 1
+port = {one}
+virtual = true
+[nodes.b]
+uid = 2
+port = {two}
+virtual = true
+[machines.a]
+type = "conveyor"
+cell = "hall"
+node = "a"
+base = 256
+pins = {{ at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }}
+[machines.b]
+type = "conveyor"
+cell = "hall"
+node = "b"
+base = 256
+pins = {{ at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }}
+"""
+STARTS = """
+import time
+from machine import PWM, Pin
+time.sleep_ms({wait})
+PWM(Pin(17), freq=1000, duty_u16=65535)
+Pin(16, Pin.OUT, value=1)
+time.sleep(30)
+"""
+
+
+def test_what_one_node_does_hides_no_sensor_of_another(tmp_path: Path) -> None:
+    images = {}
+    for node, wait in (("a", 2), ("b", 6)):
+        (tmp_path / node).mkdir()
+        (tmp_path / node / "main.py").write_text(STARTS.format(wait=wait), encoding="utf-8")
+        images[node] = tmp_path / node
+    factory = parse(TWO.format(one=free_port(), two=free_port()), ROOT)
+    with Rig(factory, tmp_path / "nodes", firmware=images) as rig:
+        rig.world.touch("b", with_a_part, rig.now)
+        rig.run(Ns(8 * S))
+        gone = [time for time, level in rig.trace.series["b/sensor/at_entry"] if time and not level]
+    way = Part().length / 2  # until its trailing edge has left the barrier, within the ramp
+    assert gone and gone[0] / S == pytest.approx(0.006 + (2 * way / factory.machines["b"].params.acceleration) ** 0.5, abs=2e-3)
+
+
 BELT = """
 [factory]
 name = "belt"
@@ -128,3 +179,30 @@ def test_a_part_comes_to_the_exit_when_the_closed_form_says_however_seldom_anybo
     ramp = 0.1 / params.acceleration
     assert times[0] / S == pytest.approx(ramp + (way - 0.1 * ramp / 2) / 0.1, abs=1e-4)
     assert times[0] == times[1]
+
+
+class Pulses:
+    """A light barrier that is covered for a tenth of a second at given moments."""
+
+    def __init__(self, minutes: tuple[int, ...]) -> None:
+        self.fired = 0
+        self._edges = [Ns(minute * 60 * S + later) for minute in minutes for later in (0, 100 * MS)]
+
+    def __call__(self, now: Ns, value: int) -> int:
+        return sum(edge <= now for edge in self._edges) % 2
+
+    def wake(self, now: Ns) -> Ns:
+        return next((edge for edge in self._edges if edge > now), FAR)
+
+
+def test_a_part_is_counted_however_long_the_belt_was_quiet_before(tmp_path: Path) -> None:
+    minutes = (6, 16, 26, 27, 44)
+    factory = parse(BELT.format(port=free_port()), ROOT)
+    with Rig(factory, tmp_path) as rig:
+        driver = Driver.of(rig, "n", Ns(10 * S))
+        rig.world.sensor_edits["belt", "at_exit"] = [Pulses(minutes)]
+        counted = []
+        for minute in minutes:
+            rig.run(Ns((minute * 60 + 30) * S))
+            counted.append(driver.machine("belt").parts)
+    assert counted == [1, 2, 3, 4, 5]

@@ -6,6 +6,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,13 +111,12 @@ class Bench:
             tell(outcome)
             return outcome
 
-        with ThreadPoolExecutor(self._jobs) as pool:
-            try:
-                return list(pool.map(judged, chosen))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                kill_all()
-                raise
+        with ThreadPoolExecutor(self._jobs) as pool, ExitStack() as broken_off:
+            broken_off.callback(kill_all)
+            broken_off.callback(pool.shutdown, wait=False, cancel_futures=True)
+            outcomes = list(pool.map(judged, chosen))
+            broken_off.pop_all()
+        return outcomes
 
     def check(self) -> None:
         """Once more without an edit.

@@ -24,7 +24,7 @@ NO_ZERO = Mutant("node/homing.py", "motion.player.position[self._k] = 0", "pass"
 NO_INTERLOCK = Mutant("node/safety.py", "if registers[at] & mask and self._effective", "if False and self._effective")
 NO_SET_POINT = Mutant("node/blocks.py", "if wanted != self._set_point:", "if wanted > self._set_point:")
 NO_RUN = Mutant("node/blocks.py", "self._run_pin.value(level)", "self._run_pin.value(1)")
-NO_DEBOUNCE = Mutant("node/blocks.py", "BOUNCE_US = 5000", "BOUNCE_US = 0")
+NO_DEBOUNCE = Mutant("node/blocks.py", "(self._settled or ticks_diff(now, self._changed) >= BOUNCE_MS)", "True")
 NO_WISH = Mutant("twin.machines.conveyor.control", ' or wish.capability != "convey" or not wish.go', "")
 NO_DEADLINE = Mutant("controller.dispatch", "if order.go and sensed.longest is not None:", "if False:")
 NO_FILAMENT = Mutant("twin.machines.printer.control", "run=wish.go and status.filament", "run=wish.go")

@@ -114,7 +114,7 @@ class Mind:
 
     def _look(self) -> None:
         now, driver = self._rig.now, self._driver
-        if driver.bursts > self._bursts and (heard := driver._registers()) is not None:
+        if driver.bursts > self._bursts and (heard := driver.registers()) is not None:
             self._image = self._image.received(self._node, heard, now, 0)
         self._bursts = driver.bursts
         self._image = self._image.aged(now)

@@ -1,5 +1,6 @@
 """Every way in which a sensor lies: it strikes, the factory stays safe, and without the defence it does not."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,10 @@ def test_a_sensor_lies_and_without_the_defence_the_factory_is_not_safe(kind: str
 def test_chance_strikes_the_same_way_twice(tmp_path: Path) -> None:
     case = CASES["sensor-loose-contact"]
     assert played(case, tmp_path / "1").digest == played(case, tmp_path / "2").digest
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_a_contact_that_is_loose_for_moments_does_not_make_the_block_hotter(share: float, tmp_path: Path) -> None:
+    parameters = {"share": share, "slot": 0.01}
+    loose = {"at": 40.0, "runs": 60.0, "parameters": parameters, "requires": (d.no_hotter("hotend", 103),)}
+    passes(dataclasses.replace(CASES["sensor-loose-contact"], **loose), tmp_path)
