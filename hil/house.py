@@ -25,6 +25,7 @@ from twin.node import STATUS_AT, NodeStatus
 from twin.trace import Event
 from twin.wire import decode, layout
 
+MOST_ASKED = 64
 PATIENCE_S = 20.0
 LOOK = Ns(S)
 KNOCK, FIRST_KNOCK = Ns(100 * MS), Ns(10 * MS)
@@ -170,6 +171,7 @@ class House:
 
     def ask(self, kind: str, **args: Any) -> None:
         """Have an operator ask the core for something; its answer is the Event CoreTold("core", kind, text)."""
+        assert len(self._asked) < MOST_ASKED, f"{MOST_ASKED} requests wait for the core"
         self._asked.append((kind, args))
 
     def step_wall_clock(self, step: Ns, seen: Callable[[], None] = lambda: None) -> None:

@@ -13,6 +13,7 @@ FAR = Ns(2**62)
 _HEAD = 6  # transaction, protocol, length
 _SHORTEST, _LONGEST = 2, 254
 _READ_BYTES = 65536
+MOST_WAITING = 4096  # pieces on their way in one direction of a connection
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: close() resets
 
 Tap = Callable[[Ns, bool, bytes], None]
@@ -227,7 +228,8 @@ class Link:
         """
         for piece in pieces:
             way.due = max(way.due, piece.due)
-            way.queue.append(Piece(way.due, piece.data))
+            if len(way.queue) < MOST_WAITING:  # a network that holds so much back loses the rest
+                way.queue.append(Piece(way.due, piece.data))
         self._deliver(now, way)
 
     @property

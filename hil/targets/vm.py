@@ -26,6 +26,7 @@ _INPUT = struct.Struct("<BxH")
 _INPUTS = 16
 _NO_INPUTS = struct.Struct("<QQBB?xI64x")
 _PIPE_BYTES = 1 << 20
+MOST_INJECTED = 64
 PATIENCE_S = 60.0  # wall time: a loop that never waits stops factory time
 _WAIT, _LEVEL, _DUTY, _FRAMES, _CUT, _FED = range(6)
 
@@ -114,6 +115,7 @@ class Vm(Target):
 
     def inject(self, what: Inject, argument: int = 0) -> None:
         """Break it from inside, at its next grant."""
+        assert len(self._injected) < MOST_INJECTED, f"{self.name}: {MOST_INJECTED} faults wait for its next grant"
         self._injected.append((what, argument))
 
     def grant(self, now: Ns, until: Ns, inputs: Mapping[int, int], through: bool = False) -> None:
