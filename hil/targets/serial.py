@@ -5,6 +5,7 @@ two pipes goes over its console, as `hil/vm/serial/serial_link.py` describes; a 
 """
 
 import abc
+import contextlib
 import binascii
 import json
 import os
@@ -185,8 +186,11 @@ class Serial(Vm, abc.ABC):
         """Start the firmware; it runs until it first waits."""
         config = json.loads((self.folder / "node.json").read_text(encoding="utf-8"))
         self._lines, self._heard, self._pending, self._granted = Lines(), [], b"", False
-        self._port = self._start()
         self._net = Net(config["host"], config["port"])
+        with contextlib.ExitStack() as failing:
+            failing.callback(self._net.close)
+            self._port = self._start()
+            failing.pop_all()
         self._grants, self._to_vm = os.pipe()
         try:
             self.collect()
