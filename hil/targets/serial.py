@@ -5,8 +5,8 @@ two pipes goes over its console, as `hil/vm/serial/serial_link.py` describes; a 
 """
 
 import abc
-import contextlib
 import binascii
+import contextlib
 import json
 import os
 import socket
