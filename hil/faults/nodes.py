@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from hil.faults.strike import Repeated, Site, Strike
 from hil.rig import Rig
@@ -81,13 +82,17 @@ class Inside(Strike):
             self.site.rig.inject(self.site.target, self._what, self._over)
 
 
+_WHOLE: "WeakKeyDictionary[Rig, dict[Path, tuple[bytes, int]]]" = WeakKeyDictionary()
+"""What spoilt files held before anybody spoilt them, and how many faults do: the last one to end makes them whole."""
+
+
 class Spoilt(Strike):
     """A file in the node's flash is not what it was, after a moment without power; at the end, after another, it is again."""
 
     def __init__(self, site: Site, pattern: str, spoil: Callable[[Site, bytes], bytes]) -> None:
         super().__init__(site)
         self._pattern, self._spoil = pattern, spoil
-        self._before: dict[Path, bytes] = {}
+        self._spoilt: list[Path] = []
 
     def begin(self) -> None:
         rig, node = self.site.rig, self.site.target
@@ -96,7 +101,9 @@ class Spoilt(Strike):
             before = path.read_bytes()
             after = self._spoil(self.site, before)
             if after != before:
-                self._before[path] = before
+                whole, times = _WHOLE.setdefault(rig, {}).get(path, (before, 0))
+                _WHOLE[rig][path] = whole, times + 1
+                self._spoilt.append(path)
                 path.write_bytes(after)
                 self.fired()
         rig.power_on(node, "fault")
@@ -104,8 +111,12 @@ class Spoilt(Strike):
     def end(self) -> None:
         rig, node = self.site.rig, self.site.target
         rig.power_off(node)
-        for path, before in self._before.items():
-            path.write_bytes(before)
+        for path in self._spoilt:
+            whole, times = _WHOLE[rig].pop(path)
+            if times > 1:
+                _WHOLE[rig][path] = whole, times - 1
+            else:
+                path.write_bytes(whole)
         rig.power_on(node, "fault")
 
 
@@ -125,7 +136,10 @@ def shortened(site: Site, content: bytes) -> bytes:
 
 def foreign(site: Site, content: bytes) -> bytes:
     """The same node of another factory, whose register map has another hash; whole in itself."""
-    config = json.loads(content)
+    try:
+        config = json.loads(content)
+    except ValueError:
+        return content  # it is broken already
     return sealed({**config, "map_hash": config["map_hash"] ^ 1}).encode()
 
 
