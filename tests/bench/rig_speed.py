@@ -1,12 +1,15 @@
 """The rig's speed: simulated seconds per wall second, for one node, many, and a factory."""
 
+import contextlib
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hil.driver import Driver
-from hil.house import House
 from hil.ports import free_port
 from hil.recorder import Recorder
 from hil.rig import Rig
@@ -138,14 +141,27 @@ def idle() -> float:
             return _pace(rig, Ns(20_000 * S))
 
 
-def shift() -> float:
-    """Wall seconds for eight hours of the demo factory: core, nodes, world; its order is printed, carried and conveyed."""
-    demo = read(ROOT / "controller" / "demo" / "factory.toml")
-    with tempfile.TemporaryDirectory() as folder:
+def shift(simulated_s: float = 8 * 3600) -> float:
+    """Wall seconds for eight hours of the demo factory, in its processes: an order is printed, carried and conveyed."""
+    factory = ROOT / "controller" / "demo" / "factory.toml"
+    recipe = next(iter(read(factory).recipes))
+    python = [sys.executable, "-m"]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+        (Path(folder) / "programs").mkdir(mode=0o700)
+        (Path(folder) / "programs" / "cube.gcode").write_text(CUBE, encoding="utf-8")
         began = wall_ns()
-        with House(demo, Path(folder), {"cube.gcode": CUBE}, next(iter(demo.recipes)), "cube.gcode", costs=BOARD) as house:
-            house.run(Ns(8 * 3600 * S))
-        return seconds(Ns(wall_ns() - began))
+        nodes = [*python, "hil", "nodes", str(factory), "--state", folder, "--speed", "0", "--costs", "board"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        rig = running.enter_context(subprocess.Popen(nodes, cwd=ROOT, text=True, **pipes))
+        running.callback(rig.terminate)
+        assert rig.stdout is not None and json.loads(rig.stdout.readline())["kind"] == "ready"
+        core = [*python, "controller.core", str(factory), "--state", folder, "--clock", f"{folder}/clock.sock"]
+        process = running.enter_context(subprocess.Popen([*core, "--order", recipe, "cube.gcode"], cwd=ROOT))
+        running.callback(process.terminate)
+        for line in rig.stdout:
+            if json.loads(line).get("now_s", 0.0) >= simulated_s:
+                return seconds(Ns(wall_ns() - began))
+        raise RuntimeError("the rig has ended")
 
 
 METRICS = (
