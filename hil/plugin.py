@@ -62,14 +62,20 @@ class _Session:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that needs a node runs on every target that is asked for."""
-    if "target" in metafunc.fixturenames:
+    if "lockstep_target" in metafunc.fixturenames:
         names = [name.strip() for name in metafunc.config.getoption("--lockstep-target").split(",") if name.strip()]
-        metafunc.parametrize("target", names, indirect=True)
+        metafunc.parametrize("lockstep_target", names, indirect=True)
 
 
 @pytest.fixture
-def target(request: pytest.FixtureRequest) -> str:
-    """The target's name; the test is skipped where it is absent."""
+def target(lockstep_target: str) -> str:
+    """The target's name; the test is skipped where it is absent. A suite's own `target` is left alone."""
+    return lockstep_target
+
+
+@pytest.fixture
+def lockstep_target(request: pytest.FixtureRequest) -> str:
+    """What `target` gives, under a name that nobody else uses: this one is parametrised."""
     from hil.targets.choice import TARGETS, why_absent
 
     name: str = request.param
@@ -158,7 +164,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     on, ids = item.stash.get(_STAGE, None), _ids(item)
     ended = report.when == "call" or (report.when == "setup" and not report.passed)
-    if ended and (on is not None or ids or "target" in getattr(item, "fixturenames", ())):
+    if ended and (on is not None or ids or "lockstep_target" in getattr(item, "fixturenames", ())):
         told = [(v.requirement, v.passed, v.evidence, v.id) for v in on.verdicts] if on is not None else []
         known = {verdict[3] for verdict in told}
         if not report.skipped:
@@ -167,7 +173,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             )
         callspec = getattr(item, "callspec", None)
         report.lockstep = {  # type: ignore[attr-defined]
-            "target": str(callspec.params.get("target", "")) if callspec is not None else "",
+            "target": str(callspec.params.get("lockstep_target", "")) if callspec is not None else "",
             "seed": on.seed if on is not None else None,
             "verdicts": told,
             "simulated_s": on.now / 1e9 if on is not None else 0.0,

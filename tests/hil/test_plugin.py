@@ -220,3 +220,16 @@ def test_a_run_that_does_not_use_it_does_not_pay_for_it() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_suite_s_own_argument_of_the_same_name_is_left_alone(desk: pytest.Pytester) -> None:
+    desk.makepyfile(
+        test_own="""
+import pytest
+
+@pytest.mark.parametrize("target", [1, 2])
+def test_theirs(target):
+    assert target in (1, 2)
+"""
+    )
+    run(desk, "test_own.py", "--lockstep-target=vm,model").assert_outcomes(passed=2)
