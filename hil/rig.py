@@ -78,7 +78,6 @@ class Rig:
         physics: per machine, what its plant really is like.
         links: put a Link that can be cut before each node.
         kept: how much of the trace is kept, see Trace.
-        seed: of everything that chance decides here.
         firmware: the folder with another main.py, for all nodes or by name; a node's own is named in the factory.
         target: what the nodes run on.
         together: keep nodes and guests on this process's processor. They take turns, so that one is faster than two.
@@ -95,7 +94,6 @@ class Rig:
         links: bool = False,
         kept: int | None = None,
         together: bool = False,
-        seed: int = 0,
         firmware: Path | Mapping[str, Path] | None = None,
         target: str = choice.DEFAULT,
     ) -> None:
@@ -115,7 +113,6 @@ class Rig:
         self._noted = itertools.count()
         self._stalled: dict[str, Ns] = {}
         self._live: list[Target] = []
-        self.seed = seed
         self.nodes: dict[str, Target] = {
             node.name: choice.make(target, node.name, _prepare(folder / node.name, node_json(factory, node)), costs)
             for node in factory.nodes.values()
@@ -286,8 +283,7 @@ class Rig:
         """Whether any guest did anything."""
         acted = False
         for guest in tuple(self.guests):
-            due = self._wake_of(guest) if self._stalled else guest.wake
-            if due <= self.now or (stirred and guest.name not in self._stalled):
+            if self._wake_of(guest) <= self.now or (stirred and guest.name not in self._stalled):
                 self._stalled.pop(guest.name, None)
                 guest.ask(self.now)
                 acted |= guest.active
@@ -330,7 +326,7 @@ class Rig:
 
     def _outside(self) -> Ns:
         """When a guest, a link, a watchdog or the timeline is next due."""
-        found = [guest.wake for guest in self.guests] if not self._stalled else [self._wake_of(guest) for guest in self.guests]
+        found = [self._wake_of(guest) for guest in self.guests]
         found += self._watchdogs.values()
         if self.links:
             found += [link.wake for link in self.links.values()]

@@ -105,7 +105,6 @@ def perform(
             costs=costs,
             links=True,
             feed=True,
-            seed=plan.seed,
             **rig,
         )
         error = ""
@@ -201,7 +200,7 @@ def _set_up(
     rig: Mapping[str, Any],
 ) -> Iterator[Stage]:
     if not scenario.core:
-        with Rig(factory, folder, costs=costs, links=scenario.links, seed=seed, **rig) as made:
+        with Rig(factory, folder, costs=costs, links=scenario.links, **rig) as made:
             watch(made)
             yield Stage(made, seed=seed, parameters=values)
         return
@@ -215,7 +214,6 @@ def _set_up(
         costs=costs,
         links=scenario.links,
         feed=True,
-        seed=seed,
         **rig,
     )
     with house:

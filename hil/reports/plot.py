@@ -27,7 +27,6 @@ MOST_MARKS = 12
 MOST_LEVELS = 12
 """How many different values a Signal of words may have to be drawn as levels."""
 
-LEGEND = ": recorded (line), reference (dashed), allowed (band)"
 
 SHOWN = ("FaultOn", "FaultFired", "FaultOff", "LinkCut", "LinkHealed", "NodeEnded")
 """Events that are always marked, by the names of their types."""

@@ -5,20 +5,17 @@ from pathlib import Path
 import numpy as np
 
 from hil.driver import Driver
-from hil.ports import free_port
 from hil.recorder import Recorder
 from hil.rig import Rig
-from tests.hil.jobs import ROOT
-from tests.hil.test_world import BELT
+from tests.hil.faults.belts import belts
 from twin.clock import MS, Ns, S
-from twin.factory import parse
 from twin.machines.conveyor.spec import Command
 
 
 def test_a_belt_s_speed_is_recorded_as_it_ramps_up_although_the_belt_is_stepped_seldom(tmp_path: Path) -> None:
-    factory = parse(BELT.format(port=free_port()), ROOT)
+    factory = belts("belt")
     with Rig(factory, tmp_path) as rig:
-        driver = Driver.of(rig, "n")
+        driver = Driver.of(rig, "belt")
         driver.until(lambda: driver.status and driver.status.leased, Ns(3 * S))
         rig.world.recorder = recorder = Recorder()
         begun = rig.now

@@ -7,7 +7,7 @@ import pytest
 from hil.driver import Driver
 from hil.ports import free_port
 from hil.rig import Rig
-from tests.hil.jobs import ROOT
+from tests.hil.faults.belts import belts
 from twin.clock import MS, Ns, S
 from twin.factory import Factory, parse
 from twin.fault import FAR
@@ -86,31 +86,6 @@ def test_a_sensor_s_change_is_seen_at_its_moment_and_without_a_horizon_soon(tmp_
     assert all(0 <= at - edge <= late_ms * MS for at, edge in zip(seen, wanted, strict=True)), seen
 
 
-TWO = """
-[factory]
-name = "two"
-[cells.hall]
-[nodes.a]
-uid = 1
-port = {one}
-virtual = true
-[nodes.b]
-uid = 2
-port = {two}
-virtual = true
-[machines.a]
-type = "conveyor"
-cell = "hall"
-node = "a"
-base = 256
-pins = {{ at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }}
-[machines.b]
-type = "conveyor"
-cell = "hall"
-node = "b"
-base = 256
-pins = {{ at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }}
-"""
 STARTS = """
 import time
 from machine import PWM, Pin
@@ -127,30 +102,13 @@ def test_what_one_node_does_hides_no_sensor_of_another(tmp_path: Path) -> None:
         (tmp_path / node).mkdir()
         (tmp_path / node / "main.py").write_text(STARTS.format(wait=wait), encoding="utf-8")
         images[node] = tmp_path / node
-    factory = parse(TWO.format(one=free_port(), two=free_port()), ROOT)
+    factory = belts("a", "b")
     with Rig(factory, tmp_path / "nodes", firmware=images) as rig:
         rig.world.touch("b", with_a_part, rig.now)
         rig.run(Ns(8 * S))
         gone = [time for time, level in rig.trace.series["b/sensor/at_entry"] if time and not level]
     way = Part().length / 2  # until its trailing edge has left the barrier, within the ramp
     assert gone and gone[0] / S == pytest.approx(0.006 + (2 * way / factory.machines["b"].params.acceleration) ** 0.5, abs=2e-3)
-
-
-BELT = """
-[factory]
-name = "belt"
-[cells.hall]
-[nodes.n]
-uid = 1
-port = {port}
-virtual = true
-[machines.belt]
-type = "conveyor"
-cell = "hall"
-node = "n"
-base = 256
-pins = {{ at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }}
-"""
 
 
 def with_a_part(state: State, params: Params) -> State:
@@ -163,14 +121,14 @@ def with_a_part(state: State, params: Params) -> State:
 def test_a_part_comes_to_the_exit_when_the_closed_form_says_however_seldom_anybody_asks(tmp_path: Path) -> None:
     times = []
     for period in (Ns(50 * MS), Ns(400 * MS)):
-        factory = parse(BELT.format(port=free_port()), ROOT)
+        factory = belts("belt")
         machine = factory.machines["belt"]
         with Rig(factory, tmp_path / str(period)) as rig:
-            driver = Driver.of(rig, "n", period)
+            driver = Driver.of(rig, "belt", period)
             driver.until(lambda driver=driver: driver.status and driver.status.leased, Ns(3 * S))
             rig.world.touch("belt", with_a_part, rig.now)
             driver.commands["belt"] = Command(run=True, speed=0.1)
-            driver.until(lambda driver=driver: driver.machine("belt").at_exit, Ns(30 * S))
+            driver.until(lambda driver=driver: driver.machine("belt").at_exit, Ns(60 * S))
             started = next(time for time, level in rig.trace.series["belt/pin/run"] if level)
             arrived = next(time for time, level in rig.trace.series["belt/sensor/at_exit"] if level)
         times.append(arrived - started)
@@ -197,9 +155,9 @@ class Pulses:
 
 def test_a_part_is_counted_however_long_the_belt_was_quiet_before(tmp_path: Path) -> None:
     minutes = (6, 16, 26, 27, 44)
-    factory = parse(BELT.format(port=free_port()), ROOT)
+    factory = belts("belt")
     with Rig(factory, tmp_path) as rig:
-        driver = Driver.of(rig, "n", Ns(10 * S))
+        driver = Driver.of(rig, "belt", Ns(10 * S))
         rig.world.sensor_edits["belt", "at_exit"] = [Pulses(minutes)]
         counted = []
         for minute in minutes:
