@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from hil.follow import Follower
-from hil.rig import UNPACED, Rig
+from hil.rig import UNPACED, NodeEnded, Rig
 from hil.targets.vm import BOARD, FREE
 from twin import motion
 from twin.clock import Ns, S, seconds, wall_ns, wall_sleep
@@ -76,9 +76,20 @@ def _run(factory: Factory, options: argparse.Namespace) -> int:
             began, from_now = wall_ns(), rig.now
             rig.run(Ns(2**61), lambda began=began: wall_ns() - began > REPORT)  # type: ignore[misc]
             passed = max(1, wall_ns() - began)
+            for line in ended_since(rig, from_now):
+                print(line, flush=True)
             _say("pace", now_s=seconds(rig.now), pace=(rig.now - from_now) / passed, behind_s=seconds(rig.behind))
         _say("summary", **summary(rig))
     return 0
+
+
+def ended_since(rig: Rig, since: Ns) -> list[str]:
+    """One line for each node whose firmware has ended by itself since then, with the last that it said."""
+    return [
+        f"node {entry.what.subject}: its firmware has ended: {entry.what.console or 'it said nothing'}"
+        for entry in rig.trace.of(NodeEnded)
+        if since <= entry.time < rig.now
+    ]
 
 
 def _follower(factory: Factory, name: str, program: Path) -> Follower:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hil import micropython
+from hil.ports import free_port
 from twin.export import sealed
 from twin.node import COMMAND_AT, TRANSFER_AT, NodeCommand, NodeStatus, Reason, Transfer, TransferKind, TransferOp
 from twin.wire import decode, encode, layout
@@ -32,14 +33,6 @@ def eventually(true: Callable[[], bool], what: str = "it never came true") -> No
     while not true():
         assert time.monotonic() < end, what
         time.sleep(0.002)
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Client:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hil.commands.nodes import ended_since
 from hil.driver import Driver
 from hil.ports import free_port
 from hil.rig import Rig
@@ -164,3 +165,15 @@ def test_a_part_is_counted_however_long_the_belt_was_quiet_before(tmp_path: Path
             rig.run(Ns((minute * 60 + 30) * S))
             counted.append(driver.machine("belt").parts)
     assert counted == [1, 2, 3, 4, 5]
+
+
+def test_a_firmware_that_ends_is_told_once_with_its_last_words(tmp_path: Path) -> None:
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "main.py").write_text("import time\ntime.sleep_ms(1500)\nraise OSError('no room')\n", encoding="utf-8")
+    told = []
+    with Rig(belts("n"), tmp_path / "nodes", firmware={"n": tmp_path / "n"}) as rig:
+        for second in range(1, 5):
+            before = rig.now
+            rig.run(Ns(second * S))
+            told.append(ended_since(rig, before))
+    assert told == [[], ["node n: its firmware has ended: OSError: no room"], [], []]
