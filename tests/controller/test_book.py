@@ -21,7 +21,8 @@ from tests.controller.virtual import run
 from twin.clock import LoopClock, Ns
 
 WORD = st.integers(0, 2**32 - 1)
-NAME = st.text(max_size=20).filter(lambda text: text.isprintable())
+PRINTABLE = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
+NAME = st.text(PRINTABLE, max_size=20)
 
 operations = st.builds(
     Operation,
