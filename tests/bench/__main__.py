@@ -1,38 +1,90 @@
-"""`python -m tests.bench hil [--json] [--only METRIC …]`: how fast the rig is on this machine, now.
+"""`python -m tests.bench hil|kinematics [--json] [--only METRIC …]`: how fast it is on this machine, now.
 
-Each figure is {"ours": x, "ratio": y}: y is how many times better x is than what has to be reached at least, so 1 is just enough.
+hil: each figure is {"ours": x, "ratio": y}; y is how many times better x is than what has to be reached at least.
+kinematics: {"ours": x, "peer": y, "peer_name": name, "ratio": how many times faster, "error": largest difference}; ours and the
+peer are timed in turn in this one process, on one thread each. Times are seconds.
 """
 
 import argparse
+import importlib
 import json
+import os
 import sys
+from collections.abc import Callable, Iterator
 
-from tests.bench import rig_speed
+from tests.bench.pairs import Row
 
-SETS = {"hil": rig_speed.METRICS}
+KINEMATICS = ("dynamics", "inverse", "collision", "trajectories", "checks", "line")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def main() -> int:
-    """Measure and print; 0 when everything asked for was measured."""
+    """Measure and print; 0 when everything asked for was measured, 1 when nothing has such a name."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("set", choices=SETS)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--only", nargs="+", metavar="METRIC", help="the beginning of its name is enough")
     given = parser.parse_args()
+
+    def wanted(name: str) -> bool:
+        return not given.only or any(name.startswith(only) for only in given.only)
+
     found = {}
-    for metric in SETS[given.set]:
-        if given.only and not any(metric.name.startswith(only) for only in given.only):
-            continue
-        ours = metric.measure()
-        ours = max(ours, 1e-6)
-        ratio = ours / metric.least if metric.more_is_better else metric.least / ours
-        found[metric.name] = {"ours": float(f"{ours:.4g}"), "ratio": float(f"{ratio:.3g}")}
+    for name, figures, line in SETS[given.set](wanted):
+        found[name] = figures
         if not given.json:
-            print(f"{metric.name:76} {ours:10.4g}   at least {metric.least:g}, aim {metric.aim:g}: {ratio:.2f} times", flush=True)
+            print(line, flush=True)
     if given.json:
         print(json.dumps(found))
-    return 0
+    return 0 if found else 1
 
+
+Lines = Iterator[tuple[str, dict[str, object], str]]
+
+
+def _hil(wanted: Callable[[str], bool]) -> Lines:
+    from tests.bench import rig_speed
+
+    for metric in rig_speed.METRICS:
+        if wanted(metric.name):
+            ours = max(metric.measure(), 1e-6)
+            ratio = ours / metric.least if metric.more_is_better else metric.least / ours
+            figures: dict[str, object] = {"ours": _short(ours), "ratio": float(f"{ratio:.3g}")}
+            bounds = f"at least {metric.least:g}, aim {metric.aim:g}"
+            yield metric.name, figures, f"{metric.name:76} {ours:10.4g}   {bounds}: {ratio:.2f} times"
+
+
+def _kinematics(wanted: Callable[[str], bool]) -> Lines:
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    for topic in KINEMATICS:
+        for name, measure in importlib.import_module(f"tests.bench.kinematics.{topic}").METRICS:
+            if not wanted(name):
+                continue
+            row = measure()
+            figures: dict[str, object] = {
+                "ours": _short(row.ours),
+                "peer": None if row.peer is None else _short(row.peer),
+                "peer_name": row.peer_name,
+                "ratio": float(f"{row.ratio:.3g}"),
+                "error": float(f"{row.error:.2g}"),
+            }
+            yield name, figures, _line(name, row)
+
+
+def _line(name: str, row: Row) -> str:
+    peer = "" if row.peer is None else f"{row.peer:.3g}"
+    least = "" if row.least is None else f"at least {row.least:g}"
+    aim = "" if row.aim is None else f"aim {row.aim:g}"
+    figures = f"{row.ours:10.3g} {peer:>10} {row.unit:4} {row.ratio:9.3g}x  {least:14} {aim:10} {row.error:8.1e}"
+    return f"{name:44} {figures}  {row.peer_name}"
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+SETS: dict[str, Callable[[Callable[[str], bool]], Lines]] = {"hil": _hil, "kinematics": _kinematics}
 
 if __name__ == "__main__":
     sys.exit(main())
