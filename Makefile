@@ -55,7 +55,7 @@ run: setup
 
 # ---- what the tests need besides -------------------------------------------------------------------------------------
 
-setup-test: setup tests/node_modules/.clients .typings/.locked .venv-opcua/.locked mbpoll
+setup-test: setup tests/node_modules/.clients .typings/.locked .venv-opcua/.locked $(VENV)/.oracles mbpoll
 
 tests/node_modules/.clients: tests/node_modules/.nodesets
 	@node -e 'process.exit(Number(parseInt(process.versions.node) < 18))' || { \
@@ -63,6 +63,11 @@ tests/node_modules/.clients: tests/node_modules/.nodesets
 	@echo "setup: second OPC UA stack (node-opcua)"
 	@cd tests && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch tests/node_modules/.nodesets $@
+
+$(VENV)/.oracles: tests/requirements-oracles.lock $(VENV)/.locked
+	@echo "setup: libraries that the tests ask for the truth"
+	@$(BIN)/python $(PIP) --requirement tests/requirements-oracles.lock
+	@touch $@
 
 .typings/.locked: tests/requirements-stubs.lock $(VENV)/.locked
 	@echo "setup: the board's type stubs"
@@ -100,9 +105,15 @@ check-firmware: setup-test
 soak: setup-test
 	$(PYTEST) -m soak $(PYTEST_ARGS)
 
-bench: setup-test
+bench: setup-test $(VENV)/.bench
 	$(PYTEST) -m bench --capture=no $(PYTEST_ARGS)
 	$(BIN)/python -m tests.bench hil
+	$(BIN)/python -m tests.bench kinematics
+
+$(VENV)/.bench: tests/requirements-bench.lock $(VENV)/.oracles
+	@echo "setup: peers to measure against"
+	@$(BIN)/python $(PIP) --requirement tests/requirements-bench.lock
+	@touch $@
 
 # ---- housekeeping ----------------------------------------------------------------------------------------------------
 
@@ -115,6 +126,9 @@ NO_FUNDING := const fs = require("fs"), file = "package-lock.json", lock = JSON.
 lock:
 	@command -v uv >/dev/null || { echo "lock: uv is missing: pip install uv" >&2; exit 1; }
 	$(COMPILE) pyproject.toml --extra hil --group dev --output-file requirements.lock
+	$(COMPILE) --group oracles --constraint requirements.lock --output-file tests/requirements-oracles.lock
+	$(COMPILE) --group bench --constraint requirements.lock --constraint tests/requirements-oracles.lock \
+		--output-file tests/requirements-bench.lock
 	echo 'micropython-esp32-stubs==1.29.0.post1' | $(COMPILE) - --output-file tests/requirements-stubs.lock
 	printf 'opcua==0.98.13\ncryptography\n' | $(COMPILE) - --output-file tests/requirements-opcua.lock
 	echo 'setuptools' | $(COMPILE) - --output-file tests/requirements-opcua-build.lock

@@ -1,17 +1,18 @@
-"""The check of a whole program before anything moves: range, heat, homing, step rate, length."""
+"""The check of a whole program before anything moves: range, heat, homing, the planned motion, step rate, length."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.kernel import Floats
+from twin.kernel import Floats, Ints
 from twin.motion.findings import Findings
 from twin.motion.limits import AXES, BED, HOTEND, Limits
 from twin.motion.program import ACCELERATION, JERK, PRINT, RETRACT, SPEED, TRAVEL, Op, OpKind, Program
 
 _HEATERS = ("hotend", "bed")
 _TOLERANCE = 1e-6  # mm
+_SHARE = 1e-6  # of a limit: rounding
 _ALL_AXES = 0b111
 STEP_RATE_KEPT = 0.02
 """Share of the node's step rate kept free, because a Job's durations are whole chunks and its distances whole steps."""
@@ -73,6 +74,46 @@ def check_rates(program: Program, rates: Floats, chunks: float, limits: Limits, 
         longest = LONGEST_CHUNKS * limits.chunk
         text = f"the program lasts {chunks * limits.chunk:.3g} s, longer than the {longest:.0f} s that a Job can count"
         findings.refuse(0, text, "", chunks * limits.chunk, longest)
+
+
+def check_motion(
+    line: Ints,
+    along: Floats,
+    speeds: Floats,
+    acceleration: Floats,
+    rests: Ints,
+    limits: Limits,
+    findings: Findings,
+) -> None:
+    """Refuse a plan whose axes are faster, speed up faster or jump by more than the machine allows, however it was made.
+
+    Args:
+        line: (n,) of the program.
+        along: (n, 4) share of each axis in a millimetre of path.
+        speeds: (n, 3) along the path at entry, the highest, at exit [mm/s].
+        acceleration: (n,) along the path [mm/s²].
+        rests: (n,) 1 where the axes rest, within jerk, before the move.
+    """
+    share = np.abs(along)
+    _refuse_above("speed", "mm/s", share * speeds.max(axis=1)[:, None], limits.max_speed, line, findings)
+    _refuse_above("acceleration", "mm/s²", share * acceleration[:, None], limits.max_acceleration, line, findings)
+    entering = along * speeds[:, :1]
+    leaving = np.zeros_like(along)
+    leaving[1:] = along[:-1] * speeds[:-1, 2:]
+    apart = np.maximum(np.abs(entering), np.abs(leaving))
+    # An axis that goes on the same way jumps by the difference only; one that rests between jumps twice.
+    goes_on = (entering * leaving > 0) & (rests == 0)[:, None]
+    jumps = np.where(goes_on, np.abs(entering - leaving), apart)
+    jumps[-1:] = np.maximum(jumps[-1:], share[-1:] * speeds[-1:, 2:])
+    _refuse_above("a jump of its speed", "mm/s", jumps, limits.jerk, line, findings)
+
+
+def _refuse_above(what: str, unit: str, values: Floats, most: tuple[float, ...], line: Ints, findings: Findings) -> None:
+    """Refuse where values of the axes (n, 4) are above what is allowed (4,), or no numbers."""
+    for move, axis in np.argwhere(~(values <= np.array(most) * (1 + _SHARE))):
+        value, letter = float(values[move, axis]), AXES[axis]
+        text = f"{letter} is planned with {what} of {value:g} {unit}, above its {most[axis]:g} {unit}"
+        findings.refuse(int(line[move]), text, letter, value, most[axis])
 
 
 def _check_range(program: Program, limits: Limits, findings: Findings) -> None:

@@ -191,7 +191,7 @@ def _room(plan: Plan, limits: Limits) -> int:
     return int(stepping.RECORD_WORDS * records) + stepping.OP_WORDS * marks
 
 
-def header(job: bytes) -> Header:
+def header(job: bytes, kind: bytes = MAGIC) -> Header:
     """The header of a Job whose body is as long as it says and has the right CRC.
 
     Raises:
@@ -201,7 +201,7 @@ def header(job: bytes) -> Header:
         raise JobError(f"{len(job)} bytes are shorter than a Job's header", value=len(job), limit=HEADER.size)
     magic, *numbers = HEADER.unpack_from(job)
     made = Header(*numbers)
-    if magic != MAGIC:
+    if magic != kind:
         raise JobError(f"{magic!r} is not the start of a Job")
     if made.length != len(job) - HEADER.size:
         raise JobError(f"the body has {len(job) - HEADER.size} bytes, not {made.length}", limit=made.length)

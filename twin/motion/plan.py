@@ -10,6 +10,7 @@ from twin.kernel import Floats, Ints
 from twin.motion import check, lookahead
 from twin.motion.findings import Findings, Notice, Refusal
 from twin.motion.gcode import read
+from twin.motion.keepout import Head, KeepOut, check_keep_out
 from twin.motion.limits import Limits
 from twin.motion.program import Op, OpKind, Program
 
@@ -144,8 +145,13 @@ class Plan:
         return np.asarray(rising + cruise * level + cruise * down - acceleration * down**2 / 2)
 
 
-def plan(program: str, limits: Limits) -> Plan:
-    """Read, check and plan G-code. It never raises: what is wrong is among the plan's refusals, with its line."""
+def plan(program: str, limits: Limits, keep_out: tuple[KeepOut, ...] = (), head: Head | None = None) -> Plan:
+    """Read, check and plan G-code. It never raises: what is wrong is among the plan's refusals, with its line.
+
+    Args:
+        keep_out: space that the head must not enter.
+        head: what moves with the nozzle's tip; the tip alone unless told.
+    """
     source = read(program, limits.home)
     findings = Findings()
     settings, clamped = check.clamped_settings(source, limits, findings)
@@ -156,7 +162,10 @@ def plan(program: str, limits: Limits) -> Plan:
     if count := check.slowed_feeds(source, slow, findings):
         clamped["feed"] = count
     rates = np.abs(moves.along) * moves.cruise[:, None] * np.array(limits.steps_per_mm)
+    speeds = np.column_stack((moves.entry, moves.cruise, moves.exit))
+    check.check_motion(moves.line, moves.along, speeds, moves.acceleration, moves.rests, limits, findings)
     check.check_rates(source, rates, duration / limits.chunk, limits, findings)
+    check_keep_out(moves.line, start[:, :3], source.end[:, :3], keep_out, head or Head(), findings)
     refusals = source.refusals + findings.refusals
     return Plan(
         program=source,

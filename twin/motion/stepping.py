@@ -35,7 +35,7 @@ COUNTS = 8
 def dominant(steps: Ints) -> int:
     """The axis with most steps, the first of equals."""
     best = 0
-    for axis in range(1, 4):
+    for axis in range(1, steps.shape[0]):
         if abs(steps[axis]) > abs(steps[best]):
             best = axis
     return best
@@ -70,8 +70,8 @@ def made(chunks: Ints, steps: Ints, alpha: Ints, per: int, out: Ints, missing: I
     """Steps that the generator makes within each record, reckoned by chunks, which below one step a frame is the same.
 
     Args:
-        chunks, alpha: (k,); steps: (k, 4) asked for.
-        out: (k, 4) made, with their sign; overwritten.
+        chunks, alpha: (k,); steps: (k, n) asked for.
+        out: (k, n) made, with their sign; overwritten.
         missing: (k,) steps of the dominant axis not made by the record's end; overwritten.
     """
     for i in range(chunks.shape[0]):
@@ -90,7 +90,7 @@ def made(chunks: Ints, steps: Ints, alpha: Ints, per: int, out: Ints, missing: I
                 phase &= ONE - 1
                 speed += change
         missing[i] = most - done
-        for other in range(4):
+        for other in range(steps.shape[1]):
             count = 0
             if most > 0:
                 count = (most // 2 + abs(steps[i, other]) * done) // most
@@ -113,7 +113,7 @@ def frames(chunks: int, steps: Ints, alpha: int, per: int, out: Octets) -> int:
     if most == 0:
         return 0
     length = per * chunks
-    error = np.full(4, most // 2, np.int64)
+    error = np.full(steps.shape[0], most // 2, np.int64)
     speed = first_speed(most, alpha, length)
     change = speed_change(most, speed, length, chunks)
     speed += change >> 1
@@ -136,7 +136,7 @@ def frames(chunks: int, steps: Ints, alpha: int, per: int, out: Octets) -> int:
 def _follow(steps: Ints, most: int, error: Ints) -> int:
     """Mask of the axes that step together with a step of the dominant one."""
     mask = 0
-    for axis in range(4):
+    for axis in range(steps.shape[0]):
         error[axis] += abs(steps[axis])
         if error[axis] >= most:
             error[axis] -= most

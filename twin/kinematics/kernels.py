@@ -1,0 +1,158 @@
+"""A robot's kernels: written once into the cache folder, compiled at first use, found again by every later process.
+
+The file's name holds the hash of the robot and of all that writes the file, so an edit of either leads to another file and
+never to stale code. The machine code lies beside the file, where Numba keeps it.
+"""
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from twin.kernel import Floats
+from twin.kinematics.generate.parts import needed, parts, stripped
+from twin.kinematics.parts.core import LANES
+from twin.kinematics.robot import Robot
+
+MOST_FILES = 200
+_WRITERS = ("../kernel.py", "generate/*.py", "parts/core.py", "robot.py")
+
+Kernel = Callable[..., Any]
+Say = Callable[[str], None]
+
+
+class Kernels:
+    """The kernels of one robot as attributes, by the names of the functions in twin/kinematics/parts.
+
+    `single`: pose, link_poses, jacobian, inverse_dynamics, forward_dynamics, gravity, friction, energy, joint_inertia,
+    manipulability; `rows`: the same for many configurations, as poses or inverse_dynamics_all; `tiles`: the fastest, on
+    packed configurations. All take float64, C-contiguous, SI, in the base frame; the caller owns the outputs.
+    """
+
+    def __init__(self, robot: Robot, say: Say | None = None) -> None:
+        self.robot = robot
+        self.axes = robot.axes
+        self._say = say
+        self._modules: dict[str, ModuleType] = {}
+
+    def __getattr__(self, name: str) -> Kernel:
+        part = _owners().get(name)
+        if part is None:
+            raise AttributeError(f"no part has a kernel {name!r}")
+        if part not in self._modules:
+            self._modules[part] = _module(self.robot, part)
+        found: Kernel = getattr(self._modules[part], name)
+        if self._say is not None and not _kept(found):
+            self._say(f"{self.robot.name}: compiling {name}, once on this machine")
+        setattr(self, name, found)
+        return found
+
+
+@cache
+def _kernels(robot: Robot) -> Kernels:
+    return Kernels(robot)
+
+
+def kernels(robot: Robot, say: Say | None = None) -> Kernels:
+    """The robot's kernels, the same object for the same robot.
+
+    Args:
+        say: gets a line of text before a kernel is compiled for the first time on this machine.
+
+    Raises:
+        OSError: the cache folder cannot be written.
+    """
+    return _kernels(robot) if say is None else Kernels(robot, say)
+
+
+def pack(rows: Floats) -> Floats:
+    """Rows (N, w) as tiles (blocks, LANES w): value k of row LANES b + j is at [b, LANES k + j]; filled up with zeros."""
+    count, width = rows.shape
+    blocks = -(-count // LANES)
+    padded = np.zeros((blocks * LANES, width))
+    padded[:count] = rows
+    return np.ascontiguousarray(padded.reshape(blocks, LANES, width).swapaxes(1, 2)).reshape(blocks, LANES * width)
+
+
+def unpack(tiles: Floats, count: int) -> Floats:
+    """The first `count` rows (count, w) of tiles (blocks, LANES w)."""
+    blocks, size = tiles.shape
+    rows = tiles.reshape(blocks, size // LANES, LANES).swapaxes(1, 2).reshape(blocks * LANES, size // LANES)
+    return np.ascontiguousarray(rows[:count])
+
+
+def folder() -> Path:
+    """Where generated files are kept: LOCKSTEP_KERNELS, else lockstep/kernels in the user's cache."""
+    if named := os.environ.get("LOCKSTEP_KERNELS"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lockstep" / "kernels"
+
+
+def file_of(robot: Robot, part: str) -> Path:
+    """The file of a robot's part, written if it is not there; its name holds the hash of all that it is made from."""
+    pieces = needed(part)
+    inputs = "\0".join((robot.digest(), _writers(), *(piece.text for piece in pieces)))
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in robot.name)[:40]
+    path = folder() / f"{name}_{part}_{hashlib.sha256(inputs.encode()).hexdigest()[:16]}.py"
+    if not path.exists():
+        # The generator is not needed, nor loaded, where its work is done.
+        from twin.kinematics.generate.file import text
+
+        bodies = [stripped(piece) for piece in pieces]
+        wanted = frozenset().union(*(wants for _, wants in bodies))
+        _write(path, text(robot, part, wanted, "\n\n".join(body for body, _ in bodies)))
+    return path
+
+
+@cache
+def _owners() -> dict[str, str]:
+    return {name: part.name for part in parts().values() for name in part.public}
+
+
+@cache
+def _writers() -> str:
+    """Hash of the source of everything that decides what is in a file and how it is compiled."""
+    here = Path(__file__).parent
+    sources = [path.read_bytes() for pattern in _WRITERS for path in sorted(here.glob(pattern))]
+    return hashlib.sha256(b"\0".join(sources)).hexdigest()
+
+
+def _write(path: Path, source: str) -> None:
+    """Whole or not at all, whoever else writes the same; files that were not used for longest make room."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".new")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(source)
+    os.replace(draft, path)
+    files = sorted(path.parent.glob("*.py"), key=lambda found: found.stat().st_mtime)
+    for old in files[:-MOST_FILES]:
+        for kept in (old, *(old.parent / "__pycache__").glob(f"{old.stem}.*")):
+            kept.unlink(missing_ok=True)
+
+
+def _module(robot: Robot, part: str) -> ModuleType:
+    path = file_of(robot, part)
+    name = f"lockstep_kernels.{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _kept(compiled: Any) -> bool:
+    """Whether machine code of a kernel lies on the disk."""
+    stem = Path(compiled.py_func.__code__.co_filename).stem
+    return any(Path(compiled.stats.cache_path).glob(f"{stem}.{compiled.__name__}-*.nbi"))
