@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from controller.orders.order import OrderError
 from controller.programs import check_name
 from controller.users import Role, UserError, Users
 from twin import motion
 from twin.factory import Factory, FactoryError, Machine, read
+from twin.making import Asked, making
+from twin.recipes import arguments_of
 
 DEMO = Path(__file__).parent / "demo"
 DEMO_FACTORY = DEMO / "factory.toml"
@@ -126,21 +129,37 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    machine = _planning(read(options.factory), options.machine)
+    factory = read(options.factory)
+    machine = _planning(factory, options.machine)
     try:
         text = options.program.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failed:
         raise UsageError(f"{options.program}: cannot be read: {failed}") from failed
-    assert machine.type.limits is not None
-    plan = motion.plan(text, machine.type.limits(machine.params))
-    found = plan.summary()
+    found = _planned(factory, machine, text)
     if options.json:
         print(json.dumps(found))
     else:
         for name, value in found.items():
             for line in value if isinstance(value, list) else [value]:
                 print(f"{name:12} {line}")
-    return 1 if plan.refusals else 0
+    return 1 if found["refusals"] else 0
+
+
+def _planned(factory: Factory, machine: Machine, text: str) -> dict[str, Any]:
+    """What there is to say of a program: G-code by its plan, an arm's program, planned from home, by its Job."""
+    assert machine.type.limits is not None, f"{machine.name} plans no Jobs"
+    limits = machine.type.limits(machine.params)
+    if isinstance(limits, motion.Limits):
+        return motion.plan(text, limits).summary()
+    capability = machine.type.programs[0]
+    asked = Asked(factory, machine, capability, arguments_of(machine.type, capability, ()), text, limits.home)
+    try:
+        job = making(machine.type).make(asked)
+    except motion.JobError as refused:
+        told = {"line": refused.line, "axis": refused.axis, "value": refused.value, "limit": refused.limit, "text": str(refused)}
+        return {"duration_s": 0.0, "waiting_s": 0.0, "bytes": 0, "warnings": [], "refusals": [told]}
+    made = {"duration_s": job.duration, "waiting_s": job.waiting, "bytes": len(job.data)}
+    return {**made, "warnings": list(job.warnings), "refusals": []}
 
 
 def _planning(factory: Factory, name: str | None) -> Machine:

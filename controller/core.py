@@ -28,14 +28,16 @@ from controller.modbus.plan import ScanPlan, scan_plan
 from controller.nodes.epochs import EpochError, Epochs, write_durably
 from controller.nodes.grant import Standing
 from controller.orders.book import Book, BookError
+from controller.orders.job import early
 from controller.orders.keeper import Keeper
 from controller.orders.order import OrderError
-from controller.orders.turn import Answer
+from controller.orders.turn import Answer, View
 from controller.orders.turn import Request as Wanted
 from controller.rows import Rows
 from controller.scan import News, Outcome, State, scan
 from twin.clock import MS, Clock, LoopClock, Ns, utc_ns
 from twin.factory import Factory, FactoryError, read
+from twin.making import preparations
 from twin.wire import encode
 
 _PROGRAM_KINDS = ("place_order", "load_job")
@@ -149,11 +151,23 @@ class Core:
             try:
                 if request.kind in _PROGRAM_KINDS and request.args["program"]:
                     programs.check(self._folder / "programs", request.args["program"])
+                works = early(self._view(), request)
             except OrderError as refused:
                 self._answer(Answer(request.id, False, str(refused)))
+                continue
+            if works:
+                self._jobs.attempt(request, works)
+            else:
+                found.append(request)
+        for request, why in self._jobs.tried():
+            if why:
+                self._answer(Answer(request.id, False, why))
             else:
                 found.append(request)
         return tuple(found)
+
+    def _view(self) -> View:
+        return View(self._factory, self._image, self._state.stands, self._keeper.settled, self._clock.now())
 
     def _answer(self, answer: Answer) -> None:
         """Hand an answer to its face; the order placed at the start has none."""
@@ -252,6 +266,8 @@ async def run(
     """
     with held(folder), Book(folder / "book.sqlite", seed) as book:
         epochs = Epochs(folder / "epoch")
+        for name, prepare in preparations(factory).items():
+            await compute(lambda: prepare(lambda line: print(f"{name}: {line}", flush=True)))  # noqa: B023
         await clock.until(Ns(clock.now() + 1))  # a clock that is granted tells the time only once it has been asked
         core = Core(factory, folder, clock, book, epochs, owner_of(folder, seed), compute, write, stored_bytes, first)
         try:

@@ -3,15 +3,13 @@
 An Operation changes by the table in `orders.order` alone; this page finds out what has happened to it.
 """
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
 
 from controller.nodes.grant import Errand, Standing, latch, uptime, verdict, words
 from controller.orders.order import TABLE, Happening, Operation, OperationState, Order
 from controller.orders.requests import judge
+from controller.orders.route import Way, in_hand, left_in, reached_into, senses, starts_at, unfit, ways
 from controller.orders.turn import (
     Answer,
     Fact,
@@ -83,27 +81,6 @@ def dispatch(orders: Orders, view: View, requests: Iterable[Request], facts: Ite
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Senses:
-    """What a machine type says of a part.
-
-    Attributes:
-        ready: whether one is where the machine takes it; done: whether the machine is done with it.
-        longest: how long [s] it may take.
-    """
-
-    ready: Callable[[Any], bool] | None
-    done: Callable[[Any], bool] | None
-    longest: Callable[[Any], float] | None
-
-
-@lru_cache(maxsize=256)
-def senses(package: str) -> Senses:
-    """The optional `ready`, `done` and `longest` of a machine type's control."""
-    control = importlib.import_module(f"{package}.control")
-    return Senses(getattr(control, "ready", None), getattr(control, "done", None), getattr(control, "longest", None))
-
-
 def _take(turn: Turn, fact: Fact) -> None:
     """News of a Job; news of one that no operation at work has is out of date."""
     order = next((o for o in turn.orders.values() if o.current.job_id == fact.job_id and not o.ended), None)
@@ -131,42 +108,41 @@ def _rest(turn: Turn, order: Order) -> None:
 def _seek(turn: Turn, order: Order) -> None:
     """Give a waiting operation to a machine that can take it now."""
     reasons = []
-    for machine in _candidates(turn, order):
-        why = _give(turn, order, machine)
+    for way in ways(turn.view.factory, order):
+        why = _give(turn, order, way)
         if not why:
             return
         reasons.append(why)
-    turn.explain(order, "; ".join(dict.fromkeys(reasons)))
+    turn.explain(order, "; ".join(dict.fromkeys(reasons)) or f"no machine here can {order.current.capability} its part")
 
 
-def _candidates(turn: Turn, order: Order) -> tuple[Machine, ...]:
-    """Machines with the capability; where a handover leads from the last machine, only those it leads to."""
-    factory, now = turn.view.factory, order.current
-    if now.machine:
-        return (factory.machines[now.machine],)
-    capable = factory.capable(now.capability)
-    if order.at == 0:
-        return capable
-    last = order.operations[order.at - 1].machine
-    targets = [handover.target for handover in factory.handovers if handover.source == last]
-    return tuple(machine for machine in capable if not targets or machine.name in targets)
-
-
-def _give(turn: Turn, order: Order, machine: Machine) -> str:
+def _give(turn: Turn, order: Order, way: Way) -> str:
     """Hand an operation to a machine, or say why not yet."""
+    machine = way.machine
     taken = turn.on(machine.name)
     if taken is not None:
         return f"{machine.name} works on order {taken[0].id}"
     if why := turn.view.unable(machine):
         return why
     if machine.type.limits is not None:
-        if why := turn.foreign_job(machine):
+        if why := turn.foreign_job(machine) or in_hand(turn, order, machine) or unfit(turn, order, way):
             return why
-        job_id = order.current.job_id or turn.new_id()
-        turn.happen(order.id, Happening.TAKEN, machine=machine.name, job_id=job_id)
-        turn.work.append(MakePlan(job_id, machine.name, order.program))
+        _ask_for_job(turn, order, way)
         return ""
     return _enter(turn, order, machine)
+
+
+def _ask_for_job(turn: Turn, order: Order, way: Way) -> None:
+    machine, now = way.machine, order.current
+    node = turn.view.status(machine)
+    assert node is not None, "a machine that is able has been heard"
+    start = starts_at(turn.view, machine)
+    # A Job that is planned from where its machine stands is another one each time.
+    job_id = turn.new_id() if senses(machine.type.package).stands is not None or not now.job_id else now.job_id
+    between = {"source": way.source, "target": way.target}
+    turn.happen(order.id, Happening.TAKEN, machine=machine.name, job_id=job_id, boot_id=node.boot_id, **between)
+    work = MakePlan(job_id, machine.name, now.capability, order.program, now.arguments, start, **between)
+    turn.work.append(work)
 
 
 def _enter(turn: Turn, order: Order, machine: Machine) -> str:
@@ -176,7 +152,7 @@ def _enter(turn: Turn, order: Order, machine: Machine) -> str:
         turn.happen(order.id, Happening.FAILED, why)
         return ""
     status = turn.view.image.machine(machine.name).status
-    if why := _left_in(turn, machine, order.id):
+    if why := left_in(turn, machine.name, order.id) or reached_into(turn, machine.name, order.id):
         return why
     if sensed.done(status):
         return f"{machine.name}: a part is still at its exit"
@@ -187,11 +163,6 @@ def _enter(turn: Turn, order: Order, machine: Machine) -> str:
     turn.happen(order.id, Happening.ENTERED, machine=machine.name, begun=True, boot_id=node.boot_id)
     _took_over(turn, order.id)
     return ""
-
-
-def _left_in(turn: Turn, machine: Machine, order_id: int) -> str:
-    left = next(turn.uncleared(machine.name, order_id), None)
-    return f"a part of order {left[0].id} may still be in {machine.name}: start it when it is clear" if left else ""
 
 
 def _took_over(turn: Turn, order_id: int) -> None:
@@ -206,8 +177,12 @@ def _command(turn: Turn, order: Order) -> None:
     now, view = order.current, turn.view
     machine = view.factory.machines[now.machine]
     why = view.unable(machine) or turn.foreign_job(machine)
+    if not why and _void(turn, machine, now):
+        turn.happen(order.id, Happening.FORGOTTEN)
+        return
+    why = why or reached_into(turn, machine.name, order.id) or unfit(turn, order, Way(machine, now.source, now.target))
     if not why and not now.told:
-        why = "waits for an operator's start" if now.by_hand else _left_in(turn, machine, order.id)
+        why = "waits for an operator's start" if now.by_hand else left_in(turn, machine.name, order.id)
     if why or not order.go:
         turn.explain(order, why)
         return
@@ -216,6 +191,13 @@ def _command(turn: Turn, order: Order) -> None:
     not_after = (uptime(sample, view.now) + START_VALID_MS) & 0xFFFFFFFF
     run = sample.status.boot_id
     turn.happen(order.id, Happening.COMMANDED, command_id=turn.new_id(), boot_id=run, not_after=not_after)
+
+
+def _void(turn: Turn, machine: Machine, now: Operation) -> bool:
+    """Whether a Job was planned from where its machine stood before its node was started anew."""
+    status = turn.view.status(machine)
+    planned_there = senses(machine.type.package).stands is not None
+    return planned_there and status is not None and now.boot_id not in (0, status.boot_id)
 
 
 def _watch_start(turn: Turn, order: Order) -> None:
@@ -233,7 +215,8 @@ def _watch_start(turn: Turn, order: Order) -> None:
             turn.starts[machine.node] = errand
     elif found.done:
         turn.happen(order.id, Happening.STARTED, begun=True)
-        _took_over(turn, order.id)
+        if not now.source:  # an arm has the part only when it is done
+            _took_over(turn, order.id)
     else:
         turn.happen(order.id, Happening.FAILED, f"start of Job {found.text}", begun=found.acted)
 
@@ -252,7 +235,9 @@ def _watch(turn: Turn, order: Order) -> None:
     else:
         happening, reason = _of_part(turn, order, machine, status)
     if happening is not None:
-        cleared = happening is Happening.FINISHED and not now.job_id
+        cleared = happening is Happening.FINISHED and (not now.job_id or bool(now.target))
+        if happening is Happening.FINISHED:
+            _took_over(turn, order.id)
         turn.happen(order.id, happening, reason, cleared=cleared)
 
 
@@ -281,7 +266,8 @@ def _reconsider(turn: Turn, order: Order) -> None:
     if status is None or (status.boot_id, status.job_id) != (now.boot_id, now.job_id):
         return
     if status.job_state is JobState.DONE:
-        turn.happen(order.id, Happening.FINISHED)
+        _took_over(turn, order.id)
+        turn.happen(order.id, Happening.FINISHED, cleared=bool(now.target))
 
 
 def _of_job(now: Operation, status: NodeStatus, elapsed: Ns) -> tuple[Happening | None, str]:

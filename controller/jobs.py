@@ -1,20 +1,21 @@
 """Jobs on their way: planned and carried to their nodes beside the scan, which learns of them as facts."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+import itertools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from controller import programs
 from controller.aside import Aside
 from controller.modbus.client import Link
 from controller.nodes.transfer import Carrier, Load, NoRoom, TransferError
-from controller.orders.job import Job, make, shortest_reserve
+from controller.orders.job import make, shortest_reserve
 from controller.orders.order import OrderError
-from controller.orders.turn import Drop, Fact, Failed, MakePlan, Planned, Send, Sent, Work
+from controller.orders.turn import Drop, Fact, Failed, MakePlan, Planned, Request, Send, Sent, Work
 from twin.clock import Clock
 from twin.export import RING_BYTES
 from twin.factory import Factory
+from twin.making import Job
 from twin.node import TransferKind
 
 STORED_BYTES = 1536 * 1024
@@ -41,6 +42,7 @@ class Jobs:
         self._made: dict[int, Job] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._facts: list[Fact] = []
+        self._tried: list[tuple[Request, str]] = []
 
     def take_on(self, work: Work) -> None:
         """Begin a piece of work, or end it."""
@@ -53,6 +55,46 @@ class Jobs:
                 self._made.pop(work.job_id, None)
                 if (task := self._tasks.pop(work.job_id, None)) is not None:
                     task.cancel()
+
+    def attempt(self, request: Request, works: Sequence[MakePlan]) -> None:
+        """Try whether the Jobs of a request can be made, before it is accepted."""
+        task = asyncio.get_running_loop().create_task(self._attempt(works))
+        self._tasks[-request.id] = task
+        task.add_done_callback(lambda done: self._attempted(request, done))
+
+    def tried(self) -> tuple[tuple[Request, str], ...]:
+        """Requests that were tried since the last call, and why they are refused; empty where they are not."""
+        found = tuple(self._tried)
+        self._tried.clear()
+        return found
+
+    async def _attempt(self, works: Sequence[MakePlan]) -> None:
+        """By operation: one machine that can take it is enough."""
+        for _, several in itertools.groupby(works, lambda work: (work.capability, work.arguments)):
+            refused: list[str] = []
+            for work in several:
+                try:
+                    await self._aside(lambda: make(self._factory, self._folder, work))  # noqa: B023
+                    refused.clear()
+                    break
+                except OrderError as why:
+                    refused.append(f"{work.machine}: {why}")
+            if refused:
+                raise OrderError("; ".join(refused))
+
+    def _attempted(self, request: Request, task: "asyncio.Task[None]") -> None:
+        self._tasks.pop(-request.id, None)
+        if task.cancelled():
+            return
+        broken = task.exception()
+        told = "" if broken is None else str(broken) if isinstance(broken, OrderError) else self._internal(task, broken)
+        self._tried.append((request, told))
+
+    def _internal(self, task: "asyncio.Task[None]", broken: BaseException) -> str:
+        """Tell the process of a mistake of ours; what orders are told of it."""
+        about = {"message": "a Job broke down", "exception": broken, "task": task}
+        task.get_loop().call_exception_handler(about)
+        return f"internal error: {type(broken).__name__}: {broken}"
 
     def take(self) -> tuple[Fact, ...]:
         """What has become of them since the last call."""
@@ -77,18 +119,11 @@ class Jobs:
             del self._tasks[job_id]
         if task.cancelled() or (broken := task.exception()) is None:
             return
-        if isinstance(broken, (OrderError, TransferError)):
-            self._facts.append(Failed(job_id, str(broken)))
-            return
-        self._facts.append(Failed(job_id, f"internal error: {type(broken).__name__}: {broken}"))
-        about = {"message": f"Job {job_id:#010x} broke down", "exception": broken, "task": task}
-        task.get_loop().call_exception_handler(about)
+        expected = isinstance(broken, (OrderError, TransferError))
+        self._facts.append(Failed(job_id, str(broken) if expected else self._internal(task, broken)))
 
     async def _plan(self, work: MakePlan) -> None:
-        machine = self._factory.machines[work.machine]
-        assert machine.type.limits is not None, "only machines that plan Jobs are asked to"
-        limits = machine.type.limits(machine.params)
-        job = await self._aside(lambda: make(programs.read(self._folder, work.program), limits))
+        job = await self._aside(lambda: make(self._factory, self._folder, work))
         self._made[work.job_id] = job
         self._facts.append(Planned(work.job_id, job.chunks, job.duration, job.waiting, job.warnings))
 

@@ -60,7 +60,7 @@ def _order(shown: Shown) -> RenderableType:
         return Text("no order yet", style="dim")
     line = Text.assemble("order ", (str(order["id"]), "bold"), f"  {order.get('state', '')}  {order.get('operation', '')}")
     if order.get("reason"):
-        line.append(f"\n{order['reason']}", style="red")
+        line.append(f"\n{order['reason']}", style="red" if str(order.get("state")).upper() == "HELD" else "yellow")
     return line
 
 
@@ -77,7 +77,15 @@ def _machine(machine: Machine, shown: Shown) -> RenderableType:
     table.add_row(f"[bold]{machine.name}[/]{mark}", _progress(job) if job.get("state") else "")
     for row in _rows(machine, _of(shown, f"{machine.name}/status")):
         table.add_row("", row)
+    for group in dict.fromkeys(one.group for one in machine.type.shown):
+        table.add_row("", _beside(machine, group, _of(shown, f"{machine.name}/{group}")))
     return table
+
+
+def _beside(machine: Machine, group: str, values: Mapping[str, Any]) -> str:
+    """A line of what a type tells beside its registers."""
+    found = [(one, values[one.name]) for one in machine.type.shown if one.group == group and values.get(one.name) is not None]
+    return f"{group}  " + " · ".join(f"{one.name} {value / one.unit.size:7.2f} {one.unit.symbol}" for one, value in found)
 
 
 def _progress(job: Mapping[str, Any]) -> RenderableType:
@@ -100,7 +108,7 @@ def _rows(machine: Machine, status: Mapping[str, Any]) -> list[str]:
             name = signal.name.removesuffix("_temperature")
             target = status.get(f"{name}_target") or 0.0
             heaters.append(f"{name} {shown:5.1f} / {target:.0f} {signal.unit.symbol}")
-        elif signal.name.endswith(("_target", "_power", "_endstop")):
+        elif signal.name.endswith(("_target", "_power", "_endstop", "_cam")):
             continue
         elif isinstance(value, bool):
             bits.append(f"[green]{signal.name}[/]" if value else f"[dim]{signal.name}[/]")
@@ -127,7 +135,7 @@ def _foot(shown: Shown) -> RenderableType:
 def summary(facts: Mapping[str, str]) -> RenderableType:
     """What is said at the end."""
     table = Table(title="what was made", show_header=False, title_justify="left", border_style="dim")
-    table.add_column(no_wrap=True)
+    table.add_column(max_width=34)
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(name, value)

@@ -23,6 +23,7 @@ class Rows:
         self._blocks: dict[tuple[str, str], list[tuple[int, str]]] = {}
         for index, signal in enumerate(signals):
             self._blocks.setdefault((signal.owner, signal.group), []).append((index, signal.name))
+        self._at = {signal.path: index for index, signal in enumerate(signals)}
         self._samples: dict[tuple[str, str], Sample[Any]] = {}
         self._shown: dict[int, tuple[Any, int, str]] = {}
 
@@ -32,6 +33,9 @@ class Rows:
         for name in self._factory.machines:
             self._record(made, (name, "status"), image.machine(name))
             self._record(made, (name, "command"), image.command(name))
+        for machine in self._factory.machines.values():
+            if machine.type.show is not None:
+                self._show(made, machine, image.machine(machine.name))
         for machine in self._factory.machines.values():
             if (machine.name, "job") in self._blocks:
                 self._job(made, machine, image, state.orders, utc_ns)
@@ -52,6 +56,13 @@ class Rows:
         for index, name in self._blocks.get(block, ()):
             value = None if status is None else getattr(status, name)
             self._put(made, index, value, sample.belief(name), sample.utc_ns)
+
+    def _show(self, made: list[Row], machine: Machine, sample: Sample[Any]) -> None:
+        """What a machine's type tells beside its registers."""
+        show, shown = machine.type.show, machine.type.shown
+        values = (None,) * len(shown) if sample.status is None or show is None else show(sample.status, machine.params)
+        for one, value in zip(shown, values, strict=True):
+            self._put(made, self._at[f"{machine.name}/{one.group}/{one.name}"], value, sample.every, sample.utc_ns)
 
     def _values(self, made: list[Row], block: tuple[str, str], values: dict[str, Any], utc_ns: int, doubt: Belief = GOOD) -> None:
         for index, name in self._blocks.get(block, ()):
@@ -93,7 +104,7 @@ def job_values(machine: Machine, status: NodeStatus | None, last: tuple[Order, i
     if operation.state in (OperationState.DONE, OperationState.HELD, OperationState.CANCELLED):
         left = 0.0
     return {
-        "program": order.program,
+        "program": order.program if operation.capability in machine.type.programs else operation.capability,
         "state": _job_state(operation.state, status),
         "progress": progress,
         "time_left": left,

@@ -18,11 +18,12 @@ from controller.children import Child, ChildEnded, Children, json_line
 from controller.feed import Changes, FeedLost, FeedSignal, Follower, Gap, Snapshot, feed_signals, follow
 from twin import motion
 from twin.clock import Clock, LoopClock, Ns, S
-from twin.factory import Factory
+from twin.factory import Factory, Machine
 
 REDRAW = Ns(S // 8)
 RETRY = Ns(S // 5)
 LONGEST_SOCKET_PATH = 100
+PRINT = "print"
 ENDING = ("opcua", "core", "rig")
 
 
@@ -129,10 +130,9 @@ class _House:
         core = list(place)
         found = []
         if self.virtual:
-            arguments = ["nodes", *place, "--speed", str(what.speed)]
-            for machine in what.factory.machines.values() if what.ends else ():
-                if machine.type.limits is not None and what.order is not None:
-                    arguments += ["--follow", f"{machine.name}={what.order}"]
+            arguments = ["nodes", *place, "--speed", str(what.speed), *(["--judge"] if what.ends else [])]
+            for machine in what.factory.capable(PRINT) if what.ends and what.order is not None else ():
+                arguments += ["--follow", f"{machine.name}={what.order}"]
             found.append(Child("rig", "hil", arguments, restart=False))
             core += ["--clock", str(what.state / "clock.sock")]
         if what.order is not None and what.ends:  # at a fixed factory time, so that the trace is the same each time
@@ -173,7 +173,8 @@ async def run(what: Run) -> int:
         house.console.print(live.summary(facts(what, house.shown, house.rig_summary)))
     if failed:
         print(f"lockstep: {failed}", file=sys.stderr)
-    return 1 if failed or (what.ends and state != "DONE") else 0
+    broken = [one for one in (house.rig_summary or {}).get("verdicts", ()) if not one["passed"]]
+    return 1 if failed or broken or (what.ends and state != "DONE") else 0
 
 
 async def _live(house: _House, view: Live | None) -> str:
@@ -231,11 +232,33 @@ def prepare(what: Run) -> None:
 def facts(what: Run, shown: live.Shown, rig: Mapping[str, Any] | None) -> dict[str, str]:
     """The summary's lines: planned, executed and the slicer's estimate, errors, filament, rates, digest."""
     assert what.order is not None
-    told: dict[str, str] = {"order": f"{shown.values.get('factory/order/state', 'not placed')}"}
-    machine = next((m for m in what.factory.machines.values() if m.type.limits is not None), None)
-    if machine is None or machine.type.limits is None:
-        return told
-    text = what.order.read_text(encoding="utf-8")
+    state, reason = (shown.values.get(f"factory/order/{name}", "") for name in ("state", "reason"))
+    told: dict[str, str] = {"order": ": ".join(filter(None, (str(state) or "not placed", reason)))}
+    machine = next(iter(what.factory.capable(PRINT)), None)
+    if machine is not None and machine.type.limits is not None:
+        told |= _of_print(what.order, machine, shown, rig)
+    for machine in what.factory.machines.values():
+        if machine.type.limits is not None:
+            node = f"node:{machine.node}/status"
+            peak, dry = shown.values.get(f"{node}/peak_rate", 0), shown.values.get(f"{node}/underruns", "unknown")
+            told[f"{machine.name}: steps"] = f"at most {peak} a second, {dry} underruns"
+    if rig:
+        told |= {one["requirement"]: verdict_line(one) for one in rig.get("verdicts", ())}
+        told["factory time"] = live.clock(rig["now_s"])
+        told["trace digest"] = rig["digest"] or "no part was made"
+    return told
+
+
+def verdict_line(verdict: Mapping[str, Any]) -> str:
+    """A verdict of the rig's as the summary shows it."""
+    return f"{'passed' if verdict['passed'] else 'FAILED'}: {verdict['evidence']}"
+
+
+def _of_print(order: Path, machine: Machine, shown: live.Shown, rig: Mapping[str, Any] | None) -> dict[str, str]:
+    """How a print compares with its plan."""
+    assert machine.type.limits is not None, f"{machine.name} plans no Jobs"
+    told: dict[str, str] = {}
+    text = order.read_text(encoding="utf-8")
     plan = motion.plan(text, machine.type.limits(machine.params))
     told["planned"] = f"{plan.duration_s:.1f} s of motion"
     followed = (rig or {}).get("followed", {}).get(machine.name)
@@ -247,12 +270,6 @@ def facts(what: Run, shown: live.Shown, rig: Mapping[str, Any] | None) -> dict[s
         told["segment ends reached"] = f"{followed['reached']} of {followed['vertices']}"
         told["largest path error"] = f"{followed['path_error_mm'] * 1000:.1f} µm between plan and steps"
         told["filament"] = f"{plan.filament_mm:.1f} mm planned, {followed['filament_mm']:.1f} mm fed"
-    node = f"node:{machine.node}/status"
-    told["largest step rate"] = f"{shown.values.get(f'{node}/peak_rate', 0)} steps/s"
-    told["underruns"] = str(shown.values.get(f"{node}/underruns", "unknown"))
-    if rig:
-        told["factory time"] = live.clock(rig["now_s"])
-        told["trace digest"] = rig["digest"] or "no part was made"
     return told
 
 

@@ -1,13 +1,17 @@
 """What the firmware is given: register names, and a node's `node.json`."""
 
 import json
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from twin import node as node_block
 from twin.factory import Factory, Machine, Node
-from twin.machine import Block, Counter, Drive, Heater, Input, Output, Stepper
+from twin.machine import Block, Counter, Drive, Heater, Input, Joint, Output, Stepper, Valve
+from twin.motion.arm import job
 from twin.wire import Bit, Layout, Signal, encode, layout, raw
 
 FORMAT = 1
@@ -87,7 +91,10 @@ def fingerprint(machine: Machine) -> int:
     """
     if machine.type.limits is None:
         raise ValueError(f"{machine.name}: type {machine.type.name} plans no Jobs")
-    return zlib.crc32(repr(machine.type.limits(machine.params)).encode())
+    limits = machine.type.limits(machine.params)
+    if machine.type.steps is not None:
+        return job.fingerprint(limits, machine.type.steps(machine.params))
+    return zlib.crc32(repr(limits).encode())
 
 
 class _Places:
@@ -147,7 +154,7 @@ def _block(machine: Machine, at: _Places, block: Block) -> dict[str, Any] | None
                 "permit": at(permit, command=True),
                 "highest": round(limit * 10),
             }
-        case Stepper():
+        case Stepper() | Joint() | Valve():
             return None
 
 
@@ -158,13 +165,29 @@ def _silence(at: _Places, name: str) -> str:
 
 def _motion(machine: Machine, at: _Places) -> dict[str, Any] | None:
     steppers = [block for block in machine.type.blocks if isinstance(block, Stepper)]
-    if not steppers or machine.type.limits is None:
+    joints = [block for block in machine.type.blocks if isinstance(block, Joint)]
+    if machine.type.limits is None or not (steppers or joints):
         return None
+    return {
+        "clock_pin": machine.pins["i2s_clock"],
+        "latch_pin": machine.pins["i2s_latch"],
+        "data_pin": machine.pins["i2s_data"],
+        "motors_pin": machine.pins["motors"],
+        "run": at((steppers or joints)[0].run, command=True),
+        **(_arm(machine, at, joints) if joints else {"axes": _axes(machine, at, steppers)}),
+        "fingerprint": fingerprint(machine),
+        "ring": RING_BYTES,
+        "on_link_loss": machine.type.on_link_loss.value,
+    }
+
+
+def _axes(machine: Machine, at: _Places, steppers: list[Stepper]) -> list[dict[str, Any]]:
+    assert machine.type.limits is not None
     limits = machine.type.limits(machine.params)
     axes = []
     for index, stepper in enumerate(steppers):
         per_mm = limits.steps_per_mm[index]
-        axis: dict[str, Any] = {"at": at(stepper.axis), "steps_per_mm": per_mm, "jerk": round(limits.jerk[index] * per_mm)}
+        axis: dict[str, Any] = {"at": at(stepper.axis), "steps_per_unit": per_mm, "jerk": round(limits.jerk[index] * per_mm)}
         if stepper.endstop is not None:
             axis["endstop"] = at(stepper.endstop)
             axis["endstop_pin"] = machine.pins[stepper.endstop]
@@ -172,16 +195,38 @@ def _motion(machine: Machine, at: _Places) -> dict[str, Any] | None:
             axis["travel"] = round(limits.max_position[index] * per_mm)
         axis["acceleration"] = round(limits.max_acceleration[index] * per_mm)
         axes.append(axis)
+    return axes
+
+
+def _arm(machine: Machine, at: _Places, joints: list[Joint]) -> dict[str, Any]:
+    """What the node of an arm is told beside; registers count thousandths of a degree."""
+    assert machine.type.limits is not None and machine.type.steps is not None
+    limits, steps = machine.type.limits(machine.params), machine.type.steps(machine.params)
+    home = steps.of(np.array(limits.home))
+    axes = []
+    for index, joint in enumerate(joints):
+        per_rad = steps.per_rad[index]
+        axes.append(
+            {
+                "at": at(joint.axis),
+                "steps_per_unit": math.radians(per_rad),
+                "jerk": round(steps.homing_speed * per_rad / 10),
+                "endstop": at(joint.cam),
+                "endstop_pin": machine.pins[joint.cam],
+                "homing_rate": round(steps.homing_speed * per_rad),
+                "travel": round((limits.high[index] - limits.low[index]) * per_rad),
+                "back": round(math.radians(per_rad)),
+                "home": int(home[index]),
+                "acceleration": round(limits.acceleration[index] * per_rad),
+            }
+        )
+    blocks = machine.type.blocks
     return {
-        "clock_pin": machine.pins["i2s_clock"],
-        "latch_pin": machine.pins["i2s_latch"],
-        "data_pin": machine.pins["i2s_data"],
-        "motors_pin": machine.pins["motors"],
-        "run": at(steppers[0].run, command=True),
         "axes": axes,
-        "fingerprint": fingerprint(machine),
-        "ring": RING_BYTES,
-        "on_link_loss": machine.type.on_link_loss.value,
+        "order": list(steps.homing_order),
+        "tripped": at(joints[0].tripped),
+        "inputs": [at(block.signal) for block in blocks if isinstance(block, Input)],
+        "valves": [{"pin": machine.pins[b.signal], "at": at(b.signal)} for b in blocks if isinstance(b, Valve)],
     }
 
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twin.frames import Pose
 from twin.machine import Heater, MachineType, MachineTypeError, Output, Stepper, load, make_params
 from twin.node import MACHINES_AT, REGISTERS
+from twin.obstacles import Obstacle, Space, obstacle, pose, space
+from twin.recipes import Recipe, recipe
 from twin.tables import Mistakes, Reader
 
-Pose = tuple[float, float, float, float, float, float]
-BUILT_IN_TYPES = ("conveyor", "printer")
+BUILT_IN_TYPES = ("arm", "conveyor", "printer")
+CARRIES = ("pick", "place")
+"""What an arm must be able to do that carries Parts."""
 GPIO = range(0, 40)
 
 
@@ -48,6 +52,7 @@ class Machine:
         pose: x, y, z [m] and roll, pitch, yaw [rad] in the factory's frame.
         pins: GPIO of each pin that its type names.
         params: its type's Params record (SI).
+        space: boxes in its frame that it takes up or moves in.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Machine:
     pose: Pose
     pins: Mapping[str, int]
     params: Any
+    space: tuple[Space, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +71,16 @@ class Handover:
     """Where Parts go from one machine's exit to the next one's entry.
 
     Attributes:
-        by: "belt" where the machines touch, "hand" where a person carries the part.
-        duration_s: how long it takes.
+        by: "belt" where the machines touch, "hand" where a person carries the part, "arm" where a machine does.
+        duration_s: how long it takes by belt or by hand.
+        arm: the machine that carries the part.
     """
 
     source: str
     target: str
     by: str
     duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """An ordered list of capabilities that make a part."""
-
-    name: str
-    operations: tuple[str, ...]
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ class Factory:
     recipes: Mapping[str, Recipe]
     scan_ms: int
     opcua_port: int
+    obstacles: tuple[Obstacle, ...] = ()
 
     def on(self, node: str) -> tuple[Machine, ...]:
         """The machines of a node, by their first register."""
@@ -105,7 +106,7 @@ class Factory:
         return tuple(m for m in self.machines.values() if capability in m.type.capabilities)
 
 
-_TOP = ("factory", "types", "cells", "nodes", "machines", "handovers", "recipes")
+_TOP = ("factory", "types", "cells", "nodes", "machines", "handovers", "recipes", "obstacles")
 
 
 def read(path: Path) -> Factory:
@@ -155,11 +156,12 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
     _check_registers(reader, machines)
     _check_pins(reader, machines)
     _check_motion(reader, machines)
-    known = tuple(listed)
-    handovers = tuple(_handover(reader, i, v, known) for i, v in enumerate(reader.tables("handovers", tables.get("handovers", []))))
-    recipes = {
-        n: _recipe(reader, n, v, machines) for n, v in reader.named("recipes", tables.get("recipes", {})).items()
-    }
+    kinds = {name: machine.type for name, machine in machines.items()}
+    arms = tuple(name for name, kind in kinds.items() if set(CARRIES) <= set(kind.capabilities))
+    given = reader.tables("handovers", tables.get("handovers", []))
+    handovers = tuple(_handover(reader, i, v, tuple(listed), arms) for i, v in enumerate(given))
+    recipes = {n: recipe(reader, n, v, kinds) for n, v in reader.named("recipes", tables.get("recipes", {})).items()}
+    obstacles = tuple(obstacle(reader, n, v) for n, v in reader.named("obstacles", tables.get("obstacles", {})).items())
     return Factory(
         reader.text("factory.name", head.get("name")),
         tuple(cells),
@@ -169,6 +171,7 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
         recipes,
         reader.integer("factory.scan_ms", head.get("scan_ms", 100), 20, 200),
         reader.integer("factory.opcua_port", head.get("opcua_port", 4840), 0, 65535),
+        obstacles,
     )
 
 
@@ -201,7 +204,7 @@ def _firmware(reader: Reader, key: str, folder: Path) -> Path:
     return folder
 
 
-_MACHINE_KEYS = ("type", "cell", "node", "base", "pose", "pins", "params")
+_MACHINE_KEYS = ("type", "cell", "node", "base", "pose", "pins", "params", "space")
 
 
 def _machine(
@@ -213,7 +216,8 @@ def _machine(
     cell = reader.choice(f"{key}.cell", table.get("cell"), cells)
     node = reader.choice(f"{key}.node", table.get("node"), nodes)
     base = reader.integer(f"{key}.base", table.get("base"), MACHINES_AT, REGISTERS - 1)
-    pose = _pose(reader, f"{key}.pose", table.get("pose", [0, 0, 0, 0, 0, 0]))
+    where = pose(reader, f"{key}.pose", table.get("pose", [0, 0, 0, 0, 0, 0]))
+    taken = space(reader, f"{key}.space", table.get("space", []))
     if not type_name:
         return None
     try:
@@ -227,15 +231,7 @@ def _machine(
     except MachineTypeError as unusable:
         reader.wrong(f"{key}.params", str(unusable))
         return None
-    return Machine(name, kind, cell, node, base, pose, pins, values)
-
-
-def _pose(reader: Reader, key: str, value: Any) -> Pose:
-    if not isinstance(value, list) or len(value) != 6:
-        reader.wrong(key, "must be a list of x, y, z [m] and roll, pitch, yaw [rad]")
-        return (0.0,) * 6
-    x, y, z, roll, pitch, yaw = (reader.number(f"{key}[{i}]", v, -1e4, 1e4) for i, v in enumerate(value))
-    return x, y, z, roll, pitch, yaw
+    return Machine(name, kind, cell, node, base, where, pins, values, taken)
 
 
 def _pins(reader: Reader, key: str, value: Any, wanted: tuple[str, ...]) -> Mapping[str, int]:
@@ -246,26 +242,21 @@ def _pins(reader: Reader, key: str, value: Any, wanted: tuple[str, ...]) -> Mapp
     return {n: reader.integer(f"{key}.{n}", table[n], GPIO.start, GPIO.stop - 1) for n in wanted if n in table}
 
 
-def _handover(reader: Reader, index: int, value: Any, machines: tuple[str, ...]) -> Handover:
+def _handover(reader: Reader, index: int, value: Any, machines: tuple[str, ...], arms: tuple[str, ...]) -> Handover:
     key = f"handovers[{index}]"
-    table = reader.table(key, value, ("from", "to", "by", "duration_s"))
+    table = reader.table(key, value, ("from", "to", "by", "duration_s", "arm"))
+    by = reader.choice(f"{key}.by", table.get("by", "belt"), ("belt", "hand", "arm"))
+    if by == "arm" and "duration_s" in table:
+        reader.wrong(f"{key}.duration_s", "an arm takes as long as its Jobs do")
+    if by != "arm" and "arm" in table:
+        reader.wrong(f"{key}.arm", f"nobody is asked where a part goes by {by}")
     return Handover(
         reader.choice(f"{key}.from", table.get("from"), machines),
         reader.choice(f"{key}.to", table.get("to"), machines),
-        reader.choice(f"{key}.by", table.get("by", "belt"), ("belt", "hand")),
+        by,
         reader.number(f"{key}.duration_s", table.get("duration_s", 0), 0, 86_400),
+        reader.choice(f"{key}.arm", table.get("arm"), arms) if by == "arm" else "",
     )
-
-
-def _recipe(reader: Reader, name: str, value: Any, machines: Mapping[str, Machine]) -> Recipe:
-    key = f"recipes.{name}"
-    table = reader.table(key, value, ("operations",))
-    offered = tuple(dict.fromkeys(c for m in machines.values() for c in m.type.capabilities))
-    operations = table.get("operations")
-    if not isinstance(operations, list) or not operations:
-        reader.wrong(f"{key}.operations", f"must be a list of capabilities out of {', '.join(offered) or '(none)'}")
-        operations = []
-    return Recipe(name, tuple(reader.choice(f"{key}.operations[{i}]", o, offered) for i, o in enumerate(operations)))
 
 
 def _check_nodes(reader: Reader, nodes: Mapping[str, Node]) -> None:

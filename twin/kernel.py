@@ -23,3 +23,15 @@ def kernel(function: Callable[_Args, _Result]) -> Callable[_Args, _Result]:
     compiled: Any = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
     result: Callable[_Args, _Result] = compiled
     return result
+
+
+def inlined(function: Callable[_Args, _Result]) -> Callable[_Args, _Result]:
+    """Compile straight-line arithmetic into whoever calls it; a product and a sum may become one rounding.
+
+    Nothing is reordered: sums keep their order, which the argument reduction of a sine depends on.
+    """
+    compiled: Any = numba.njit(
+        cache=True, error_model="numpy", nogil=True, forceinline=True, fastmath={"contract", "nsz"}
+    )(function)
+    result: Callable[_Args, _Result] = compiled
+    return result

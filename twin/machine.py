@@ -80,6 +80,30 @@ class Stepper:
 
 
 @dataclass(frozen=True, slots=True)
+class Joint:
+    """One of an arm's six joints on the node's step stream. Pin: its cam.
+
+    Attributes:
+        axis: the Status field with its angle.
+        run: the Command bit without which the joints hold.
+        cam: the Status bit of a cam that is high from the joint's home angle on, over the whole of its range.
+        tripped: the Status bit of the Input that says that the drives have switched themselves off.
+    """
+
+    axis: str
+    run: str
+    cam: str
+    tripped: str
+
+
+@dataclass(frozen=True, slots=True)
+class Valve:
+    """A digital output that a Job switches, shown as a Status bit; the end of the Job leaves it as it is. Pin: `signal`."""
+
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
 class Heater:
     """A heater with a thermistor, held at its Job's target on the node. Pins: `<name>_heater`, `<name>_sensor`.
 
@@ -90,7 +114,7 @@ class Heater:
     permit: str
 
 
-Block = Input | Output | Drive | Counter | Stepper | Heater
+Block = Input | Output | Drive | Counter | Stepper | Joint | Valve | Heater
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +193,20 @@ def params_of(cls: type) -> tuple[Param, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A number that is not in the registers and people are shown beside them.
+
+    Attributes:
+        group: under which it is shown, beside `status` and `command`.
+    """
+
+    group: str
+    name: str
+    unit: Unit
+    text: str
+
+
 Decide = Callable[[Sample[Any], Wish, Any, Ns], tuple[Any, tuple[Event, ...]]]
 
 
@@ -182,7 +220,12 @@ class MachineType:
         status, command, params: the record classes.
         pins: every pin name that the blocks need, in order.
         decide: control.decide(sample, wish, params, now) -> (Command, events).
-        limits: spec.limits(params) -> twin.motion.Limits for a type that plans Jobs, else None.
+        limits: spec.limits(params) -> what its plans must keep to, for a type that plans Jobs, else None.
+        steps: spec.steps(params) -> how its Joints hang on the step stream, for a type that has some, else None.
+        programs: the capabilities whose Jobs are planned from a program's text.
+        arguments: by capability, the Params record of what a recipe may say beside.
+        shown: control.SHOWN, what show(status, params) tells [SI], in that order, each time a new Status comes.
+        entry: spec.entry(params) -> where a Part is put: the middle of its foot [m], in the machine's frame.
     """
 
     name: str
@@ -198,6 +241,12 @@ class MachineType:
     pins: tuple[str, ...]
     decide: Decide
     limits: Callable[[Any], Any] | None
+    programs: tuple[str, ...] = ()
+    arguments: Mapping[str, type] = dataclasses.field(default_factory=dict)
+    entry: Callable[[Any], tuple[float, float, float]] | None = None
+    shown: tuple[Shown, ...] = ()
+    show: Callable[[Any, Any], tuple[float, ...]] | None = None
+    steps: Callable[[Any], Any] | None = None
 
     @property
     def layouts(self) -> tuple[Layout, Layout]:
@@ -223,13 +272,15 @@ def pins_of(blocks: tuple[Block, ...]) -> tuple[str, ...]:
     pins: list[str] = []
     for block in blocks:
         match block:
-            case Input(signal) | Output(signal):
+            case Input(signal) | Output(signal) | Valve(signal):
                 pins.append(signal)
             case Drive(run, speed):
                 pins += [run, speed]
             case Stepper(_, _, endstop):
                 pins += [pin for pin in MOTION_PINS if pin not in pins]
                 pins += [endstop] if endstop else []
+            case Joint(cam=cam):
+                pins += [*(pin for pin in MOTION_PINS if pin not in pins), cam]
             case Heater(name, _):
                 pins += [f"{name}_heater", f"{name}_sensor"]
             case Counter():
@@ -243,7 +294,7 @@ def _named(blocks: tuple[Block, ...], interlocks: tuple[Never, ...], alarms: tup
     command: set[str] = {rule.output for rule in interlocks}
     for block in blocks:
         match block:
-            case Input(signal):
+            case Input(signal) | Valve(signal):
                 status.add(signal)
             case Output(signal, job):
                 (command if job is None else status).add(signal)
@@ -254,6 +305,9 @@ def _named(blocks: tuple[Block, ...], interlocks: tuple[Never, ...], alarms: tup
                 status.add(signal)
             case Stepper(axis, run, endstop):
                 status |= {axis, endstop} if endstop else {axis}
+                command.add(run)
+            case Joint(axis, run, cam, tripped):
+                status |= {axis, cam, tripped}
                 command.add(run)
             case Heater(name, permit):
                 status |= {f"{name}_temperature", f"{name}_target", f"{name}_power"}
@@ -287,6 +341,7 @@ def _assemble(name: str, package: str, spec: ModuleType, control: ModuleType) ->
             raise MachineTypeError(f"machine type {name!r}: {kind.__name__} is no @record")
     blocks = tuple(spec.BLOCKS)
     interlocks, alarms = tuple(getattr(spec, "INTERLOCKS", ())), tuple(getattr(spec, "ALARMS", ()))
+    plans = hasattr(spec, "limits") and hasattr(spec, "CAPABILITIES")
     made = MachineType(
         name,
         package,
@@ -301,6 +356,12 @@ def _assemble(name: str, package: str, spec: ModuleType, control: ModuleType) ->
         pins_of(blocks),
         control.decide,
         getattr(spec, "limits", None),
+        tuple(getattr(spec, "PROGRAMS", spec.CAPABILITIES if plans else ())),
+        dict(getattr(spec, "ARGUMENTS", {})),
+        getattr(spec, "entry", None),
+        tuple(getattr(control, "SHOWN", ())),
+        getattr(control, "show", None),
+        getattr(spec, "steps", None),
     )
     status, command = _named(blocks, interlocks, alarms)
     for wanted, shape in ((status, made.layouts[0]), (command, made.layouts[1])):

@@ -46,6 +46,7 @@ class Reason(enum.IntEnum):
     BAD_CHECKSUM = 11
     BAD_OFFSET = 12
     NO_SPACE = 13
+    NOT_AS_EXPECTED = 14
 
 
 class Fault(enum.IntEnum):

@@ -10,7 +10,11 @@ A plant is a machine type's `plant.py`. It needs two functions; the others are f
     under(state, params, physics) -> state     the same under another physics
     offer(state, params)               -> Part | None  a Part that can be taken away
     take(state, params)                -> state        without the Part that was offered
+    sticks(state, params)              -> bool         the Part that is offered cannot be pulled off
     put(state, params, part)           -> state | None with a Part at its entry; None while there is no room
+    landing(state, params)             -> (low, high)  corners of the room that takes a Part's foot from an arm
+    jaws(state, params)                -> Jaws         of a machine that carries Parts
+    hold(state, params, held | None)   -> state        with something between its jaws, or without
 
 `pins` are raw by pin name: levels, PWM duties 0 to 65535, and for a step stream `pins["frames"]`, one word per 10 µs.
 `sensors` likewise: levels, ADC readings 0 to 65535.
@@ -25,10 +29,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from twin import carrying
 from twin.clock import Ns, ns
 from twin.factory import Factory, Handover, Machine
 from twin.machine import MachineType
+from twin.part import Part, PartArrived, PartDropped, PartHandedOver, PartMade, PartSlipped
 from twin.trace import Event
+
+__all__ = [
+    "Part", "PartArrived", "PartDropped", "PartHandedOver", "PartMade", "PartSlipped", "PlantError", "Sensors", "World",
+    "changed", "horizon", "plant_of", "start", "step",
+]  # fmt: skip
 
 Sensors = dict[str, int]
 NO_PHYSICS: Mapping[str, Any] = MappingProxyType({})
@@ -36,52 +47,6 @@ NO_PHYSICS: Mapping[str, Any] = MappingProxyType({})
 
 class PlantError(ValueError):
     """A machine type without physics, or a world that does not hold together."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """One physical thing.
-
-    Attributes:
-        id: given by the world when the part comes to light; empty before.
-        filament_mm: what it is made of.
-        at: the machine that holds it; `ready`: it has come to that machine's exit.
-        length: along a belt [m].
-    """
-
-    id: str = ""
-    filament_mm: float = 0.0
-    at: str = ""
-    ready: bool = False
-    length: float = 0.02
-
-    @property
-    def mass(self) -> float:
-        """kg, for filament of 1.75 mm and 1.24 g/cm³."""
-        return self.filament_mm * 2.405 * 1.24e-6
-
-
-@dataclass(frozen=True, slots=True)
-class PartMade(Event):
-    """A machine has finished a Part: it can be taken away."""
-
-    part: str
-    filament_mm: float
-
-
-@dataclass(frozen=True, slots=True)
-class PartHandedOver(Event):
-    """A Part has gone from a machine to the next one's entry."""
-
-    part: str
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class PartArrived(Event):
-    """A Part has come to a machine's exit."""
-
-    part: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +108,9 @@ def start(factory: Factory, physics: Mapping[str, Any] = NO_PHYSICS) -> World:
 
 
 def _check(factory: Factory, handover: Handover) -> None:
-    for name, needed in ((handover.source, ("offer", "take")), (handover.target, ("put",))):
+    takes = ("put", "landing") if handover.arm else ("put",)
+    carries = ((handover.arm, ("jaws", "hold")),) if handover.arm else ()
+    for name, needed in ((handover.source, ("offer", "take")), (handover.target, takes), *carries):
         kind = factory.machines[name].type
         for function in needed:
             if not hasattr(plant_of(kind), function):
@@ -191,7 +158,12 @@ def _pins(machine: Machine, given: Mapping[str, Any]) -> dict[str, Any]:
 def _carry(world: World, factory: Factory) -> tuple[World, tuple[Event, ...]]:
     """Name new Parts, and hand over what has been offered for long enough."""
     world, events = _light(world, factory)
+    for arm in dict.fromkeys(handover.arm for handover in factory.handovers if handover.arm):
+        world, told = _carried(world, factory, factory.machines[arm])
+        events += told
     for handover in factory.handovers:
+        if handover.arm:
+            continue
         found = world.offered.get(handover.source)
         if found is None or world.now - found[1] < ns(handover.duration_s):
             continue
@@ -210,6 +182,21 @@ def _carry(world: World, factory: Factory) -> tuple[World, tuple[Event, ...]]:
         world = _seen_again(world, target)
         events += (PartHandedOver(source.name, part.id, target.name),)
     return world, events
+
+
+def _carried(world: World, factory: Factory, arm: Machine) -> tuple[World, tuple[Event, ...]]:
+    """What an arm's jaws take, let go or lay down."""
+    plants = {name: _module(machine.type.package) for name, machine in factory.machines.items()}
+    offered = {name: part for name, (part, _) in world.offered.items()}
+    move = carrying.moved(factory, plants, world.states, offered, arm)
+    if move is None:
+        return world, ()
+    left = {name: o for name, o in world.offered.items() if name not in move.states or o[0].id != move.part.id}
+    parts = {**world.parts, move.part.id: move.part}
+    world = dataclasses.replace(world, states={**world.states, **move.states}, parts=parts, offered=left)
+    for name in move.states:
+        world = _seen_again(world, factory.machines[name])
+    return world, move.events
 
 
 def _seen_again(world: World, machine: Machine) -> World:

@@ -67,6 +67,13 @@ class Reader:
             return low
         return float(value)
 
+    def numbers(self, key: str, value: Any, names: tuple[str, ...], low: float, high: float) -> tuple[float, ...]:
+        """A list of as many numbers as there are names, each in the range."""
+        if not isinstance(value, list) or len(value) != len(names):
+            self.wrong(key, f"must be a list of {', '.join(names)}, not {value!r}")
+            return (low,) * len(names)
+        return tuple(self.number(f"{key}[{i}]", v, low, high) for i, v in enumerate(value))
+
     def text(self, key: str, value: Any) -> str:
         """A text that is not empty."""
         if not isinstance(value, str) or not value:

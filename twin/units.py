@@ -3,6 +3,7 @@
 The codes are those of UNECE Recommendation 20, which OPC UA's EngineeringUnits carry as unitId.
 """
 
+import math
 from dataclasses import dataclass
 
 
@@ -38,6 +39,8 @@ class Unit:
 
 ONE = Unit("", "C62", 1.0, "one")
 PERCENT = Unit("%", "P1", 0.01, "percent")
+DEG = Unit("°", "DD", math.pi / 180, "degree")
+DEG_PER_S = Unit("°/s", "E96", math.pi / 180, "degree per second")
 M = Unit("m", "MTR", 1.0, "metre")
 MM = Unit("mm", "MMT", 1e-3, "millimetre")
 M_PER_S = Unit("m/s", "MTS", 1.0, "metre per second")
@@ -53,4 +56,4 @@ HZ = Unit("Hz", "HTZ", 1.0, "hertz")
 OHM = Unit("Ω", "OHM", 1.0, "ohm")
 W = Unit("W", "WTT", 1.0, "watt")
 
-ALL = (ONE, PERCENT, M, MM, M_PER_S, MM_PER_S, MM_PER_S2, M_PER_S2, KG, DEG_C, S, MS, HZ, OHM, W)
+ALL = (ONE, PERCENT, DEG, DEG_PER_S, M, MM, M_PER_S, MM_PER_S, MM_PER_S2, M_PER_S2, KG, DEG_C, S, MS, HZ, OHM, W)

@@ -17,7 +17,7 @@ class FeedSignal:
     Attributes:
         path: unique: owner/group/name, or owner/name.
         owner: a machine, `node:NAME` or `factory`.
-        group: status, command, job, link or order.
+        group: status, command, job, link, order, or one of a machine type's own.
         type: bool, int, float, str or an IntEnum. Values travel in SI.
     """
 
@@ -37,7 +37,7 @@ class FeedSignal:
 
 
 _JOB: tuple[tuple[str, tuple[type, Unit, Range | None, str]], ...] = (
-    ("program", (str, ONE, None, "name of the program in work")),
+    ("program", (str, ONE, None, "name of the program in work; of a Job that has none, what it is for")),
     ("state", (str, ONE, None, "where its Job stands")),
     ("progress", (float, PERCENT, Range(0, 1), "share of the Job's motion that has been carried out")),
     ("time_left", (float, S, None, "estimate until the Job is done")),
@@ -57,8 +57,10 @@ def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
     for machine in factory.machines.values():
         status, command = machine.type.layouts
         found += _of_record(machine.name, "status", status) + _of_record(machine.name, "command", command)
+        name = machine.name
+        shown = machine.type.shown
+        found += [FeedSignal(f"{name}/{s.group}/{s.name}", name, s.group, s.name, float, s.unit, None, s.text) for s in shown]
         if machine.type.limits is not None:
-            name = machine.name
             found += [FeedSignal(f"{name}/job/{s}", name, "job", s, *rest) for s, rest in _JOB]
             found.append(FeedSignal(f"{name}/order", name, "job", "order", str, ONE, None, "number of its order"))
     for node in factory.nodes:

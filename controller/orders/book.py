@@ -147,5 +147,7 @@ class Book:
 
 
 def _operation(record: dict[str, Any]) -> Operation:
+    """An operation as it was written; what an earlier version did not know of has its default."""
     made = Operation(**{name: record[name] for name in _FIELDS if name in record}, since=Ns(0))
-    return replace(made, state=OperationState(made.state))
+    arguments = tuple((name, value) for name, value in made.arguments)
+    return replace(made, state=OperationState(made.state), arguments=arguments)

@@ -1,55 +1,81 @@
-"""From a program's text to a Job, and how long a node's ring lasts while one is streamed. Pure."""
+"""From an operation to its Job, and how long a node's ring lasts while one is streamed. Pure but for reading programs."""
 
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
+from controller import programs
 from controller.orders.order import OrderError
-from twin.motion.job import HEADER, decode, encode, header
+from controller.orders.route import starts_at
+from controller.orders.turn import MakePlan, Request, View
+from twin.factory import Factory, Machine
+from twin.machine import MachineTypeError
+from twin.making import Asked, Job, making
+from twin.motion.arm import job as joints
+from twin.motion.deposit import Deposit
+from twin.motion.job import HEADER, decode
 from twin.motion.limits import JobError
-from twin.motion.plan import plan
+from twin.recipes import Step, arguments_of
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A checked, encoded plan.
-
-    Attributes:
-        chunks: of motion, what a node counts while it plays.
-        duration: seconds of motion as a slicer counts them.
-        waiting: estimated seconds of heating and homing.
-    """
-
-    data: bytes
-    chunks: int
-    duration: float
-    waiting: float
-    warnings: tuple[str, ...]
-
-
-def make(program: str, limits: Any) -> Job:
-    """The Job of a program on a machine with these Limits.
+def make(factory: Factory, folder: Path, work: MakePlan) -> Job:
+    """The Job of a piece of work; `folder` holds the programs.
 
     Raises:
         OrderError: every refusal, each with its line, value and limit.
     """
-    made = plan(program, limits)
-    if made.refusals:
-        raise OrderError("; ".join(str(refusal) for refusal in made.refusals))
+    machine = factory.machines[work.machine]
+    source, target = (factory.machines[name] if name else None for name in (work.source, work.target))
+    takes = work.capability in machine.type.programs
     try:
-        data = encode(made, limits)
-        chunks = header(data).chunks
-    except JobError as unfit:
-        raise OrderError(str(unfit)) from unfit
-    return Job(data, chunks, made.duration_s, made.waiting_s, tuple(str(warning) for warning in made.warnings))
+        asked = Asked(
+            factory,
+            machine,
+            work.capability,
+            arguments_of(machine.type, work.capability, work.arguments),
+            programs.read(folder, dict(work.arguments).get("program", work.program)) if takes else "",
+            work.start,
+            source,
+            target,
+            _part(folder, source, work.program),
+        )
+        return making(machine.type).make(asked)
+    except (JobError, MachineTypeError) as refused:
+        raise OrderError(str(refused)) from refused
+
+
+def early(view: View, request: Request) -> tuple[MakePlan, ...]:
+    """What of a request is tried before it is accepted: its operators' programs, each on every machine that could take it."""
+    args, factory = request.args, view.factory
+    if request.kind == "place_order" and args["recipe"] in factory.recipes:
+        steps = factory.recipes[args["recipe"]].operations
+    elif request.kind == "load_job" and args["machine"] in factory.machines:
+        programs_of = factory.machines[args["machine"]].type.programs
+        steps = (Step(programs_of[0], args["machine"]),) if programs_of else ()
+    else:
+        return ()
+    return tuple(
+        MakePlan(0, machine.name, step.capability, args["program"], step.arguments, starts_at(view, machine))
+        for step in steps
+        for machine in factory.capable(step.capability)
+        if step.on in ("", machine.name) and machine.type.limits is not None
+        if step.capability in making(machine.type).early
+    )
+
+
+def _part(folder: Path, source: Machine | None, program: str) -> Deposit | None:
+    """What a machine has made of a program; None where that is not known."""
+    if source is None or source.type.limits is None or not program:
+        return None
+    leaves = making(source.type).leaves
+    return leaves(programs.read(folder, program), source.params) if leaves is not None else None
 
 
 def shortest_reserve(job: bytes, ring: int) -> float:
     """Seconds of motion that a full ring holds where the Job is densest; infinite if the ring takes all of it."""
     if len(job) <= ring:
         return float("inf")
-    records = decode(job)
+    records = joints.decode(job) if job.startswith(joints.MAGIC) else decode(job)
     ends = np.cumsum(records.chunks)
     offsets = records.offset + HEADER.size
     # A record counts only when all of it is in the ring: the last whose successor begins within.

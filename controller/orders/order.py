@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from twin.clock import Ns
+from twin.recipes import Arguments
 
 START = Ns(0)
 
@@ -47,7 +48,7 @@ class Happening(StrEnum):
     STARTED = "the node has carried the start out"
     FINISHED = "the machine says that it is done"
     FAILED = "it can't go on by itself"
-    FORGOTTEN = "the controller was started anew before anything moved"
+    FORGOTTEN = "its Job is void before anything moved: the controller or the node was started anew"
     AGAIN = "an operator starts it once more, nothing has moved yet"
     RESUMED = "an operator lets it go on"
     STOPPED = "an operator has stopped it"
@@ -79,13 +80,16 @@ class Operation:
     """One entry of a recipe, in work for one part.
 
     Attributes:
+        on: the machine that its recipe binds it to; empty where any may take it that can.
+        arguments: names and values that its recipe gives it, in declared units.
         machine: that carries it out; empty before one has taken it, unless it was asked for by name.
+        source, target: between which machines an arm carries the part; the target is known once it places it.
         by_hand: it starts only when an operator says so.
         told: the operator has said so, and that the machine is clear.
         begun: the machine may have worked on a part.
         cleared: the part is known to have left the machine.
-        job_id, command_id, boot_id, not_after: of its Job, of its start, of the node's run that the start was meant
-            for, and the node's uptime [ms] after which the start is void.
+        job_id, command_id, boot_id, not_after: of its Job, of its start, of the node's run that the Job was planned and
+            the start was meant for, and the node's uptime [ms] after which the start is void.
         chunks, duration, waiting: of its Job: motion chunks, seconds of motion, estimated seconds of heating.
         since: when its state began.
         reason: why it is held or waits.
@@ -93,7 +97,11 @@ class Operation:
 
     capability: str
     state: OperationState = OperationState.WAITING
+    on: str = ""
+    arguments: Arguments = ()
     machine: str = ""
+    source: str = ""
+    target: str = ""
     by_hand: bool = False
     told: bool = False
     begun: bool = False

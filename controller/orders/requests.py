@@ -66,19 +66,21 @@ def _place(turn: Turn, request: Request) -> Answer:
     recipe, program = request.args["recipe"], request.args["program"]
     if recipe not in factory.recipes:
         raise OrderError(f"no recipe {recipe!r}; there are: {', '.join(factory.recipes) or 'none'}")
-    operations = factory.recipes[recipe].operations
-    planned = [c for c in operations if any(m.type.limits for m in factory.capable(c))]
-    if planned or program:
-        check_name(program)
-    return _take_on(turn, request, recipe, program, tuple(Operation(c) for c in operations))
+    steps = factory.recipes[recipe].operations
+    for step in steps:
+        takes = any(step.capability in machine.type.programs for machine in factory.capable(step.capability))
+        if program or takes:
+            check_name(dict(step.arguments).get("program", program))
+    operations = tuple(Operation(step.capability, on=step.on, arguments=step.arguments) for step in steps)
+    return _take_on(turn, request, recipe, program, operations)
 
 
 def _load(turn: Turn, request: Request) -> Answer:
     machine = _machine(turn, request)
     program = check_name(request.args["program"])
-    if machine.type.limits is None or not machine.type.capabilities:
-        raise OrderError(f"{machine.name}: type {machine.type.name} plans no Jobs")
-    operation = Operation(machine.type.capabilities[0], machine=machine.name, by_hand=True)
+    if machine.type.limits is None or not machine.type.programs:
+        raise OrderError(f"{machine.name}: type {machine.type.name} plans no Jobs from programs")
+    operation = Operation(machine.type.programs[0], machine=machine.name, by_hand=True)
     return _take_on(turn, request, "", program, (operation,))
 
 

@@ -10,6 +10,7 @@ from controller.orders.order import AT_WORK, Happening, Operation, OperationStat
 from twin.clock import Ns
 from twin.factory import Factory, Machine
 from twin.node import JobState, NodeStatus
+from twin.recipes import Arguments
 from twin.trace import Event
 
 MOST_OPEN = 1000
@@ -67,11 +68,23 @@ Fact = Planned | Sent | Failed
 
 @dataclass(frozen=True, slots=True)
 class MakePlan:
-    """Work: plan a program for a machine."""
+    """Work: make a Job for a machine.
+
+    Attributes:
+        program: the order's, whose text a Job or a Part comes from.
+        arguments: of the operation, in declared units.
+        start: where the machine's axes stand; empty where that is not known, or not needed.
+        source, target: between which machines a Part is carried.
+    """
 
     job_id: int
     machine: str
+    capability: str
     program: str
+    arguments: Arguments = ()
+    start: tuple[float, ...] = ()
+    source: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +230,19 @@ class Turn:
                 if left and order.id != but and operation.state not in AT_WORK:
                     yield order, index
 
+    def operations_at(self, machine: str) -> Iterator[tuple[Order, Operation]]:
+        """All operations of the orders that have to do with a machine."""
+        for number in self._places().get(machine, ()):
+            for operation in self.orders[number].operations:
+                yield self.orders[number], operation
+
     def _places(self) -> dict[str, list[int]]:
         """Numbers of the orders that have to do with each machine; few, however many wait for one."""
         if self._by_machine is None:
             found: dict[str, list[int]] = {}
             for order in self.orders.values():
-                for machine in {operation.machine for operation in order.operations if operation.machine}:
+                named = {name for o in order.operations for name in (o.machine, o.source, o.target) if name}
+                for machine in named:
                     found.setdefault(machine, []).append(order.id)
             self._by_machine = found
         return self._by_machine

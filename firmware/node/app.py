@@ -249,13 +249,18 @@ def _load(config):
     if any(block["kind"] == "Heater" for block in config["blocks"]):
         import node.heat
     if config["motion"]:
-        import node.motion  # noqa: F401
+        import node.motion
+
+        if "order" in config["motion"]:
+            import node.joints  # noqa: F401
     gc.collect()
 
 
 def _motion(config, bank, jobs, heaters, fans):
-    from node.motion import Motion
-
+    if "order" in config:
+        from node.joints import JointMotion as Motion
+    else:
+        from node.motion import Motion
     return Motion(config, bank, jobs, heaters, fans)
 
 

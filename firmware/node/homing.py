@@ -25,7 +25,7 @@ class Homing:
         axis = self._motion.axes[self._k]
         self._switch = self._motion.endstops[self._k]
         self._switch.irq(self._pressed, self._switch.IRQ_RISING)
-        self._back = max(1, round(5 * axis["steps_per_mm"]))
+        self._back = max(1, round(5 * axis["steps_per_unit"]))
         if self._switch.value():
             self._move("back", self._back, axis["homing_rate"])
         else:
@@ -93,7 +93,7 @@ class Homing:
         steps = max(1, min(self._left, self._speed // 50))
         chunks = max(1, min(4095, steps * 25000 // self._speed))
         piece = motion.steps
-        for k in range(4):
+        for k in range(len(piece)):
             piece[k] = 0
         piece[self._k] = self._sign * steps
         motion.player.load(chunks, piece, 32768)

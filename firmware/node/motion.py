@@ -19,6 +19,9 @@ _REPORT = 5  # ticks between two reports of where the axes are
 class Motion:
     """Plays one Job at a time."""
 
+    magic = b"LSJ1"
+    homing = Homing
+
     def __init__(self, config, bank, store, heaters, fans):
         self.axes = config["axes"]
         self._fingerprint = config["fingerprint"]
@@ -33,13 +36,13 @@ class Motion:
         self.accelerations = [axis["acceleration"] for axis in self.axes]
         while len(self.accelerations) < 4:
             self.accelerations.append(1)
-        self.player = Player()
+        self.player = Player(max(4, len(self.axes)))
         self._reader = None
         self._buffer = bytearray(256)
         self._view = memoryview(self._buffer)
         self._filled = self._at = 0
         self._sent = self._made = 0  # words of the player's that the stream has taken, and that it was given
-        self.steps = [0, 0, 0, 0]
+        self.steps = [0] * len(self.player.n)
         self._chunks = 0
         self._ticks = 0
         self._wait = None
@@ -79,7 +82,7 @@ class Motion:
             reader.close()
             return reg.REASON_BAD_JOB
         magic, frame_us, chunk, _, _, _, fingerprint = unpack_from("<4sHHIIII", self._buffer, 0)
-        if magic != b"LSJ1" or frame_us != FRAME_US or chunk != CHUNK:
+        if magic != self.magic or frame_us != FRAME_US or chunk != CHUNK:
             reader.close()
             return reg.REASON_BAD_JOB
         if fingerprint != self._fingerprint:
@@ -286,8 +289,8 @@ class Motion:
         self.player.load(head & 0xFFF, steps, alpha)
         return True
 
-    def _bad_job(self):
-        self._bank.put16(reg.S_JOB_FAULT, reg.REASON_BAD_JOB)
+    def _bad_job(self, reason=reg.REASON_BAD_JOB):
+        self._bank.put16(reg.S_JOB_FAULT, reason)
         self.fault = reg.FAULT_JOB
         self._give_up()
 
@@ -313,7 +316,7 @@ class Motion:
         elif op == _HOME:
             self._starved = False
             self.homed = False
-            self._homing = Homing(self, argument)
+            self._homing = self.homing(self, argument)
             self._homing.begin()
             return False
         elif op == _MOTORS:
@@ -343,8 +346,8 @@ class Motion:
         player = self.player
         for k in range(len(self.axes)):
             axis = self.axes[k]
-            micrometres = round(player.where(k) * 1000 / axis["steps_per_mm"])
-            bank.put32(axis["at"][0], micrometres & 0xFFFFFFFF)
+            thousandths = round(player.where(k) * 1000 / axis["steps_per_unit"])
+            bank.put32(axis["at"][0], thousandths & 0xFFFFFFFF)
             if "endstop" in axis:
                 register, bit = axis["endstop"]
                 bank.put_bit(register, bit, self.endstops[k].value())

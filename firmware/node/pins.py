@@ -57,8 +57,12 @@ class Stream:
 
     def ahead_us(self):
         """Time until what was written has been played."""
-        ahead = ticks_diff(self._end, ticks_us())
-        return ahead if ahead > 0 else 0
+        now = ticks_us()
+        ahead = ticks_diff(self._end, now)
+        if ahead > 0:
+            return ahead
+        self._end = now  # ticks wrap: an end that stays behind lies ahead again nine minutes later
+        return 0
 
     @micropython.native
     def write(self, words):

@@ -14,17 +14,22 @@ BATCH = 256  # chunks generated at a time
 _ONE = 1 << 30
 _FULL = 1 << 20
 
+_room = [bytearray(BATCH * CHUNK * 4)]  # taken while the file is loaded: later the heap may have no such stretch
+
 # Places in the player's state.
 _P, _V, _A, _LEFT, _ND, _DONE, _BASE, _DOM, _PHASE, _RATE, _SLEW, _T = range(12)
-_N0, _N1, _N2, _N3, _E0, _E1, _E2, _E3 = range(12, 20)
-_Q30 = 20  # 2^30 itself: a literal of that size is no small integer on a board
-_SIZE = 21
+_N0 = 12  # steps of each axis, those of the dominant one 0; room for six
+_E0 = 18  # their errors
+_Q30 = 24  # 2^30 itself: a literal of that size is no small integer on a board
+_AXES = 25
+_SIZE = 26
 
 
 @micropython.viper
 def _play(s: ptr32, out: ptr32, at: int, chunks: int):  # noqa: F821
     """Fill `chunks` chunks of words from index `at` on, at full rate. The record has at least that many left."""
-    one = int(s[20])
+    one = int(s[24])
+    axes = int(s[25])
     p = int(s[0])
     v = int(s[1])
     a = int(s[2])
@@ -52,16 +57,16 @@ def _play(s: ptr32, out: ptr32, at: int, chunks: int):  # noqa: F821
                     p -= one
                     done += 1
                     word |= dom
-                    k = 0
-                    while k < 4:
+                    k = axes
+                    while k:
+                        k -= 1
                         n = int(s[12 + k])
                         if n:
-                            e = int(s[16 + k]) + n
+                            e = int(s[18 + k]) + n
                             if e >= nd:
                                 e -= nd
                                 word |= 1 << (k << 1)
-                            s[16 + k] = e
-                        k += 1
+                            s[18 + k] = e
                 out[i] = word
                 i += 1
         v = (v + a) & 0x3FFFFFFF
@@ -77,7 +82,8 @@ def _play_slowed(s: ptr32, out: ptr32, at: int, frames: int) -> int:  # noqa: F8
 
     It returns early when the record has ended, when the rate has reached zero, or when it is full again on a chunk's first frame.
     """
-    one = int(s[20])
+    one = int(s[24])
+    axes = int(s[25])
     p = int(s[0])
     v = int(s[1])
     a = int(s[2])
@@ -108,16 +114,16 @@ def _play_slowed(s: ptr32, out: ptr32, at: int, frames: int) -> int:  # noqa: F8
                 p -= one
                 done += 1
                 word |= dom
-                k = 0
-                while k < 4:
+                k = axes
+                while k:
+                    k -= 1
                     n = int(s[12 + k])
                     if n:
-                        e = int(s[16 + k]) + n
+                        e = int(s[18 + k]) + n
                         if e >= nd:
                             e -= nd
                             word |= 1 << (k << 1)
-                        s[16 + k] = e
-                    k += 1
+                        s[18 + k] = e
             phase += 1
             if phase == 4:
                 phase = 0
@@ -144,16 +150,17 @@ def _play_slowed(s: ptr32, out: ptr32, at: int, frames: int) -> int:  # noqa: F8
 class Player:
     """Turns records into words; knows nothing of Jobs, heaters or time."""
 
-    def __init__(self):
+    def __init__(self, axes=4):
         self.state = array("i", [0] * _SIZE)
-        self.out = bytearray(BATCH * CHUNK * 4)
+        self.out = _room.pop() if _room else bytearray(BATCH * CHUNK * 4)
         self._view = memoryview(self.out)
-        self.n = [0, 0, 0, 0]
-        self.position = [0, 0, 0, 0]  # steps at the record's start
+        self.n = [0] * axes
+        self.position = [0] * axes  # steps at the record's start
         self.peak = 0  # Q30 steps a frame
         self.state[_RATE] = _FULL
         self.state[_SLEW] = _FULL
         self.state[_Q30] = _ONE
+        self.state[_AXES] = axes
         self.short = 0
 
     @property
@@ -182,12 +189,12 @@ class Player:
         return self.state[_RATE]
 
     def load(self, chunks, steps, alpha):
-        """Begin a record: signed `steps` of the four axes in `chunks` chunks, start speed / mean speed = alpha / 2^15."""
+        """Begin a record: signed `steps` of the axes in `chunks` chunks, start speed / mean speed = alpha / 2^15."""
         s = self.state
         base = 0
         dominant = 0
         largest = 0
-        for k in range(4):
+        for k in range(len(self.n)):
             n = steps[k]
             self.n[k] = n
             if n > 0:
@@ -210,7 +217,7 @@ class Player:
         v0 = (largest * alpha << 15) // frames
         over = 2 * ((largest << 30) - frames * v0)
         a = over // (frames * chunks) if over >= 0 else -(-over // (frames * chunks))
-        for k in range(4):
+        for k in range(len(self.n)):
             s[_N0 + k] = 0 if k == dominant else abs(steps[k])
             s[_E0 + k] = largest >> 1
         s[_DOM] = 1 << 2 * dominant
@@ -232,7 +239,7 @@ class Player:
         if s[_LEFT] == 0:
             if s[_DONE] != s[_ND]:
                 self.short += 1
-            for k in range(4):
+            for k in range(len(self.n)):
                 self.position[k] += self.n[k]
                 self.n[k] = 0
             s[_ND] = s[_DONE] = 0
@@ -254,7 +261,7 @@ class Player:
 
     def forget(self):
         """Drop the record in work; the position stays where it was generated to."""
-        for k in range(4):
+        for k in range(len(self.n)):
             self.position[k] = self.where(k)
             self.n[k] = 0
         s = self.state
@@ -268,7 +275,7 @@ class Player:
         frames = 1
         if nd and s[_LEFT]:
             rate = (s[_V] >> 4) * 100000 >> 26  # steps/s of the dominant axis
-            for k in range(4):
+            for k in range(len(self.n)):
                 n = abs(self.n[k])
                 if n:
                     frames = max(frames, rate * n // nd * 100000 // accelerations[k])

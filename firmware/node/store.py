@@ -2,11 +2,14 @@
 
 import os
 
+from micropython import const
+
 from node import registers as reg
 
 KEEP = 2  # stored Jobs, the one that is coming included
 SPARE_BYTES = 16_384  # of flash that a Job must leave
 _JOB_HEAD = 32  # a streamed Job is opened when its head is there
+BLOCK = const(1024)
 
 
 def read_counter(name):
@@ -92,11 +95,11 @@ class StreamedJob:
 
 
 class Ring:
-    """A ring of bytes."""
+    """A ring of bytes, in blocks: a heap that is in use has no long stretch in one piece."""
 
     def __init__(self, size):
         self.size = size
-        self._view = memoryview(bytearray(size))
+        self._blocks = [memoryview(bytearray(min(BLOCK, size - at))) for at in range(0, size, BLOCK)]
         self._first = 0
         self.used = 0
         self.closed = False
@@ -113,25 +116,30 @@ class Ring:
 
     def put(self, data):
         """Append all of `data`, for which there must be room."""
-        size = self.size
-        at = (self._first + self.used) % size
-        head = min(len(data), size - at)
-        self._view[at : at + head] = data[:head]
-        if head < len(data):
-            self._view[: len(data) - head] = data[head:]
-        self.used += len(data)
+        at = (self._first + self.used) % self.size
+        done = 0
+        while done < len(data):
+            block = self._blocks[at // BLOCK]
+            start = at % BLOCK
+            count = min(len(data) - done, len(block) - start)
+            block[start : start + count] = data[done : done + count]
+            done += count
+            at = (at + count) % self.size
+        self.used += done
 
     def get(self, buffer):
         """Move what is there into `buffer`, as far as it holds; returns how much."""
-        size = self.size
-        count = min(len(buffer), self.used)
-        head = min(count, size - self._first)
-        buffer[:head] = self._view[self._first : self._first + head]
-        if head < count:
-            buffer[head:count] = self._view[: count - head]
-        self._first = (self._first + count) % size
-        self.used -= count
-        return count
+        wanted = min(len(buffer), self.used)
+        done = 0
+        while done < wanted:
+            block = self._blocks[self._first // BLOCK]
+            start = self._first % BLOCK
+            count = min(wanted - done, len(block) - start)
+            buffer[done : done + count] = block[start : start + count]
+            done += count
+            self._first = (self._first + count) % self.size
+        self.used -= done
+        return done
 
 
 class Store:

@@ -170,7 +170,8 @@ def _orders(chance: random.Random, factory: Factory) -> tuple[PlaceOrder, ...]:
     if not factory.recipes:
         return ()
     recipe = next(iter(factory.recipes.values()))
-    program = PROGRAM if any(m.type.limits for c in recipe.operations for m in factory.capable(c)) else ""
+    steps = [step.capability for step in recipe.operations]
+    program = PROGRAM if any(c in m.type.programs for c in steps for m in factory.capable(c)) else ""
     again = (PlaceOrder(recipe.name, program, _ms(chance.uniform(12, 25))),) if chance.random() < 0.5 else ()
     return (PlaceOrder(recipe.name, program), *again)
 

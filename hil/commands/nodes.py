@@ -16,6 +16,8 @@ from types import FrameType
 from typing import Any
 
 from hil.follow import Follower
+from hil.judging.journey import journey
+from hil.judging.verdict import judge
 from hil.rig import UNPACED, NodeEnded, Rig
 from hil.targets.vm import BOARD, FREE
 from twin import motion
@@ -35,6 +37,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     nodes.add_argument("--speed", type=float, default=1.0, help="factory time per wall time; 0 for as fast as it goes")
     nodes.add_argument("--costs", choices=COSTS, default="board", help="cost model of the boards")
     nodes.add_argument("--follow", metavar="MACHINE=PROGRAM", action="append", default=[], help="compare steps with a plan")
+    nodes.add_argument("--judge", action="store_true", help="judge at the end what became of the parts that arms carry")
     nodes.set_defaults(do=_nodes)
 
 
@@ -79,7 +82,7 @@ def _run(factory: Factory, options: argparse.Namespace) -> int:
             for line in ended_since(rig, from_now):
                 print(line, flush=True)
             _say("pace", now_s=seconds(rig.now), pace=(rig.now - from_now) / passed, behind_s=seconds(rig.behind))
-        _say("summary", **summary(rig))
+        _say("summary", **summary(rig), verdicts=verdicts(rig) if options.judge else [])
     return 0
 
 
@@ -107,6 +110,12 @@ def summary(rig: Rig) -> dict[str, Any]:
     """
     followed = {name: dataclasses.asdict(follower.result) for name, follower in rig.world.followers.items()}
     return {"now_s": seconds(rig.now), "digest": rig.world.digest, "followed": followed}
+
+
+def verdicts(rig: Rig) -> list[dict[str, Any]]:
+    """On the way of every Part that an arm has carried."""
+    found = judge(journey(rig.factory), rig.trace)
+    return [{"requirement": one.requirement, "passed": one.passed, "evidence": one.evidence} for one in found]
 
 
 def _say(kind: str, **facts: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from hil.exchange import fmu_unit
 from twin.factory import Machine
-from twin.machine import BUILT_IN, MachineType, Stepper
+from twin.machine import BUILT_IN, Joint, MachineType, Stepper
 from twin.plant import plant_of
 
 TWIN = Path(__file__).resolve().parents[2] / "twin"
@@ -78,7 +78,7 @@ def _check(kind: MachineType, step_s: float) -> None:
 
 
 def _has_axes(kind: MachineType) -> bool:
-    return any(isinstance(block, Stepper) for block in kind.blocks)
+    return any(isinstance(block, (Stepper, Joint)) for block in kind.blocks)
 
 
 def _build(place: Path, folder: Path, kind: MachineType, description: Mapping[str, Any]) -> Path:

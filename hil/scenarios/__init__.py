@@ -2,7 +2,7 @@
 
 import importlib
 
-MODULES = ("hil.scenarios.belts", "hil.scenarios.printing")
+MODULES = ("hil.scenarios.belts", "hil.scenarios.carrying", "hil.scenarios.printing")
 
 
 def load() -> None:

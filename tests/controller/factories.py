@@ -1,24 +1,30 @@
 """Factories for the controller's tests."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import controller
 from twin.factory import Factory, parse, read
 
+SHOP = Path(__file__).with_name("shop.toml")
 DEMO = Path(controller.__file__).parent / "demo" / "factory.toml"
 
 
+def shop() -> Factory:
+    """A printer, and a belt that a person lays its parts on."""
+    return read(SHOP)
+
+
 def demo() -> Factory:
-    """The demo factory."""
+    """The demo factory: an arm carries what the printer has made to the belt."""
     return read(DEMO)
 
 
-def with_ports(ports: dict[str, int], name: str = "demo") -> Factory:
-    """The demo factory, its nodes at other ports."""
-    text = DEMO.read_text().replace('name = "demo"', f'name = "{name}"')
-    for node, port in (("printer-1", 15021), ("belt-1", 15022)):
-        text = text.replace(f"port = {port}", f"port = {ports[node]}")
-    return parse(text, DEMO.parent)
+def with_ports(ports: dict[str, int], name: str = "shop", file: Path = SHOP) -> Factory:
+    """A file's factory, its nodes at other ports."""
+    made = read(file)
+    nodes = {node.name: replace(node, port=ports[node.name]) for node in made.nodes.values()}
+    return replace(made, name=name, nodes=nodes)
 
 
 def belts(bases: list[int]) -> Factory:
@@ -30,4 +36,4 @@ def belts(bases: list[int]) -> Factory:
         f"pins = {{ {', '.join(f'{n} = {(5 * i + k) % 40}' for k, n in enumerate(names))} }}\n"
         for i, base in enumerate(bases)
     ]
-    return parse(head + "".join(machines), DEMO.parent)
+    return parse(head + "".join(machines), SHOP.parent)

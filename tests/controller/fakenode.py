@@ -11,7 +11,7 @@ from twin import node as n
 from twin.clock import MS, Ns
 from twin.export import map_hash
 from twin.factory import Factory
-from twin.wire import encode, layout
+from twin.wire import Bit, encode, layout
 
 CHUNK = Ns(40_000)
 HEADER = struct.Struct("<4sHHIIIIII")
@@ -85,6 +85,12 @@ class FakeNode:
             return self.defaults[machine]
         return self.bank[at : at + len(self.defaults[machine])]
 
+    def runs(self, machine: str) -> bool:
+        """Whether a machine's Job may go on."""
+        binding = self.factory.machines[machine].type.layouts[1]["run"].binding
+        assert isinstance(binding, Bit)
+        return bool(self.command(machine)[binding.register] >> binding.bit & 1)
+
     # ---- time
 
     def tick(self, now: Ns) -> None:
@@ -97,7 +103,7 @@ class FakeNode:
             if status["job_state"] in (2, 3) or any(self._written(m.name) for m in self.machines):
                 self.latch(n.Fault.SILENCE)
         if status["job_state"] in (2, 3):
-            goes = any(self.command(m.name)[0] & 2 for m in self.machines if m.type.limits)
+            goes = any(self.runs(m.name) for m in self.machines if m.type.limits)
             self.played += elapsed / CHUNK if goes else 0.0
             state = n.JobState.RUNNING if goes else n.JobState.HOLDING
             chunks = self._chunks(status["job_id"])

@@ -24,9 +24,15 @@ WORD = st.integers(0, 2**32 - 1)
 PRINTABLE = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
 NAME = st.text(PRINTABLE, max_size=20)
 
+ARGUMENTS = st.lists(st.tuples(NAME, st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | NAME), max_size=3).map(tuple)
+
 operations = st.builds(
     Operation,
     capability=NAME,
+    on=NAME,
+    arguments=ARGUMENTS,
+    source=NAME,
+    target=NAME,
     state=st.sampled_from(OperationState),
     machine=NAME,
     by_hand=st.booleans(),
@@ -209,3 +215,22 @@ def test_work_in_a_thread_gives_back_what_it_returns_or_raises() -> None:
         thread.close()
 
     asyncio.run(main())
+
+
+OLD_RECORD = (
+    '{"capability":"print","state":"READY","machine":"printer-1","by_hand":false,"told":false,"begun":false,"cleared":false,'
+    '"job_id":7,"command_id":8,"boot_id":9,"not_after":10,"chunks":11,"duration":12.5,"waiting":1.5,"reason":"because"}'
+)
+
+
+def test_an_order_of_an_earlier_version_is_found_again(tmp_path: Path) -> None:
+    """Its operations had neither arguments nor machines between which an arm carries."""
+    with Book(tmp_path / "b", 1) as book:
+        book.load()
+        book.save([order(1, OperationState.READY)], Orders({}, 2, 1))
+    with sqlite3.connect(tmp_path / "b") as raw:
+        raw.execute("UPDATE operations SET record = ?", (OLD_RECORD,))
+    with Book(tmp_path / "b") as book:
+        (found,) = book.load().open[1].operations
+    assert found.state is OperationState.READY and (found.machine, found.job_id, found.duration) == ("printer-1", 7, 12.5)
+    assert (found.on, found.arguments, found.source, found.target) == ("", (), "", "")

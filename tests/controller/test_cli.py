@@ -14,7 +14,7 @@ CUBE = DEMO / "calibration_cube.gcode"
 
 def test_check_says_that_the_demo_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(DEMO_FACTORY)]) == 0
-    assert "2 machines on 2 nodes" in capsys.readouterr().out
+    assert "3 machines on 3 nodes" in capsys.readouterr().out
 
 
 def test_check_names_every_mistake_with_its_key_and_what_is_allowed(
@@ -24,7 +24,7 @@ def test_check_names_every_mistake_with_its_key_and_what_is_allowed(
     (tmp_path / "factory.toml").write_text(text + "\n[recipes.other]\noperation = []\n")
     assert main(["check", str(tmp_path / "factory.toml")]) == 1
     told = capsys.readouterr().err
-    assert "machines.belt-1.type: must be one of conveyor, printer" in told
+    assert "machines.belt-1.type: must be one of arm, conveyor, printer" in told
     assert "factory.scan_ms: must be a whole number from 20 to 200, not 5" in told
     assert "recipes.other.operation: unknown key; allowed are operations" in told
 
@@ -53,6 +53,18 @@ def test_plan_refuses_a_move_off_the_bed_with_its_line_axis_value_and_limit(
     assert main(["plan", str(tmp_path / "off.gcode"), "--json"]) == 1
     (refusal,) = json.loads(capsys.readouterr().out)["refusals"]
     assert (refusal["line"], refusal["axis"], refusal["value"], refusal["limit"]) == (3, "X", 999, 220)
+
+
+def test_plan_checks_an_arm_s_program_against_all_that_stands_around(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wave").write_text("speed 0.5\njoints -170 -90 90 -90 -90 0\njoints -150 -90 90 -90 -90 0\n")
+    assert main(["plan", str(tmp_path / "wave"), "--machine", "arm-1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["refusals"] == [] and 0.3 < found["duration_s"] < 3
+    (tmp_path / "down").write_text("speed 0.5\njoints -150 30 0 0 0 0\n")
+    assert main(["plan", str(tmp_path / "down"), "--machine", "arm-1"]) == 1
+    assert "line 2: forearm and table overlap by" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from controller.core import CoreError, held, run
 from controller.feed import Answered, Changes, Follower, Snapshot, Told, feed_signals, follow
 from controller.orders.book import Book
 from tests.controller import virtual
-from tests.controller.factories import with_ports
+from tests.controller.factories import DEMO, SHOP, with_ports
 from tests.controller.fakenode import FakeNode, NodeServer
 from twin import node as n
 from twin.clock import MS, LoopClock, Ns, S
-from twin.factory import Factory
+from twin.factory import Factory, read
 
 PROGRAM = """G28
 M104 S200
@@ -38,8 +38,8 @@ class House:
         told: (value, quality, cause) by path.
     """
 
-    def __init__(self, folder: Path, clock: LoopClock) -> None:
-        self.folder, self.clock = folder, clock
+    def __init__(self, folder: Path, clock: LoopClock, file: Path = SHOP) -> None:
+        self.folder, self.clock, self.file = folder, clock, file
         self.told: dict[str, tuple[Any, int, str]] = {}
         self.events: list[Told] = []
         self.core: asyncio.Task[None] | None = None
@@ -47,11 +47,11 @@ class House:
 
     async def open(self) -> None:
         """Nodes first: the factory must know their ports."""
-        plain = with_ports({"printer-1": 15021, "belt-1": 15022})
+        plain = read(self.file)
         self.nodes = {name: FakeNode(plain, name) for name in plain.nodes}
         self.servers = {name: NodeServer(node, self.clock) for name, node in self.nodes.items()}
         ports = {name: await server.start() for name, server in self.servers.items()}
-        self.factory: Factory = with_ports(ports)
+        self.factory: Factory = with_ports(ports, file=self.file)
         self.signals = feed_signals(self.factory)
         (self.folder / "programs").mkdir(parents=True)
         (self.folder / "programs" / "part.gcode").write_text(PROGRAM)
@@ -107,9 +107,9 @@ class House:
         assert answer.ok, answer.text
 
 
-def in_house(folder: Path, test: Callable[[House], Awaitable[None]], **options: Any) -> None:
+def in_house(folder: Path, test: Callable[[House], Awaitable[None]], file: Path = SHOP, **options: Any) -> None:
     async def main(clock: LoopClock) -> None:
-        house = House(folder, clock)
+        house = House(folder, clock, file)
         house.options |= options
         await house.open()
         try:
@@ -286,7 +286,7 @@ def test_an_order_given_at_the_start_is_placed_once(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_breaks_down_holds_its_order_and_the_scan_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(text: str, limits: object) -> None:
+    def broken(factory: object, folder: object, work: object) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
     async def test(house: House) -> None:
@@ -324,3 +324,55 @@ def test_a_book_that_cannot_be_written_ends_the_core_with_its_reason(tmp_path: P
             await asked
 
     in_house(tmp_path / "state", test)
+
+
+WAVE = "home\nspeed 0.3\njoints -170 -90 90 -90 -90 0\njoints -150 -90 90 -90 -90 0\n"
+AT_REST = {"base": -2.6, "shoulder": -1.57, "elbow": 1.57, "wrist_1": -1.57, "wrist_2": -1.57}
+
+
+def with_an_arm(house: House, **programs: str) -> None:
+    house.nodes["arm-1"].set(homed=1)
+    house.nodes["arm-1"].show("arm-1", **AT_REST)
+    for name, text in programs.items():
+        (house.folder / "programs" / name).write_text(text)
+
+
+def test_an_operator_s_arm_program_is_refused_when_its_order_is_placed(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        with_an_arm(house, far="joints 0 -90 400 0 0 0\n", low="speed 0.5\njoints -150 20 0 0 0 0\n", typo="home\njionts 0\n")
+        await house.until_told("node:arm-1/link", "ours")
+        far = await house.ask("place_order", recipe="move-arm", program="far")
+        assert not far.ok and "line 1" in far.text and "elbow_joint" in far.text
+        low = await house.ask("load_job", machine="arm-1", program="low")
+        assert not low.ok and "line 2" in low.text and "table" in low.text
+        typo = await house.ask("place_order", recipe="move-arm", program="typo")
+        assert not typo.ok and "line 2: 'jionts' is no command" in typo.text
+        assert house.told["factory/order/id"][0] == "", "no order was made of them"
+        assert not house.nodes["arm-1"].jobs
+
+    in_house(tmp_path / "state", test, DEMO)
+
+
+def test_an_operator_s_arm_program_that_is_sound_becomes_an_order_and_the_tool_point_is_shown(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        with_an_arm(house, wave=WAVE)
+        await house.until_told("node:arm-1/link", "ours")
+        answer = await house.ask("place_order", recipe="move-arm", program="wave")
+        assert answer.ok and answer.text == "order 1 placed"
+        await house.until_told("arm-1/job/state", "RUNNING")
+        assert house.told["arm-1/command/run"][0] is True
+        x, y, z = (house.told[f"arm-1/tool/{axis}"][0] for axis in "xyz")
+        assert (x**2 + y**2) ** 0.5 == pytest.approx(0.5096, abs=2e-3), "0.4919 m out, 0.1333 m aside"
+        assert z == pytest.approx(0.488 - 0.150, abs=2e-3) and house.told["arm-1/tool/x"][1] == GOOD
+
+    in_house(tmp_path / "state", test, DEMO)
+
+
+def test_an_arm_program_that_reaches_into_a_printer_s_space_is_refused_with_both_bodies(tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        with_an_arm(house, into="speed 0.5\njoints -120 -90 90 -90 -90 0\n")
+        await house.until_told("node:arm-1/link", "ours")
+        answer = await house.ask("load_job", machine="arm-1", program="into")
+        assert not answer.ok and "line 2: " in answer.text and "printer-1/travel overlap by" in answer.text
+
+    in_house(tmp_path / "state", test, DEMO)

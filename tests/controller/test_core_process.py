@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.feed import Answered, FeedLost, feed_signals, follow
-from tests.controller.factories import DEMO
+from tests.controller.factories import SHOP
 from tests.controller.fakenode import FakeNode, NodeServer
 from tests.controller.test_core import PROGRAM
 from twin import node as n
@@ -54,15 +54,15 @@ class Process:
 def test_a_core_killed_while_a_job_runs_finds_its_order_held_and_repeats_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         clock = LoopClock(asyncio.get_running_loop())
-        text = DEMO.read_text()
-        nodes = {name: FakeNode(parse(text, DEMO.parent), name) for name in ("printer-1", "belt-1")}
+        text = SHOP.read_text()
+        nodes = {name: FakeNode(parse(text, SHOP.parent), name) for name in ("printer-1", "belt-1")}
         for name, known in (("printer-1", 15021), ("belt-1", 15022)):
             text = text.replace(f"port = {known}", f"port = {await NodeServer(nodes[name], clock).start()}")
         (tmp_path / "factory.toml").write_text(text)
         (tmp_path / "state" / "programs").mkdir(parents=True)
         (tmp_path / "state" / "programs" / "part.gcode").write_text(PROGRAM + "G4 S60\n")
         nodes["printer-1"].show("printer-1", filament=True)
-        core = Process(tmp_path, parse(text, DEMO.parent))
+        core = Process(tmp_path, parse(text, SHOP.parent))
         await core.start()
         await core.until("node:printer-1/link", "ours")
         assert (await core.ask("place_order", recipe="print-and-convey", program="part.gcode")).ok
@@ -107,5 +107,5 @@ def test_a_factory_that_cannot_be_read_is_refused_with_every_mistake(tmp_path: P
 
 def test_a_state_directory_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
-    said = os.popen(f"{sys.executable} -m controller.core {DEMO} --state {tmp_path / 'state'} 2>&1").read()
+    said = os.popen(f"{sys.executable} -m controller.core {SHOP} --state {tmp_path / 'state'} 2>&1").read()
     assert said.count("\n") == 1 and "state: File exists" in said

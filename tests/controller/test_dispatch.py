@@ -6,7 +6,7 @@ import pytest
 
 from controller.alarms import AlarmCleared, AlarmRaised, NodeLatched, NodeRefused
 from controller.orders.order import TABLE, Happening, Operation, OperationState, OrderError, OrderState
-from tests.controller.factories import demo
+from tests.controller.factories import shop
 from tests.controller.world import OWNER, World
 from twin import node as n
 from twin.clock import MS, Ns, S
@@ -14,7 +14,7 @@ from twin.clock import MS, Ns, S
 
 @pytest.fixture
 def world() -> World:
-    world = World(demo())
+    world = World(shop())
     world.run(3)
     return world
 
@@ -357,7 +357,7 @@ def test_no_id_is_used_twice_though_the_controller_is_killed_before_it_wrote_the
 
 
 def test_a_command_that_does_not_fit_is_replaced_by_the_safe_one_and_raises_an_alarm() -> None:
-    factory = demo()
+    factory = shop()
     belt = factory.machines["belt-1"]
     too_fast = replace(belt.type.command(), run=True, speed=99.0)
     wild = replace(belt, type=replace(belt.type, decide=lambda sample, wish, params, now: (too_fast, ())))

@@ -6,13 +6,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from controller.orders.order import AT_WORK, TABLE, Operation, OperationState, Order, OrderState
 from controller.orders.turn import OperationMoved
-from tests.controller.factories import demo
+from tests.controller.factories import demo, shop
 from tests.controller.world import World
 from twin import node as n
 
-FACTORY = demo()
-NODES = st.sampled_from(sorted(FACTORY.nodes))
-MACHINES = st.sampled_from(sorted(FACTORY.machines))
 _S = OperationState
 
 
@@ -35,10 +32,12 @@ STEPS = {
 class FactoryMachine(RuleBasedStateMachine):
     """A controller, its nodes, and everybody who wishes it ill: a few at a time, so that they get far enough."""
 
+    factory = shop()
+
     @initialize(faults=st.frozensets(st.sampled_from(sorted(STEPS)), min_size=1, max_size=3))
     def begin(self, faults: frozenset[str]) -> None:
         self.steps = [*ALWAYS, *(step for fault in sorted(faults) for step in STEPS[fault])]
-        self.world = World(FACTORY)
+        self.world = World(self.factory)
         self.world.unplannable.add("bad")
         self.world.run(3)
         self.ended: dict[int, Order] = {}
@@ -49,7 +48,8 @@ class FactoryMachine(RuleBasedStateMachine):
     def step(self, data: st.DataObject) -> None:
         """One rule for all, so that the steps keep their weights."""
         name = data.draw(st.sampled_from(self.steps))
-        node, machine = data.draw(NODES), data.draw(MACHINES)
+        node = data.draw(st.sampled_from(sorted(self.factory.nodes)))
+        machine = data.draw(st.sampled_from(sorted(self.factory.machines)))
         world = self.world
         match name:
             case "place":
@@ -114,11 +114,11 @@ class FactoryMachine(RuleBasedStateMachine):
         for name, node in world.nodes.items():
             wire = world.wires[name]
             wire.deaf, wire.mute, wire.late = False, False, 0
-            if node.status["uid"] != FACTORY.nodes[name].uid:
-                node.set(uid=FACTORY.nodes[name].uid)
+            if node.status["uid"] != self.factory.nodes[name].uid:
+                node.set(uid=self.factory.nodes[name].uid)
         world.show("printer-1")
         self.time_passes(12)
-        for machine in FACTORY.machines:
+        for machine in self.factory.machines:
             world.ask("reset", machine=machine)
         self.time_passes(4)
 
@@ -196,12 +196,44 @@ class FactoryMachine(RuleBasedStateMachine):
         event(f"done {sum(o.state is OrderState.DONE for o in world.state.orders.open.values())}")
         self.all_is_well_again()
         self.time_passes(60)
-        for name in FACTORY.nodes:
+        for name in self.factory.nodes:
             assert str(world.state.stands[name]) == "ours"
-        for order in world.state.orders.open.values():
-            moves = order.current.state in (_S.RUNNING, _S.STARTING)
+        before = dict(world.state.orders.open)
+        self.time_passes(5)
+        for number, order in world.state.orders.open.items():
+            moves = order.current.state in (_S.RUNNING, _S.STARTING) or order != before[number]
             assert order.ended or order.current.reason or moves
 
 
 FactoryMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 TestFactory = FactoryMachine.TestCase
+
+
+class CarryingMachine(FactoryMachine):
+    """The same with an arm that carries the parts."""
+
+    factory = demo()
+
+    @invariant()
+    def nothing_moves_where_an_arm_reaches_in(self) -> None:
+        """By what the nodes do, whatever the controller believes: an arm at a pick, and the printer, never move together."""
+        nodes, picks = self.world.nodes, set()
+        for orders in (self.world.disk, self.world.state.orders):
+            picks |= {o.job_id for order in orders.open.values() for o in order.operations if o.capability == "pick"}
+        moving = [name for name, node in nodes.items() if node.status["job_state"] == n.JobState.RUNNING and node.runs(name)]
+        if "arm-1" in moving and nodes["arm-1"].status["job_id"] in picks:
+            assert "printer-1" not in moving
+
+    @invariant()
+    def one_part_is_in_the_jaws(self) -> None:
+        held = [
+            order.id
+            for order in self.world.state.orders.open.values()
+            for o in order.operations
+            if o.capability == "pick" and o.state is _S.DONE and not o.cleared
+        ]
+        assert len(held) <= 1
+
+
+CarryingMachine.TestCase.settings = settings(max_examples=12, stateful_step_count=30, deadline=None)
+TestCarrying = CarryingMachine.TestCase

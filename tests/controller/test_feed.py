@@ -31,12 +31,12 @@ from controller.feed import (
 from controller.feed.messages import MOST_EVENTS
 from controller.feed.server import BEAT, MOST_FACES, MOST_REQUESTS
 from controller.orders.turn import Answer
-from tests.controller.factories import belts, demo
+from tests.controller.factories import belts, shop
 from tests.controller.virtual import run
 from twin.clock import LoopClock
 from twin.units import PERCENT
 
-SIGNALS = feed_signals(demo())
+SIGNALS = feed_signals(shop())
 Test = Callable[[Feed, Desk, Path], Awaitable[None]]
 
 
@@ -74,7 +74,7 @@ def test_the_signals_are_those_of_the_factory_in_one_order() -> None:
         assert wanted in paths
     assert "belt-1/job/progress" not in paths and "belt-1/order" not in paths
     assert next(s for s in SIGNALS if s.path == "printer-1/job/progress").unit is PERCENT
-    assert schema_hash(SIGNALS) == schema_hash(feed_signals(demo())) != schema_hash(feed_signals(belts([256])))
+    assert schema_hash(SIGNALS) == schema_hash(feed_signals(shop())) != schema_hash(feed_signals(belts([256])))
 
 
 def test_a_face_gets_a_hello_a_snapshot_and_then_changes_with_events(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from controller.nodes.epochs import EpochError, Epochs
 from controller.nodes.grant import Errand, Grant, Stand, Standing, attend, latch, past, stand, uptime, verdict
-from tests.controller.factories import demo
+from tests.controller.factories import shop
 from tests.controller.fakenode import FakeNode
 from twin.clock import MS, Ns, S
 from twin.node import LEASE_MS, Fault, NodeCommand, NodeStatus, Op, Reason, Result
@@ -20,7 +20,7 @@ US, THEM = 0xAAAA, 0xBBBB
 
 
 def status(**values: int) -> NodeStatus:
-    node = FakeNode(demo(), "belt-1")
+    node = FakeNode(shop(), "belt-1")
     node.set(**values)
     return decode(NodeStatus, node.bank[:50])
 

@@ -7,13 +7,13 @@ import pytest
 
 from controller.image import NEVER, Image, blank
 from controller.modbus.plan import Heard
-from tests.controller.factories import demo
+from tests.controller.factories import shop
 from tests.controller.fakenode import FakeNode
 from twin.clock import MS, Ns, S
 from twin.trace import GOOD, Quality, Sample
 from twin.wire import encode
 
-FACTORY = demo()
+FACTORY = shop()
 
 
 def heard(node: FakeNode) -> Heard:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from controller.modbus.pdu import MOST_READ, MOST_WRITTEN, NoReply, Read, Write
 from controller.modbus.plan import MOST_GAP, Heard, Span, merge, scan_plan
-from tests.controller.factories import belts, demo
+from tests.controller.factories import belts, shop
 from twin.node import COMMAND_AT, NodeStatus
 from twin.wire import layout
 
@@ -23,7 +23,7 @@ def test_merged_spans_cover_all_and_none_is_cut_or_too_long(given_: list[Span], 
 
 
 def test_the_demo_takes_two_reads_and_two_writes_a_node() -> None:
-    factory = demo()
+    factory = shop()
     for node in factory.nodes:
         plan = scan_plan(factory, node)
         (machine,) = factory.on(node)
@@ -60,7 +60,7 @@ def test_every_machine_gets_back_the_registers_that_lie_in_its_node(gaps: list[i
 
 
 def test_one_failed_read_fails_the_scan_of_its_node_and_a_refused_write_does_not() -> None:
-    plan = scan_plan(demo(), "belt-1")
+    plan = scan_plan(shop(), "belt-1")
     status = (0,) * layout(NodeStatus).size
     lost = NoReply("late")
     assert plan.heard([status, lost]) is lost

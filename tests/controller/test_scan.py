@@ -10,14 +10,14 @@ from controller.image import Image, blank
 from controller.modbus.plan import Heard
 from controller.nodes.grant import Grant, Standing
 from controller.scan import News, Outcome, State, scan
-from tests.controller.factories import demo
+from tests.controller.factories import shop
 from tests.controller.fakenode import FakeNode
 from tests.controller.world import World
 from twin.clock import MS, Ns, S
 from twin.node import Fault
 from twin.wire import encode
 
-FACTORY = demo()
+FACTORY = shop()
 US = 0x5EED
 
 
@@ -92,7 +92,7 @@ def test_what_a_stop_overtakes_is_answered_as_not_done() -> None:
 
 
 def test_a_command_that_does_not_fit_gives_the_machine_its_safe_one_and_raises_an_alarm() -> None:
-    factory = demo()
+    factory = shop()
     belt = factory.machines["belt-1"]
 
     def decide(*asked: Any) -> tuple[Any, tuple[()]]:

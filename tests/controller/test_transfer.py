@@ -12,7 +12,7 @@ from controller.modbus.client import Reply
 from controller.modbus.pdu import LinkDown, NoReply, Read, Refused, Request, Write
 from controller.nodes.transfer import LOOK, Carrier, Load, NoRoom, TransferError
 from controller.orders.job import shortest_reserve
-from tests.controller.factories import demo
+from tests.controller.factories import shop
 from tests.controller.fakenode import FakeNode
 from tests.controller.virtual import run
 from twin import node as n
@@ -56,7 +56,7 @@ class Losing:
 def carry(
     script: Sequence[str] = (), job: bytes = JOB, kind: n.TransferKind = n.TransferKind.STORED_JOB, room: int = 1 << 20
 ) -> tuple[FakeNode, Losing]:
-    node = FakeNode(demo(), "printer-1", room=room, ring=2048)
+    node = FakeNode(shop(), "printer-1", room=room, ring=2048)
 
     async def main(clock: LoopClock) -> Losing:
         link = Losing(node, clock, script)
@@ -92,7 +92,7 @@ def test_a_job_arrives_whole_whatever_the_link_loses(script: list[str], size: in
 
 def test_a_job_that_is_there_already_is_not_sent_again() -> None:
     async def main(clock: LoopClock) -> int:
-        link = Losing(FakeNode(demo(), "printer-1"), clock)
+        link = Losing(FakeNode(shop(), "printer-1"), clock)
         for _ in range(2):
             before = link.written
             await Carrier(link, clock, Load(9, JOB, n.TransferKind.STORED_JOB), lambda: True, lambda: None).carry()
@@ -118,7 +118,7 @@ def test_a_link_that_stays_dead_ends_the_transfer_with_its_cause() -> None:
 
 def test_a_transfer_waits_while_the_node_is_not_ours() -> None:
     async def main(clock: LoopClock) -> None:
-        node = FakeNode(demo(), "printer-1")
+        node = FakeNode(shop(), "printer-1")
         link = Losing(node, clock)
         ready = [False]
         clock._loop.call_later(10.0, lambda: ready.__setitem__(0, True))

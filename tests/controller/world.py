@@ -47,7 +47,7 @@ class World:
     Attributes:
         disk: the orders as a power cut would leave them.
         slow_disk: nothing is written while it is set.
-        planner: what becomes of a program.
+        planned: what was asked to be made into Jobs, and was.
     """
 
     def __init__(self, factory: Factory) -> None:
@@ -64,6 +64,7 @@ class World:
         self.unplannable: set[str] = set()
         self.slow_jobs = False
         self.todo: list[Work] = []
+        self.planned: list[MakePlan] = []
         self.requests: list[Wanted] = []
         self.asked = 0
         self.answers: dict[int, Answer] = {}
@@ -78,7 +79,7 @@ class World:
     def show(self, machine: str, **values: Any) -> None:
         """Show a machine's Status; a printer has filament unless told."""
         node = self.nodes[self.factory.machines[machine].node]
-        if self.factory.machines[machine].type.limits is not None:
+        if "filament" in self.factory.machines[machine].type.layouts[0]:
             values = {"filament": True, **values}
         node.show(machine, **values)
 
@@ -155,6 +156,7 @@ class World:
                 case MakePlan() if work.program in self.unplannable:
                     facts.append(Failed(work.job_id, f"line 1: {work.program} is nonsense"))
                 case MakePlan():
+                    self.planned.append(work)
                     facts.append(Planned(work.job_id, CHUNKS, 4.0, 1.0, ()))
                 case Send():
                     self.nodes[self.factory.machines[work.machine].node].jobs[work.job_id] = fake_job(CHUNKS)

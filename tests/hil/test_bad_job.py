@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from controller.orders import job as jobs
 from hil.house import House
 from hil.targets.vm import FREE
 from tests.hil.jobs import one_printer
 from twin.clock import Ns, S
+from twin.machines.printer import job as jobs
 from twin.motion.job import HEADER
 from twin.node import JobState, Reason
 

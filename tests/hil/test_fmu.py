@@ -187,6 +187,22 @@ def test_a_printers_unit_takes_its_step_stream_as_words(tmp_path: Path) -> None:
     assert theirs[-1]["plant.lost"] == 0
 
 
+def joint_inputs(number: int) -> Mapping[str, Any]:
+    """An arm's base goes over its cam with a step every 400 µs; the jaws open."""
+    if number == 0:
+        return {"pin.motors": 1, "pin.jaws_open": 1}
+    return {"pin.frames": [1 if place % 40 < 20 else 0 for place in range(FRAMES)]}
+
+
+def test_an_arms_unit_follows_its_plant(tmp_path: Path) -> None:
+    kind, params, unit = made("arm", tmp_path)
+    ours = natively(kind, params, joint_inputs, 120)
+    theirs = in_fmpy(unit, tmp_path / "unit", joint_inputs, 120)
+    assert largest_difference(ours, theirs) <= AGREES
+    assert (theirs[0]["sensor.base_cam"], theirs[-1]["sensor.base_cam"]) == (1.0, 0.0)
+    assert theirs[-1]["plant.width"] == pytest.approx(0.06) and theirs[-1]["plant.tripped"] == 0
+
+
 def test_fmpys_own_simulation_of_inputs_that_change_gives_the_plants_trace(tmp_path: Path) -> None:
     kind, params, unit = made("conveyor", tmp_path)
     inputs = np.array(
@@ -201,7 +217,7 @@ def test_fmpys_own_simulation_of_inputs_that_change_gives_the_plants_trace(tmp_p
     assert max(result["plant.speed"]) > 0.2
 
 
-@pytest.mark.parametrize("name", ["conveyor", "printer"])
+@pytest.mark.parametrize("name", ["arm", "conveyor", "printer"])
 def test_a_units_description_keeps_to_the_standard(name: str, tmp_path: Path) -> None:
     kind, params, unit = made(name, tmp_path)
     assert validate_fmu(str(unit)) == []

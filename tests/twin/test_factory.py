@@ -12,13 +12,14 @@ from twin import export, reference
 from twin.factory import Factory, FactoryError, parse, read
 from twin.machine import make_params, params_of
 from twin.machines.printer.spec import Params
+from twin.recipes import Step
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ROOT / "controller" / "demo" / "factory.toml"
-TEXT = DEMO.read_text(encoding="utf-8")
+SHOP = ROOT / "tests" / "controller" / "shop.toml"
+TEXT = SHOP.read_text(encoding="utf-8")
 
 
-def mistakes(text: str, folder: Path = DEMO.parent) -> tuple[str, ...]:
+def mistakes(text: str, folder: Path = SHOP.parent) -> tuple[str, ...]:
     with pytest.raises(FactoryError) as caught:
         parse(text, folder)
     assert str(caught.value) == "\n".join(caught.value.mistakes)
@@ -30,34 +31,34 @@ def changed(old: str, new: str, text: str = TEXT) -> str:
     return text.replace(old, new, 1)
 
 
-def test_the_demo_is_read() -> None:
-    factory = read(DEMO)
+def test_a_factory_is_read() -> None:
+    factory = read(SHOP)
     assert isinstance(factory, Factory)
     assert tuple(factory.machines) == ("printer-1", "belt-1")
     assert factory.machines["printer-1"].type.name == "printer"
     assert [machine.name for machine in factory.on("belt-1")] == ["belt-1"]
     assert [machine.name for machine in factory.capable("convey")] == ["belt-1"]
     assert factory.handovers[0].duration_s == 20
-    assert factory.recipes["print-and-convey"].operations == ("print", "convey")
+    assert factory.recipes["print-and-convey"].operations == (Step("print"), Step("convey"))
     assert factory.machines["printer-1"].params.max_speed == pytest.approx((0.3, 0.3, 0.012, 0.12))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('name = "demo"', 'nom = "demo"', "factory.nom: unknown key; allowed are name, scan_ms, opcua_port"),
+        ('name = "shop"', 'nom = "shop"', "factory.nom: unknown key; allowed are name, scan_ms, opcua_port"),
         ("scan_ms = 100", "scan_ms = 5", "factory.scan_ms: must be a whole number from 20 to 200, not 5"),
         ("scan_ms = 100", "scan_ms = true", "factory.scan_ms: must be a whole number from 20 to 200, not True"),
         ("uid = 1", "uid = 0", "nodes.printer-1.uid: must be a whole number from 1 to 4294967295, not 0"),
         ("virtual = true", 'virtual = "yes"', "nodes.printer-1.virtual: must be true or false, not 'yes'"),
-        ('type = "printer"', 'type = "plotter"', "machines.printer-1.type: must be one of conveyor, printer, not 'plotter'"),
+        ('type = "printer"', 'type = "plotter"', "machines.printer-1.type: must be one of arm, conveyor, printer, not 'plotter'"),
         ('cell = "print-shop"', 'cell = "hall"', "machines.printer-1.cell: must be one of print-shop, not 'hall'"),
         ('node = "belt-1"', 'node = "belt"', "machines.belt-1.node: must be one of printer-1, belt-1, not 'belt'"),
         ("base = 256", "base = 10", "machines.printer-1.base: must be a whole number from 256 to 1023, not 10"),
         ("x_endstop = 34", "x_stop = 34", "machines.printer-1.pins.x_endstop: missing; the type needs pins"),
         ("x_endstop = 34", "x_endstop = 40", "machines.printer-1.pins.x_endstop: must be a whole number from 0 to 39, not 40"),
         ("fan = 18", "fan = 17", "machines.printer-1.pins.fan: GPIO 17 is taken by machines.printer-1.pins.bed_heater"),
-        ('by = "hand"', 'by = "drone"', "handovers[0].by: must be one of belt, hand, not 'drone'"),
+        ('by = "hand"', 'by = "drone"', "handovers[0].by: must be one of belt, hand, arm, not 'drone'"),
         ('to = "belt-1"', 'to = "belt"', "handovers[0].to: must be one of printer-1, belt-1, not 'belt'"),
         ("duration_s = 20", "duration_s = -1", "handovers[0].duration_s: must be a number from 0 to 86400, not -1"),
         ('"convey"]', '"weld"]', "recipes.print-and-convey.operations[1]: must be one of print, convey, not 'weld'"),
@@ -88,7 +89,7 @@ def test_overlapping_registers_are_named_with_the_first_free_one() -> None:
         second = second.replace(old, new)
     told = "machines.belt-2.base: 258 overlaps machines.belt-1, which takes registers 256 to 260; the first free one is 261"
     assert mistakes(TEXT + second) == (told,)
-    parse(TEXT + second.replace("base = 258", "base = 261"), DEMO.parent)
+    parse(TEXT + second.replace("base = 258", "base = 261"), SHOP.parent)
 
 
 def test_registers_beyond_the_last_one_are_named() -> None:
@@ -118,7 +119,7 @@ def test_what_is_not_toml_and_what_is_not_there_are_factory_errors(tmp_path: Pat
 @given(st.sampled_from(TEXT.splitlines()), st.text("[]={}\"'#.-_ab1\n", max_size=6))
 def test_a_broken_file_is_a_list_of_mistakes_and_never_anything_else(line: str, instead: str) -> None:
     try:
-        parse(TEXT.replace(line, instead, 1), DEMO.parent)
+        parse(TEXT.replace(line, instead, 1), SHOP.parent)
     except FactoryError as error:
         assert error.mistakes and all(error.mistakes)
 
@@ -217,10 +218,10 @@ def test_a_type_may_not_take_the_name_of_a_built_in_one(tmp_path: Path) -> None:
 
 
 def test_the_map_hash_changes_with_the_map_and_with_nothing_else() -> None:
-    here = read(DEMO)
-    again = read(DEMO)
-    moved = parse(changed("base = 256", "base = 260"), DEMO.parent)
-    renamed = parse(changed('name = "demo"', 'name = "other"'), DEMO.parent)
+    here = read(SHOP)
+    again = read(SHOP)
+    moved = parse(changed("base = 256", "base = 260"), SHOP.parent)
+    renamed = parse(changed('name = "shop"', 'name = "other"'), SHOP.parent)
     assert export.map_hash(here, "printer-1") == export.map_hash(again, "printer-1")
     assert export.map_hash(here, "printer-1") == export.map_hash(renamed, "printer-1")
     assert export.map_hash(here, "printer-1") != export.map_hash(moved, "printer-1")
@@ -239,7 +240,7 @@ def test_params_are_written_in_their_units_and_held_in_si() -> None:
 
 
 def test_two_machines_that_play_jobs_are_refused_on_one_node() -> None:
-    text = DEMO.read_text(encoding="utf-8")
+    text = SHOP.read_text(encoding="utf-8")
     printer = text[text.index("[machines.printer-1]") : text.index("[machines.belt-1]")].replace("printer-1]", "printer-2]")
     printer = printer.replace("[machines.printer-1.pins]", "[machines.printer-2.pins]").replace("base = 256", "base = 300")
     with pytest.raises(FactoryError) as wrong:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.controller.factories import DEMO
+from tests.controller.factories import SHOP
 from twin.clock import MS, US, Ns, S
 from twin.factory import Factory, parse, read
 from twin.fault import FAR, Carrier, Fault, FaultError, Kind, Parameter, Subject
@@ -32,8 +32,8 @@ STEP_BITS = np.uint32(0x55)
 
 
 @pytest.fixture(scope="module")
-def demo() -> Factory:
-    return read(DEMO)
+def shop() -> Factory:
+    return read(SHOP)
 
 
 def strength(parameter: Parameter) -> st.SearchStrategy[float]:
@@ -186,7 +186,7 @@ def test_swapped_motors_have_each_others_steps() -> None:
 
 
 def laden(factory: Factory) -> dict[str, Any]:
-    """A state of each of the demo's machines with something in it."""
+    """A state of each of the shop's machines with something in it."""
     conveyor = factory.machines["belt-1"]
     empty = belt.start(conveyor.params)
     part = belt.Lying(Part(id="p"), 0.5)
@@ -207,8 +207,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("machine", ["belt-1", "printer-1"])
-def test_every_fault_of_a_plant_strikes_and_its_physics_come_back_even_when_others_overlap(demo: Factory, machine: str) -> None:
-    kind_of_machine, params, state = demo.machines[machine].type, demo.machines[machine].params, laden(demo)[machine]
+def test_every_fault_of_a_plant_strikes_and_its_physics_come_back_even_when_others_overlap(shop: Factory, machine: str) -> None:
+    kind_of_machine, params, state = shop.machines[machine].type, shop.machines[machine].params, laden(shop)[machine]
     for kind in of_type(kind_of_machine.package):
         fault = Fault(at=Ns(0), kind=kind.name, target=machine)
         hit = spoil(fault, kind_of_machine, state, params)
@@ -224,16 +224,16 @@ def test_every_fault_of_a_plant_strikes_and_its_physics_come_back_even_when_othe
             assert whole.physics == state.physics, f"{kind.name} before {other.name}"
 
 
-def test_a_pushed_carriage_stays_between_its_stops_and_presses_its_switch(demo: Factory) -> None:
-    machine = demo.machines["printer-1"]
+def test_a_pushed_carriage_stays_between_its_stops_and_presses_its_switch(shop: Factory) -> None:
+    machine = shop.machines["printer-1"]
     far = Fault(at=Ns(0), kind="carriage-pushed", target="printer-1", parameters={"axis": 0, "distance": -500.0})
-    hit = spoil(far, machine.type, laden(demo)["printer-1"], machine.params)
+    hit = spoil(far, machine.type, laden(shop)["printer-1"], machine.params)
     assert hit.position_mm[0] == pytest.approx(-1.0)
     assert printer.sensors(hit)["x_endstop"] == 1
 
 
-def test_a_slipping_belt_brings_its_part_later_and_a_jammed_one_trips(demo: Factory) -> None:
-    machine, state = demo.machines["belt-1"], laden(demo)["belt-1"]
+def test_a_slipping_belt_brings_its_part_later_and_a_jammed_one_trips(shop: Factory) -> None:
+    machine, state = shop.machines["belt-1"], laden(shop)["belt-1"]
     pins = {"run": 1, "speed": 65_535}
 
     def travel_to_the_exit(state: Any) -> float:
@@ -277,26 +277,26 @@ def test_a_slipping_belt_brings_its_part_later_and_a_jammed_one_trips(demo: Fact
     ],
 )  # fmt: skip
 def test_a_fault_that_cannot_be_put_in_is_refused_with_its_name_and_what_is_allowed(
-    demo: Factory, wrong: dict[str, Any], told: str
+    shop: Factory, wrong: dict[str, Any], told: str
 ) -> None:
     good: dict[str, Any] = {"at": Ns(0), "kind": "sensor-bias", "target": "printer-1.hotend_sensor", "parameters": {"counts": 5.0}}
-    check(demo, [Fault(**good)])
+    check(shop, [Fault(**good)])
     with pytest.raises(FaultError) as refused:
-        check(demo, [Fault(**{**good, **wrong})])
+        check(shop, [Fault(**{**good, **wrong})])
     assert told in str(refused.value)
 
 
-def test_the_same_fault_twice_at_a_time_is_refused_and_one_after_the_other_is_not(demo: Factory) -> None:
+def test_the_same_fault_twice_at_a_time_is_refused_and_one_after_the_other_is_not(shop: Factory) -> None:
     first = Fault(at=Ns(0), kind="sensor-open", target="printer-1.hotend_sensor", lasts=Ns(S))
-    check(demo, [first, dataclasses.replace(first, at=Ns(S))])
+    check(shop, [first, dataclasses.replace(first, at=Ns(S))])
     with pytest.raises(FaultError, match="sensor-open at 500000000 ns strikes while the one at 0 ns lasts"):
-        check(demo, [first, dataclasses.replace(first, at=Ns(S // 2))])
+        check(shop, [first, dataclasses.replace(first, at=Ns(S // 2))])
 
 
-def test_every_kind_can_strike_the_demo_somewhere_and_says_what_is_expected(demo: Factory) -> None:
+def test_every_kind_can_strike_the_demo_somewhere_and_says_what_is_expected(shop: Factory) -> None:
     places = {
-        Subject.SENSOR: [(f"{m.name}.{pin}", c) for m in demo.machines.values() for pin, c in sensors_of(m.type).items()],
-        Subject.ACTUATOR: [(f"{m.name}.{pin}", c) for m in demo.machines.values() for pin, c in outputs_of(m.type).items()],
+        Subject.SENSOR: [(f"{m.name}.{pin}", c) for m in shop.machines.values() for pin, c in sensors_of(m.type).items()],
+        Subject.ACTUATOR: [(f"{m.name}.{pin}", c) for m in shop.machines.values() for pin, c in outputs_of(m.type).items()],
     }
     assert len(KINDS) >= 28
     for kind in KINDS.values():
@@ -304,21 +304,21 @@ def test_every_kind_can_strike_the_demo_somewhere_and_says_what_is_expected(demo
         for parameter in kind.parameters.values():
             assert parameter.low <= parameter.default <= parameter.high and parameter.text
         targets = (
-            list(demo.machines) if kind.subject is Subject.PLANT else [p for p, c in places[kind.subject] if c in kind.carriers]
+            list(shop.machines) if kind.subject is Subject.PLANT else [p for p, c in places[kind.subject] if c in kind.carriers]
         )
         fitting = 0
         for target in targets:
             try:
-                check(demo, [Fault(at=Ns(0), kind=kind.name, target=target)])
+                check(shop, [Fault(at=Ns(0), kind=kind.name, target=target)])
             except FaultError:
                 continue
             fitting += 1
         assert fitting, kind.name
 
 
-def test_a_swapped_sensor_gets_the_other_ones_reading(demo: Factory) -> None:
+def test_a_swapped_sensor_gets_the_other_ones_reading(shop: Factory) -> None:
     fault = Fault(at=Ns(0), kind="sensor-swapped", target="printer-1.bed_sensor")
-    assert swapped_with(demo, fault) == ("printer-1", "hotend_sensor")
+    assert swapped_with(shop, fault) == ("printer-1", "hotend_sensor")
     made = edit(fault, 0, other=lambda: 4711)
     assert made(Ns(0), 5) == 4711
 

@@ -16,7 +16,7 @@ from twin.plant import PartArrived, PartHandedOver, PartMade, PlantError, World
 from twin.trace import Event
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ROOT / "controller" / "demo" / "factory.toml"
+SHOP = ROOT / "tests" / "controller" / "shop.toml"
 EXTRUDING = np.zeros(1000, np.uint32)
 EXTRUDING[::100] |= 0xC0
 FULL = 65_535
@@ -87,7 +87,7 @@ def run(world: World, factory: Factory, seconds: float, **pins: dict[str, object
 
 
 def test_a_part_goes_from_the_printer_by_hand_onto_the_belt_and_to_its_end() -> None:
-    factory = read(DEMO)
+    factory = read(SHOP)
     world = plant.start(factory)
     assert world.sensors["belt-1"]["at_entry"] == 0
     world, events = run(world, factory, 2, printer_1={"motors": 1, "frames": EXTRUDING, "hotend_heater": FULL})
@@ -117,7 +117,7 @@ def test_a_part_goes_from_the_printer_by_hand_onto_the_belt_and_to_its_end() -> 
 
 
 def test_the_second_part_has_a_name_and_a_weight_of_its_own() -> None:
-    factory = read(DEMO)
+    factory = read(SHOP)
     world = plant.start(factory)
     for number, seconds in ((1, 2), (2, 1)):
         world, _ = run(world, factory, seconds, printer_1={"motors": 1, "frames": EXTRUDING})
@@ -133,7 +133,7 @@ def test_the_second_part_has_a_name_and_a_weight_of_its_own() -> None:
 
 
 def test_nobody_takes_a_part_from_a_printer_that_starts_again() -> None:
-    factory = read(DEMO)
+    factory = read(SHOP)
     world, _ = run(plant.start(factory), factory, 1, printer_1={"motors": 1, "frames": EXTRUDING})
     world, events = run(world, factory, 15)
     assert [type(event) for event in events] == [PartMade]
@@ -145,15 +145,15 @@ def test_nobody_takes_a_part_from_a_printer_that_starts_again() -> None:
 
 
 def test_belts_that_touch_hand_over_at_once() -> None:
-    text = DEMO.read_text().replace('by = "hand"', 'by = "belt"').replace("duration_s = 20", "duration_s = 0")
-    factory = parse(text, DEMO.parent)
+    text = SHOP.read_text().replace('by = "hand"', 'by = "belt"').replace("duration_s = 20", "duration_s = 0")
+    factory = parse(text, SHOP.parent)
     world, _ = run(plant.start(factory), factory, 1, printer_1={"motors": 1, "frames": EXTRUDING})
     _, events = run(world, factory, 0.01)
     assert [type(event) for event in events] == [PartMade, PartHandedOver]
 
 
 def test_the_horizon_is_the_first_of_any_machine_s() -> None:
-    factory = read(DEMO)
+    factory = read(SHOP)
     world = plant.start(factory, {"printer-1": PrinterPhysics(start_position_mm=(0.1, 50.0, 20.0))})
     homing = np.zeros(10_000, np.uint32)
     homing[::100] |= 1
@@ -166,7 +166,7 @@ def test_the_horizon_is_the_first_of_any_machine_s() -> None:
 
 
 def test_the_same_pins_make_the_same_world() -> None:
-    factory = read(DEMO)
+    factory = read(SHOP)
     pins = {"motors": 1, "frames": EXTRUDING, "bed_heater": 9999}
     ends = [run(plant.start(factory), factory, 1, printer_1=pins)[0] for _ in "ab"]
     one, other = (end.states["printer-1"] for end in ends)
@@ -205,10 +205,10 @@ def test_a_handover_that_a_plant_cannot_carry_out_is_named(tmp_path: Path) -> No
 
 def test_physics_for_a_machine_that_is_not_there_are_named() -> None:
     with pytest.raises(PlantError, match=r"physics of 'printer-9': .* printer-1, belt-1"):
-        plant.start(read(DEMO), {"printer-9": PrinterPhysics()})
+        plant.start(read(SHOP), {"printer-9": PrinterPhysics()})
 
 
 def test_physics_reach_the_machine_they_are_for() -> None:
     cold = replace(PrinterPhysics(), ambient=5.0)
-    world = plant.start(read(DEMO), {"printer-1": cold})
+    world = plant.start(read(SHOP), {"printer-1": cold})
     assert world.states["printer-1"].hotend == 5.0

@@ -240,3 +240,36 @@ def test_a_step_leaves_the_state_it_started_from_as_it_was() -> None:
 def test_the_default_axes_are_the_planner_s() -> None:
     assert at().steps_per_mm == pytest.approx(PER_MM)
     assert dataclasses.astuple(Physics())[0] == 22.0 and math.isfinite(at().hotend)
+
+
+def laid(state: plant.State, way_mm: float, axis: int, fed_mm: float = 1.0) -> plant.State:
+    """The printer after a move of one axis; filament is fed all along it."""
+    steps, feeds = round(abs(way_mm) * PER_MM[axis]), round(fed_mm * PER_MM[plant.E])
+    words = train([3 * i for i in range(steps)], 3 * steps, axis, way_mm > 0)
+    if fed_mm > 0:
+        words |= train([3 * (i * steps // feeds) for i in range(feeds)], 3 * steps, plant.E)
+    return play(state, words)
+
+
+def test_a_parts_outline_is_where_filament_was_laid_slab_by_slab_and_half_a_line_around_it() -> None:
+    state = at(x=60.0, y=40.0, z=0.3, max_step_rate=(1e6,) * 4)  # type: ignore[arg-type]
+    state = laid(laid(state, 10.0, plant.X), 5.0, plant.Y)  # a base of 10 by 5 mm
+    state = laid(laid(laid(state, -4.0, plant.X, 0.0), 4.0, plant.Z, 0.0), -2.0, plant.X)  # 4.3 mm up, from 66 to 64 mm
+    part = plant.offer(play(state, np.zeros(1, np.uint32), motors=0), PARAMS)
+    assert part is not None
+    base, between, top = (np.array(slab) * 1e3 for slab in part.outline)
+    off = 2 * 4 / 80  # filament comes every few steps of the way, so its ends may be some steps short
+    assert base == pytest.approx([60 - 0.225, 70.225, 40 - 0.225, 45.225], abs=off)
+    assert (between == base).all(), "nothing was laid there: it is as wide as what it stands on"
+    assert top == pytest.approx([64 - 0.225, 66.225, 45 - 0.225, 45.225], abs=off)
+    assert part.length == pytest.approx(base[1] / 1e3 - base[0] / 1e3)
+    assert plant.offer(plant.take(play(state, np.zeros(1, np.uint32), motors=0), PARAMS), PARAMS) is None
+    assert plant.take(state, PARAMS).laid[0, 1] < 0 < state.laid[0, 1]
+
+
+@pytest.mark.parametrize(("celsius", "sticks"), [(25.0, False), (39.9, False), (40.1, True), (80.0, True)])
+def test_a_part_sticks_to_a_plate_above_40_degrees(celsius: float, sticks: bool) -> None:
+    state = at()
+    heat = state.heat.copy()
+    heat[1] = celsius
+    assert plant.sticks(dataclasses.replace(state, heat=heat), PARAMS) is sticks

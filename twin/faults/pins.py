@@ -1,7 +1,7 @@
 """What a machine type's pins carry, so that a fault can be put on the right one."""
 
 from twin.fault import Carrier
-from twin.machine import Drive, Heater, Input, MachineType, Output, Stepper
+from twin.machine import Drive, Heater, Input, Joint, MachineType, Output, Stepper, Valve
 
 FRAMES = "frames"
 
@@ -13,8 +13,8 @@ def sensors_of(kind: MachineType) -> dict[str, Carrier]:
         match block:
             case Input(signal):
                 found[signal] = Carrier.LEVEL
-            case Stepper(endstop=str(endstop)):
-                found[endstop] = Carrier.LEVEL
+            case Stepper(endstop=str(switch)) | Joint(cam=switch):
+                found[switch] = Carrier.LEVEL
             case Heater(name):
                 found[f"{name}_sensor"] = Carrier.VOLTAGE
             case _:
@@ -31,8 +31,10 @@ def outputs_of(kind: MachineType) -> dict[str, Carrier]:
                 found[signal] = Carrier.LEVEL if job is None else Carrier.DUTY
             case Drive(run, speed):
                 found[run], found[speed] = Carrier.LEVEL, Carrier.DUTY
-            case Stepper():
+            case Stepper() | Joint():
                 found[FRAMES], found["motors"] = Carrier.STEPS, Carrier.LEVEL
+            case Valve(signal):
+                found[signal] = Carrier.LEVEL
             case Heater(name):
                 found[f"{name}_heater"] = Carrier.DUTY
             case _:

@@ -13,7 +13,7 @@ from twin.fault import FAR, Fault
 from twin.kernel import Words
 
 FRAME = Ns(10 * US)
-STEP_BITS = np.uint32(0x55)
+STEP_BITS = np.uint32(0x555)
 
 
 class StepChange(Protocol):

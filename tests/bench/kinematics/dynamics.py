@@ -18,7 +18,7 @@ from tests.bench.pairs import Row, alone, paired
 from tests.twin.kinematics.peers import mjcf, pin_model
 from twin.kernel import Floats
 from twin.kinematics import ur5e
-from twin.kinematics.kernels import LANES, kernels, pack, unpack
+from twin.kinematics.kernels import LANES, kernels, pack, tiles, unpack
 
 CACHE, MEMORY, CALLED = 4 * LANES, 1_000_000, 2_000
 ROBOT = ur5e()
@@ -58,7 +58,7 @@ def _relative(ours: Floats, truth: Floats) -> float:
 
 
 def _link_poses(count: int) -> tuple[Callable[[], None], Floats]:
-    q, out = _tiles(count)[0], np.zeros((_tiles(count)[0].shape[0], LANES * 12 * (AXES + 1)))
+    q, out = _tiles(count)[0], tiles(-(-count // LANES), 12 * (AXES + 1))
     return partial(kernels(ROBOT).link_pose_tiles, q, out), out
 
 
@@ -108,7 +108,7 @@ def fk_cache_pin() -> Row:
 
 
 def fk_memory() -> Row:
-    q, out = _tiles(MEMORY)[0], np.zeros((_tiles(MEMORY)[0].shape[0], LANES * 12))
+    q, out = _tiles(MEMORY)[0], tiles(-(-MEMORY // LANES), 12)
     given, found = _rows(MEMORY)[0], np.zeros((MEMORY, 12))
     ours = partial(kernels(ROBOT).pose_tiles, q, out)
     peer = partial(symbolic.compiled(symbolic.flange(ROBOT)), given, found)
@@ -118,7 +118,7 @@ def fk_memory() -> Row:
 
 
 def jacobian_memory() -> Row:
-    q, out = _tiles(MEMORY)[0], np.zeros((_tiles(MEMORY)[0].shape[0], LANES * 6 * AXES))
+    q, out = _tiles(MEMORY)[0], tiles(-(-MEMORY // LANES), 6 * AXES)
     ours = partial(kernels(ROBOT).jacobian_tiles, q, out)
     model, data = _pin()
     frame, found = model.nframes - 1, np.zeros((CALLED, 6, AXES))
@@ -159,10 +159,10 @@ def _in_parallel(function: Callable[..., None], *rows: Floats) -> tuple[Callable
 
 
 def _dynamics(
-    name: str, tiles: tuple[Floats, ...], peer: Callable[[], object], found: Floats, about: str, least: float, aim: float
+    name: str, given: tuple[Floats, ...], peer: Callable[[], object], found: Floats, about: str, least: float, aim: float
 ) -> Row:
-    out = np.zeros_like(tiles[0])
-    ours = partial(getattr(kernels(ROBOT), name), *tiles, out)
+    out = tiles(-(-MEMORY // LANES), AXES)
+    ours = partial(getattr(kernels(ROBOT), name), *given, out)
     ours(), peer()
     error = _relative(unpack(out, MEMORY), found)
     return _row(ours, MEMORY, peer, MEMORY, peer_name=about, error=error, least=least, aim=aim)

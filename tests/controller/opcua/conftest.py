@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.users import Role, Users
-from tests.controller.factories import DEMO, demo
+from tests.controller.factories import SHOP, shop
 from tests.controller.opcua.rig import Core, Face, running
 
 PASSWORDS = {"olga": "observer-1", "otto": "operator-1", "erin": "engineer-1", "anna": "administrator-1"}
@@ -30,7 +30,7 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     users = Users(state / "users.json")
     for name, role in ROLES.items():
         users.add(name, role, PASSWORDS[name])
-    core = Core(demo(), state)
+    core = Core(shop(), state)
     core.publish("printer-1/status/hotend_temperature", 210.5)
     core.publish("printer-1/status/x", 0.1205)
     core.publish("printer-1/status/hotend_power", 0.625)
@@ -41,7 +41,7 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     core.publish("node:printer-1/status/fault", 1)
     core.publish("node:printer-1/status/boot_id", 4_000_000_000)
     core.start()
-    with running(DEMO, state) as face:
+    with running(SHOP, state) as face:
         yield Site(face, core, users)
     core.stop()
 

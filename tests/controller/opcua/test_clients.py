@@ -168,7 +168,7 @@ def test_each_machine_stands_under_machines_with_its_identification(site: Site) 
         async with connected(site.face) as client:
             spaces = await client.get_namespace_array()
             machinery, di = (spaces.index(f"http://opcfoundation.org/UA/{name}/") for name in ("Machinery", "DI"))
-            assert spaces[2] == "urn:lockstep:factory:demo"
+            assert spaces[2] == "urn:lockstep:factory:shop"
             machines = await client.nodes.objects.get_child(f"{machinery}:Machines")
             found = await _children(client, machines)
             assert list(found) == ["printer-1", "belt-1"]
@@ -178,7 +178,7 @@ def test_each_machine_stands_under_machines_with_its_identification(site: Site) 
             plate = await _children(client, client.get_node(added.NodeId))
             shown = {name: await property.read_value() for name, property in plate.items()}
             assert shown == {
-                "ProductInstanceUri": "urn:lockstep:factory:demo:printer-1",
+                "ProductInstanceUri": "urn:lockstep:factory:shop:printer-1",
                 "Manufacturer": ua.LocalizedText("Lockstep"),
                 "SerialNumber": "1-256",
                 "Model": ua.LocalizedText("printer"),
@@ -255,4 +255,4 @@ def test_only_this_computer_can_connect_and_the_certificate_names_the_server(sit
     assert site.face.address[0] == "127.0.0.1"
     certificate = x509.load_der_x509_certificate((site.face.state / "pki/server.der").read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["urn:lockstep:server:demo"]
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["urn:lockstep:server:shop"]

@@ -13,7 +13,7 @@ from controller.opcua import core as face
 from controller.opcua.values import Values
 from controller.orders.turn import Answer, Request
 from controller.users import Role, Users
-from tests.controller.factories import demo
+from tests.controller.factories import shop
 from tests.controller.opcua.conftest import PASSWORDS, Site
 from tests.controller.opcua.rig import Core, call, connected, eventually, node, running
 from twin.clock import Ns, S
@@ -185,7 +185,7 @@ class Noted(Values):
 
 def test_a_core_that_falls_silent_is_doubted_until_it_speaks_again(state: Path) -> None:
     async def watch() -> list[str]:
-        signals, clock, values = feed_signals(demo()), Stepped(), Noted()
+        signals, clock, values = feed_signals(shop()), Stepped(), Noted()
         feed = Feed(signals)
         feed.publish([Row(0, True, 0, "", 1)])
         core = face.Core(state / "feed.sock", schema_hash(signals), values, clock)
@@ -324,4 +324,4 @@ def test_the_demo_factory_shows_all_that_its_feed_carries(site: Site) -> None:
                         open_ends.append(client.get_node(below.NodeId))
             return found
 
-    assert {signal.path for signal in feed_signals(demo())} <= asyncio.run(browse())
+    assert {signal.path for signal in feed_signals(shop())} <= asyncio.run(browse())

@@ -9,7 +9,7 @@ import pytest
 
 from controller.opcua.__main__ import main
 from controller.users import Role, Users
-from tests.controller.factories import DEMO, belts
+from tests.controller.factories import SHOP, belts
 from tests.controller.opcua.rig import Core, Face, connected, node, running, status_of
 
 CANNOT, WRONG_FACTORY, OTHER_FACTORY = 1, 2, 3
@@ -18,7 +18,7 @@ CANNOT, WRONG_FACTORY, OTHER_FACTORY = 1, 2, 3
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
     """A server at its first start, without a core."""
-    with running(DEMO, tmp_path_factory.mktemp("first") / "state") as face:
+    with running(SHOP, tmp_path_factory.mktemp("first") / "state") as face:
         yield face
 
 
@@ -62,7 +62,7 @@ def test_it_ends_when_told_to_and_starts_again_as_it_was(first: Face) -> None:
     code, said = first.end()
     assert code == 0
     assert "no core at" in said and "Traceback" not in said
-    with running(DEMO, first.state) as again:
+    with running(SHOP, first.state) as again:
         assert not [line for line in again.lines if line.startswith("first user")]
         again.lines += first.lines[:1]
         assert asyncio.run(enter(again)) == "Good"
@@ -78,7 +78,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
 def test_a_taken_port_is_told_in_one_line(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, told = fails(capsys, DEMO, "--state", state, "--port", port)
+        code, told = fails(capsys, SHOP, "--state", state, "--port", port)
     assert code == CANNOT
     assert told == [f"port {port} is in use: stop what listens there, or choose another with --port"]
 
@@ -87,7 +87,7 @@ def test_missing_nodesets_are_told_in_one_line(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCKSTEP_NODESETS", str(tmp_path))
-    code, told = fails(capsys, DEMO, "--state", state, "--port", 0)
+    code, told = fails(capsys, SHOP, "--state", state, "--port", 0)
     assert code == CANNOT
     assert told == [f"the OPC UA nodesets are missing: run `make setup` (looked in {tmp_path})"]
 
@@ -97,14 +97,14 @@ def test_a_secret_that_others_can_read_is_not_used(state: Path, file: str, capsy
     (state / "pki").mkdir()
     (state / file).write_text("{}")
     (state / file).chmod(0o644)
-    code, told = fails(capsys, DEMO, "--state", state, "--port", 0)
+    code, told = fails(capsys, SHOP, "--state", state, "--port", 0)
     assert code == CANNOT
     assert len(told) == 1 and told[0].startswith(f"{state / file} can be read by others")
 
 
 def test_a_wrong_factory_file_is_told_with_its_key(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "wrong.toml"
-    file.write_text(DEMO.read_text().replace('type = "conveyor"', 'type = "escalator"'))
+    file.write_text(SHOP.read_text().replace('type = "conveyor"', 'type = "escalator"'))
     code, told = fails(capsys, file, "--state", state)
     assert code == WRONG_FACTORY
     assert told[0].startswith(f"{file}: machines.belt-1.type: must be one of")
@@ -114,7 +114,7 @@ def test_another_factorys_core_ends_it_with_one_clear_line(state: Path, capsys: 
     core = Core(belts([256]), state)
     core.start()
     try:
-        code, told = fails(capsys, DEMO, "--state", state, "--port", 0)
+        code, told = fails(capsys, SHOP, "--state", state, "--port", 0)
     finally:
         core.stop()
     assert code == OTHER_FACTORY

@@ -6,7 +6,7 @@ import pytest
 
 from controller.feed import FeedSignal, feed_signals
 from controller.opcua.space import Kind, Object, Space, Variable, space
-from tests.controller.factories import belts, demo
+from tests.controller.factories import belts, shop
 from twin.units import MM, ONE, PERCENT
 from twin.wire import Range
 
@@ -14,7 +14,7 @@ from twin.wire import Range
 @pytest.fixture(scope="module")
 def shown() -> Space:
     """Of the demo factory."""
-    return space(demo(), feed_signals(demo()))
+    return space(shop(), feed_signals(shop()))
 
 
 def every(objects: list[Object]) -> list[Variable]:
@@ -24,7 +24,7 @@ def every(objects: list[Object]) -> list[Variable]:
 
 def test_every_signal_of_the_feed_is_shown_once_under_its_own_path(shown: Space) -> None:
     tops = [*(machine for machine, _ in shown.machines), *shown.nodes, shown.factory]
-    paths = [signal.path for signal in feed_signals(demo())]
+    paths = [signal.path for signal in feed_signals(shop())]
     assert [variable.path for variable in shown.variables] == paths
     assert sorted(variable.path for variable in every(tops)) == sorted(paths)
 

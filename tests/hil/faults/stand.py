@@ -7,7 +7,6 @@ from typing import Any
 
 from controller.image import blank
 from controller.nodes.grant import Grant
-from controller.orders import job as jobs
 from controller.orders.turn import Fact, MakePlan, Planned, Request, Send, Sent, Work
 from controller.scan import News, State, scan
 from hil.driver import OWNER, PERIOD, Driver
@@ -21,6 +20,7 @@ from twin.clock import Ns, ns
 from twin.factory import Factory, parse
 from twin.fault import Fault
 from twin.machines.conveyor import plant as conveyor
+from twin.making import Asked, making
 from twin.plant import Part
 from twin.trace import Event, Trace
 from twin.wire import decode
@@ -142,8 +142,8 @@ class Mind:
         work, driver = self._work[0], self._driver
         if isinstance(work, MakePlan):
             machine = self._rig.factory.machines[work.machine]
-            assert machine.type.limits is not None
-            self._job = jobs.make(self._program, machine.type.limits(machine.params))
+            asked = Asked(self._rig.factory, machine, work.capability, program=self._program)
+            self._job = making(machine.type).make(asked)
             self._work.pop(0)
             return [Planned(work.job_id, self._job.chunks, self._job.duration, self._job.waiting)]
         if isinstance(work, Send):

@@ -72,11 +72,14 @@ def test_one_configuration_at_a_time_gives_what_the_batch_gives():
 
 @pytest.mark.parametrize("count", [1, LANES - 1, LANES, LANES + 1, 5 * LANES + 3])
 def test_a_batch_of_any_size_is_filled_and_nothing_beyond_it(count):
-    q, qd, third = configurations(UR5E, count)
-    out = np.full((count + 1, 6), 7.0)
-    kernels(UR5E).inverse_dynamics_all(q, qd, third, out[:count])
-    assert off(out[:count], truth(UR5E, q, qd, third).torques) < 1e-9
-    assert out[count].tolist() == [7.0] * 6
+    given = configurations(UR5E, count)
+    expected = truth(UR5E, *given)
+    for name, known in zip(BATCH, (expected.flange, expected.links, expected.jacobian, expected.torques), strict=False):
+        inputs, shape = BATCH[name]
+        out = np.full((count + 1, *shape(6)), 7.0)
+        getattr(kernels(UR5E), name)(*given[:inputs], out[:count])
+        assert off(out[:count], known) < 1e-9
+        assert (out[count] == 7.0).all()
 
 
 def test_an_empty_batch_is_none():
@@ -104,9 +107,10 @@ def test_tiles_give_what_rows_give():
 def test_packing_and_unpacking_loses_nothing():
     rows = np.arange(3.0 * (LANES + 1)).reshape(-1, 3)
     tiles = pack(rows)
-    assert tiles.shape == (2, 3 * LANES)
+    assert tiles.shape == (2, 3 * LANES) and tiles.flags.c_contiguous
     assert tiles[1, LANES] == rows[LANES, 1]
     assert np.array_equal(unpack(tiles, len(rows)), rows)
+    assert tiles.ctypes.data % 64 == 0, "a tile begins on a cache line"
 
 
 @pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.name)

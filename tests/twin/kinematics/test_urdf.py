@@ -121,7 +121,7 @@ def test_links_that_are_fixed_to_each_other_become_one_body():
         *(link("world", ""), link("base", INERTIAL), link("arm"), link("payload", off_centre), link("camera", "")),
         *(link("hand", off_centre), link("tool", "")),
         joint("mount", "world", "base", "fixed", turned),
-        joint("turn", "base", "arm", "revolute", turned + LIMIT + '<axis xyz="0 1 1"/>'),
+        joint("turn", "base", "arm", "revolute", turned + LIMIT + '<axis xyz="1 2 3"/>'),
         joint("carries", "arm", "payload", "fixed", turned),
         joint("sees", "payload", "camera", "fixed", turned),
         joint("slides", "payload", "hand", "prismatic", turned + LIMIT + '<axis xyz="0 0 -2"/>'),

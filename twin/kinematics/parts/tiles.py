@@ -71,15 +71,33 @@ def jacobian_tiles(q: Floats, out: Floats) -> None:
 @kernel
 def inverse_dynamics_tiles(q: Floats, qd: Floats, qdd: Floats, out: Floats) -> None:
     """All (blocks, LANES n), out [N m or N]; without friction."""
+    size = LANES * AXES
+    q_near, qd_near, qdd_near, found = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
     for b in range(q.shape[0]):
-        torques_lanes(q[b], qd[b], qdd[b], out[b])
+        if out.size > _NEAR:
+            _copy(q[b], q_near)
+            _copy(qd[b], qd_near)
+            _copy(qdd[b], qdd_near)
+            torques_lanes(q_near, qd_near, qdd_near, found)
+            _copy(found, out[b])
+        else:
+            torques_lanes(q[b], qd[b], qdd[b], out[b])
 
 
 @kernel
 def forward_dynamics_tiles(q: Floats, qd: Floats, tau: Floats, out: Floats) -> None:
     """All (blocks, LANES n), out [rad/s² or m/s²]; without friction."""
+    size = LANES * AXES
+    q_near, qd_near, tau_near, found = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
     for b in range(q.shape[0]):
-        accelerations_lanes(q[b], qd[b], tau[b], out[b])
+        if out.size > _NEAR:
+            _copy(q[b], q_near)
+            _copy(qd[b], qd_near)
+            _copy(tau[b], tau_near)
+            accelerations_lanes(q_near, qd_near, tau_near, found)
+            _copy(found, out[b])
+        else:
+            accelerations_lanes(q[b], qd[b], tau[b], out[b])
 
 
 @kernel

@@ -31,3 +31,12 @@ def ready(status: Status) -> bool:
 def longest(params: Params) -> float:
     """Seconds that a part may take from the entry to the exit: half as long again as the way takes, and a second."""
     return 1.5 * (params.length / params.speed + params.speed / params.acceleration) + 1.0
+
+
+def cannot_take(status: Status, params: Params) -> str:
+    """Why no Part can be put on the belt now; empty when one can."""
+    if status.at_entry:
+        return "its entry is covered"
+    if status.running or status.speed > 0.0:
+        return "its belt is not at rest"
+    return ""

@@ -13,11 +13,13 @@ import numpy as np
 
 from twin.clock import Ns, seconds
 from twin.kernel import Floats
-from twin.machines.conveyor.spec import Params
+from twin.machines.conveyor.spec import ENTRY, Params
 from twin.plant import Part
 
 FULL_DUTY = 65_535
 AT_ONCE = 1e6  # m/s²
+LANDING, LOW, HIGH = 0.01, 0.002, 0.01
+"""m along the belt from the entry barrier, below and above it, within which a Part is laid and not dropped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,7 @@ class Physics:
     """What the controller cannot know.
 
     Attributes:
+        width: of the belt [m].
         entry, exit: distance of the light barriers from the belt's ends [m].
         stop: where Parts run up against the end stop, behind the exit barrier [m].
         friction: deceleration of the belt without power [m/s²].
@@ -34,7 +37,8 @@ class Physics:
         jammed: something holds the belt, which is more than the drive can bear.
     """
 
-    entry: float = 0.03
+    width: float = 0.2
+    entry: float = ENTRY
     exit: float = 0.03
     stop: float = 0.01
     friction: float = 0.5
@@ -144,6 +148,12 @@ def put(state: State, params: Params, part: Part) -> State | None:
     if state.lying and state.lying[-1].front - state.lying[-1].part.length < front:
         return None
     return dataclasses.replace(state, lying=(*state.lying, Lying(part, front)))
+
+
+def landing(state: State, params: Params) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """The room at the entry barrier that takes the middle of a Part's foot from an arm, its corners in the belt's frame [m]."""
+    near, side = barriers(state, params)[0], state.physics.width / 2
+    return (near - LANDING, -side, -LOW), (near + LANDING, side, HIGH)
 
 
 def reset(state: State) -> State:

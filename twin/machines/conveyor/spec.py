@@ -57,3 +57,10 @@ ALARMS = (
     ),
 )
 ON_SILENCE = STOP
+ENTRY = 0.03
+"""m from the belt's end to the entry barrier, in the middle of the belt."""
+
+
+def entry(params: Params) -> tuple[float, float, float]:
+    """Where a Part is put: the middle of its foot, in the belt's frame."""
+    return ENTRY, 0.0, 0.0

@@ -14,8 +14,9 @@ import numpy as np
 
 from twin.clock import Ns
 from twin.kernel import Floats, Ints, Words, kernel
+from twin.machines.printer.laying import SLABS, nothing_laid, outline
 from twin.machines.printer.spec import Params
-from twin.plant import Part
+from twin.part import SLAB, Part, span
 from twin.thermistor import EPCOS_100K, Thermistor
 
 FRAME = 10_000  # ns
@@ -33,7 +34,9 @@ SILENT = np.zeros(0, np.uint32)
 # Rows of State.track, one column an axis. Positions are microsteps from the switch; times and intervals ns.
 POSITION, HIGHEST, LOST, PRESSED, LAST, SHORTEST, BUSIEST, HEAD, TAIL = range(9)
 # Rows of the mechanics' bounds.
-LOW, HIGH, RELEASE, INTERVAL = range(4)
+LOW, HIGH, RELEASE, INTERVAL, SLAB_STEPS = range(5)
+# Columns of State.laid, one row a slab of height: least and largest microstep of X, least and largest of Y.
+X_LOW, X_HIGH, Y_LOW, Y_HIGH = range(4)
 # Columns of the heaters' coefficients.
 POWER, CAPACITY, LOSS, FAN, LAG, SEATED, MELT = range(7)
 
@@ -76,7 +79,8 @@ class Physics:
         hysteresis_mm: a pressed switch opens this far from where it closed.
         max_step_rate: steps/s of each axis beyond which its motor stalls.
         spool_mm: filament on the spool.
-        part_length: of what is printed [m], as the belt sees it.
+        line_width_mm: of what the nozzle lays.
+        sticky: °C of the plate above which parts stick to it.
         way_mm: between what each carriage can go, where something is in its way.
     """
 
@@ -91,7 +95,8 @@ class Physics:
     hysteresis_mm: float = 0.05
     max_step_rate: tuple[float, float, float, float] = (50_000.0,) * 4
     spool_mm: float = 1e6
-    part_length: float = 0.02
+    line_width_mm: float = 0.45
+    sticky: float = 40.0
     way_mm: tuple[tuple[float, float], ...] = ((-math.inf, math.inf),) * 3
 
 
@@ -102,6 +107,7 @@ class State:
     Attributes:
         word: the last word of the step stream.
         track: (9, 4) see the row names above; recent: (4, 512) times [ns] of each axis' last steps.
+        laid: (128, 4) where filament was laid since the last part was taken, see twin/machines/printer/laying.py.
         heat: (2, 2) block and sensor temperature [°C] of hotend and bed.
         taken: E steps of filament in the parts already taken away.
         heating: the hotend's heater is on.
@@ -113,6 +119,7 @@ class State:
     word: int
     track: Ints
     recent: Ints
+    laid: Ints
     heat: Floats
     taken: int
     heating: bool
@@ -179,21 +186,22 @@ def start(params: Params, physics: Physics = Physics()) -> State:
     track[PRESSED] = track[POSITION] <= 0
     track[LAST], track[SHORTEST] = NEVER, -NEVER
     heat = np.full((2, 2), physics.ambient)
-    blank = State(Ns(0), 0, track, np.zeros((4, KEPT), np.int64), heat, 0, False, False, physics,
-                  np.zeros((4, 4), np.int64), np.zeros((2, 7)), per_mm)  # fmt: skip
+    blank = State(Ns(0), 0, track, np.zeros((4, KEPT), np.int64), nothing_laid(), heat, 0, False, False, physics,
+                  np.zeros((5, 4), np.int64), np.zeros((2, 7)), per_mm)  # fmt: skip
     return under(blank, params, physics)
 
 
 def under(state: State, params: Params, physics: Physics) -> State:
     """The same printer under another physics: how a fault is put in."""
     per_mm = state.steps_per_mm
-    bounds = np.empty((4, 4), np.int64)
+    bounds = np.empty((5, 4), np.int64)
     low = [max(-physics.hard_stop_mm, physics.way_mm[i][0]) for i in (X, Y, Z)]
     high = [min(params.size[i] * MM + physics.overtravel_mm, physics.way_mm[i][1]) for i in (X, Y, Z)]
     bounds[LOW] = [round(mm * per_mm[i]) for i, mm in enumerate(low)] + [NEVER]
     bounds[HIGH] = [round(mm * per_mm[i]) for i, mm in enumerate(high)] + [-NEVER]
     bounds[RELEASE] = [max(1, round(physics.hysteresis_mm * per)) for per in per_mm]
     bounds[INTERVAL] = [int(1e9 / max(rate, 1e-3)) // FRAME * FRAME for rate in physics.max_step_rate]
+    bounds[SLAB_STEPS] = [max(1, round(SLAB * MM * per)) for per in per_mm]
     volume = math.pi / 4 * physics.filament_diameter_mm**2 / per_mm[E]
     rows = [
         [t.power, t.capacity, t.loss, t.fan_effect, t.lag, float(t.sensor != "out"), melt]
@@ -210,13 +218,14 @@ def step(state: State, params: Params, pins: Mapping[str, Any], dt: Ns) -> tuple
     """
     words = _words(pins, dt)
     track, recent, heat = state.track.copy(), state.recent.copy() if len(words) else state.recent, state.heat.copy()
+    laid = state.laid.copy() if len(words) else state.laid
     physics = state.physics
     hotend, bed = _duty(pins, "hotend_heater", physics.hotend), _duty(pins, "bed_heater", physics.bed)
     fan = pins.get("fan", 0) / FULL_DUTY
     spool = int(physics.spool_mm * state.steps_per_mm[E])
-    word = _pass(words, bool(pins.get("motors")), dt, state.now, state.word, track, recent, state.bounds,
+    word = _pass(words, bool(pins.get("motors")), dt, state.now, state.word, track, recent, state.bounds, laid,
                  heat, state.coefficients, hotend, bed, fan, float(physics.ambient), spool)  # fmt: skip
-    after = State(Ns(state.now + dt), word, track, recent, heat, state.taken, hotend > 0.0,
+    after = State(Ns(state.now + dt), word, track, recent, laid, heat, state.taken, hotend > 0.0,
                   bool(pins.get("motors")), physics, state.bounds, state.coefficients, state.steps_per_mm)  # fmt: skip
     return after, sensors(after)
 
@@ -256,12 +265,19 @@ def offer(state: State, params: Params) -> Part | None:
     steps = int(state.track[HIGHEST, E]) - state.taken
     if steps <= 0 or state.motors or state.heating:
         return None
-    return Part(filament_mm=steps / state.steps_per_mm[E], length=state.physics.part_length)
+    laid = outline(state.laid, state.steps_per_mm, state.physics.line_width_mm)
+    low, high = span(laid)[:2]
+    return Part(filament_mm=steps / state.steps_per_mm[E], length=high - low, outline=laid)
 
 
 def take(state: State, params: Params) -> State:
     """The plate without its part."""
-    return dataclasses.replace(state, taken=int(state.track[HIGHEST, E]))
+    return dataclasses.replace(state, taken=int(state.track[HIGHEST, E]), laid=nothing_laid())
+
+
+def sticks(state: State, params: Params) -> bool:
+    """Whether the part cannot be pulled off the plate."""
+    return state.bed > state.physics.sticky
 
 
 def _words(pins: Mapping[str, Any], dt: Ns) -> Words:
@@ -284,12 +300,12 @@ def _adc(heater: Thermal, temperature: float, of: Thermistor = EPCOS_100K) -> in
 
 @kernel
 def _pass(
-    words: Words, powered: bool, dt: int, now: int, word: int, track: Ints, recent: Ints, bounds: Ints, heat: Floats,
+    words: Words, powered: bool, dt: int, now: int, word: int, track: Ints, recent: Ints, bounds: Ints, laid: Ints, heat: Floats,
     coefficients: Floats, hotend: float, bed: float, fan: float, ambient: float, spool: int,
 ) -> int:  # fmt: skip
-    """One step of everything; overwrites track, recent and heat, returns the last word."""
+    """One step of everything; overwrites track, recent, laid and heat, returns the last word."""
     before = min(track[HIGHEST, E], spool)
-    word = _follow(words, powered, now, word, track, recent, bounds, False)[1]
+    word = _follow(words, powered, now, word, track, recent, bounds, laid, False)[1]
     if dt // FRAME > words.shape[0]:  # an empty stream plays zero words
         word = 0
     if dt > 0:
@@ -320,6 +336,15 @@ def _warm(
 
 
 @kernel
+def _lay(track: Ints, bounds: Ints, laid: Ints) -> None:
+    """Filament is laid where the nozzle is."""
+    x, y, z = track[POSITION, X], track[POSITION, Y], track[POSITION, Z]
+    slab = min(max((z - 1) // bounds[SLAB_STEPS, Z], 0), SLABS - 1)
+    laid[slab, X_LOW], laid[slab, X_HIGH] = min(laid[slab, X_LOW], x), max(laid[slab, X_HIGH], x)
+    laid[slab, Y_LOW], laid[slab, Y_HIGH] = min(laid[slab, Y_LOW], y), max(laid[slab, Y_HIGH], y)
+
+
+@kernel
 def _edge(words: Words, powered: bool, now: int, word: int, track: Ints, recent: Ints, bounds: Ints) -> int:
     """Words until a switch changes, that one included; 0 if none does."""
     reach = words.shape[0] // 2 + 1
@@ -329,14 +354,14 @@ def _edge(words: Words, powered: bool, now: int, word: int, track: Ints, recent:
         near |= at + reach >= bounds[RELEASE, axis] if track[PRESSED, axis] else at - reach <= 0
     if not near:
         return 0
-    return _follow(words, powered, now, word, track.copy(), recent.copy(), bounds, True)[0]
+    return _follow(words, powered, now, word, track.copy(), recent.copy(), bounds, np.empty((SLABS, 4), np.int64), True)[0]
 
 
 @kernel
 def _follow(
-    words: Words, powered: bool, now: int, word: int, track: Ints, recent: Ints, bounds: Ints, until_edge: bool
+    words: Words, powered: bool, now: int, word: int, track: Ints, recent: Ints, bounds: Ints, laid: Ints, until_edge: bool
 ) -> tuple[int, int]:
-    """Play words; overwrites track and recent. Returns (words until a switch changed or 0, the last word)."""
+    """Play words; overwrites track, recent and laid. Returns (words until a switch changed or 0, the last word)."""
     total = words.shape[0]
     last = np.uint32(word)
     for first in range(0, total, 64):
@@ -348,14 +373,14 @@ def _follow(
             for i in range(first, end):
                 rising = words[i] & ~last & STEP_BITS
                 last = words[i]
-                if rising and _pulses(last, rising, powered, now + i * FRAME, track, recent, bounds) and until_edge:
+                if rising and _pulses(last, rising, powered, now + i * FRAME, track, recent, bounds, laid) and until_edge:
                     return i + 1, int(last)
         last = words[end - 1]
     return 0, int(last)
 
 
 @kernel
-def _pulses(word: int, rising: int, powered: bool, at: int, track: Ints, recent: Ints, bounds: Ints) -> bool:
+def _pulses(word: int, rising: int, powered: bool, at: int, track: Ints, recent: Ints, bounds: Ints, laid: Ints) -> bool:
     """Rising step bits of one word: move what can move. Returns whether a switch changed."""
     changed = False
     for axis in range(4):
@@ -376,6 +401,8 @@ def _pulses(word: int, rising: int, powered: bool, at: int, track: Ints, recent:
             track[LOST, axis] += 1
             continue
         track[POSITION, axis] = to
+        if axis == E and to > track[HIGHEST, E]:
+            _lay(track, bounds, laid)
         track[HIGHEST, axis] = max(track[HIGHEST, axis], to)
         pressed = to < bounds[RELEASE, axis] if track[PRESSED, axis] else to <= 0
         if axis < 3 and pressed != track[PRESSED, axis]:

@@ -1,0 +1,128 @@
+"""An arm's Jobs: an operator's program, or one that takes or lays down a Part; planned, checked against all around, encoded."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from twin.kernel import Floats
+from twin.kinematics.kernels import kernels
+from twin.kinematics.shapes import Box, Capsule, Plane, Surroundings
+from twin.kinematics.ur5e import ur5e
+from twin.machine import make_params
+from twin.machines.arm import carry
+from twin.machines.arm.arguments import Carry, Move
+from twin.machines.arm.spec import Params, limits, steps
+from twin.making import Asked, Job, Say
+from twin.motion.arm import ArmPlan
+from twin.motion.arm.check import Load, Site, check
+from twin.motion.arm.job import MAGIC, encode
+from twin.motion.arm.plan import plan
+from twin.motion.arm.program import ArmOpKind, ArmProgram, read
+from twin.motion.findings import Refusal
+from twin.motion.job import header
+from twin.motion.limits import JobError
+from twin.obstacles import surroundings
+
+EARLY = ("move",)
+HOMING_S = 20.0
+"""s that homing takes, more or less: the joints go one after the other."""
+
+
+_TRIAL = "home\ntool 0 0 0.1 0 0 0\njoints 0 -90 90 -90 -90 0\nto -0.4 -0.2 0.4 180 0 0\ngrip\nline -0.4 -0.2 0.3 180 0 0\n"
+
+
+def prepare(say: Say) -> None:
+    """Compile what planning and checking need, once on a machine, so that no order waits for it."""
+    robot, params = kernels(ur5e(), say), make_params(Params, {})
+    kept = limits(params)
+    rod = (Capsule("rod", carry.FLANGE, (0.0, 0.0, 0.1), (0.0, 0.0, 0.2), 0.01),)
+    around = Surroundings(boxes=(Box("box", (2.0, 2.0, 2.0), (0.1, 0.1, 0.1)),), planes=(Plane("floor", (0.0, 0.0, 1.0), -1.0),))
+    made = plan(read(_TRIAL), kept, np.array(kept.home))
+    load = Load(mass=1.0, centre=(0.0, 0.0, 0.1))
+    check(made, kept, robot, Site(surroundings=around, tool=rod, load=load, part=rod, part_load=load))
+    encode(made, kept, steps(params))
+
+
+def make(asked: Asked) -> Job:
+    """The Job of what is asked; nothing that touches anything becomes one.
+
+    Raises:
+        JobError: every refusal, each with its line, the axis or the two bodies, value and limit.
+    """
+    params: Params = asked.machine.params
+    match asked.arguments:
+        case Move():
+            load, _ = carry.loads(params, None)
+            site = Site(surroundings=_around(asked, asked.arguments.at), tool=carry.gripper(params), load=load)
+            return _first(asked, (asked.program,), site)
+        case Carry():
+            return _carry(asked, asked.arguments, params)
+    raise JobError(f"an arm can't {asked.capability}")
+
+
+def _carry(asked: Asked, how: Carry, params: Params) -> Job:
+    held = carry.grasp(asked.part, params, how)
+    there = asked.target or asked.source
+    if there is None:
+        raise JobError(f"no handover says where {asked.machine.name} is to {asked.capability} a part")
+    load, with_part = carry.loads(params, held)
+    part = carry.shape(held, params)
+    around = _around(asked, there.name)
+    site = Site(surroundings=around, tool=carry.gripper(params), load=load, part=part, part_load=with_part)
+    base = asked.machine.pose
+    if asked.target is None:
+        return _first(asked, carry.pick_programs(base, there.pose, held, params, how, bool(asked.start)), site)
+    if not asked.start:
+        raise JobError(f"{asked.machine.name} is not homed, and holds a part: take it out and home the arm")
+    if there.type.entry is None:
+        raise JobError(f"type {there.type.name} does not say where its parts are put: its spec has no entry()")
+    entry = there.type.entry(there.params)
+    return _first(asked, carry.place_programs(base, there.pose, entry, held, params, how), site)
+
+
+def _around(asked: Asked, at: str) -> Surroundings:
+    """What stands around the arm, in its base's frame, the open space of the machine that it works at left out."""
+    others = [machine for machine in asked.factory.machines.values() if machine is not asked.machine]
+    if at and at not in asked.factory.machines:
+        raise JobError(f"at={at!r} is no machine; there are {', '.join(asked.factory.machines)}")
+    taken = [(machine.name, machine.pose, machine.space) for machine in others]
+    return surroundings(asked.machine.pose, asked.factory.obstacles, taken, at)
+
+
+def _first(asked: Asked, programs: Iterable[str], site: Site) -> Job:
+    """The Job of the first program that is not refused; the first one's refusals where all are."""
+    refused: tuple[str, ...] = ()
+    bounds, robot = limits(asked.machine.params), kernels(ur5e())
+    for text in programs:
+        program = read(text)
+        made = plan(program, bounds, _start(asked, program))
+        found = check(made, bounds, robot, site)
+        if not found:
+            return _encoded(asked, made)
+        refused = refused or tuple(_told(asked, refusal, text) for refusal in found)
+    raise JobError("; ".join(refused))
+
+
+def _told(asked: Asked, refusal: Refusal, text: str) -> str:
+    """A refusal as people see it; of a program that nobody has written with the line itself."""
+    if asked.program or not refusal.line:
+        return str(refusal)
+    return f"{asked.capability}, {refusal} (`{text.splitlines()[refusal.line - 1].strip()}`)"
+
+
+def _start(asked: Asked, program: ArmProgram) -> Floats:
+    """(6,) where the plan begins: where the joints stand, or at home for a program that goes there first."""
+    if asked.start:
+        return np.array(asked.start)
+    if not program.ops or program.ops[0].kind is not ArmOpKind.HOME or program.ops[0].before > 0:
+        line = program.moves[0].line if program.moves else 0
+        raise JobError(f"{asked.machine.name} is not homed: the program must begin with `home`", line)
+    return np.array(limits(asked.machine.params).home)
+
+
+def _encoded(asked: Asked, made: ArmPlan) -> Job:
+    params: Params = asked.machine.params
+    bounds, pace = limits(params), steps(params)
+    data = encode(made, bounds, pace)
+    homes = sum(op.kind is ArmOpKind.HOME for op in made.ops)
+    return Job(data, header(data, MAGIC).chunks, made.duration_s, homes * HOMING_S)
