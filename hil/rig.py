@@ -212,7 +212,13 @@ class Rig:
         self.trace.event(self.now, GuestCame(guest.name))
 
     def run(self, until: Ns, stop: Callable[[], bool] | None = None) -> None:
-        """Let factory time pass until `until`, or until `stop()` is true between two instants."""
+        """Let factory time pass until `until`, or until `stop()` is true between two instants; the world shows itself then."""
+        self.pass_time(until, stop)
+        self.world.advance(self.now)
+        self.world.show()
+
+    def pass_time(self, until: Ns, stop: Callable[[], bool] | None) -> None:
+        """The same for a `stop` that looks at wall time: where it stops leaves nothing in the trace."""
         rounds = 0
         self._until = until
         while self.now < until and not (stop is not None and stop()):
@@ -222,8 +228,6 @@ class Rig:
             self._advance(until)
             rounds = rounds + 1 if self.now == before else 0
             assert rounds < MOST_ROUNDS, f"factory time stands at {self.now} ns"
-        self.world.advance(self.now)
-        self.world.show()
 
     def close(self) -> None:
         """Take everything down."""

@@ -1,5 +1,6 @@
 """What a node sees of the world, and when, although the world is stepped no more often than it must be."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hil.driver import Driver
 from hil.ports import free_port
 from hil.rig import Rig
 from tests.hil.faults.belts import belts
+from tests.hil.jobs import one_printer
 from twin.clock import MS, Ns, S
 from twin.factory import Factory, parse
 from twin.fault import FAR
@@ -177,3 +179,23 @@ def test_a_firmware_that_ends_is_told_once_with_its_last_words(tmp_path: Path) -
             rig.run(Ns(second * S))
             told.append(ended_since(rig, before))
     assert told == [[], ["node n: its firmware has ended: OSError: no room"], [], []]
+
+
+HEATS = "import time\nfrom machine import PWM, Pin\nPWM(Pin(16), freq=10, duty_u16=65535)\nwhile True:\n    time.sleep_ms(50)\n"
+
+
+def test_looking_at_the_wall_clock_now_and_then_leaves_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "heats").mkdir()
+    (tmp_path / "heats" / "main.py").write_text(HEATS, encoding="utf-8")
+    digests = []
+    for looks in (False, True):
+        with Rig(one_printer(), tmp_path / f"nodes-{looks}", firmware=tmp_path / "heats") as rig:
+            for k in range(200):
+                rig.at(Ns(37 * k * MS), lambda: None)  # more instants than the world needs
+            while looks and rig.now < 5 * S:
+                turns = itertools.count()
+                rig.pass_time(Ns(8 * S), lambda turns=turns: next(turns) > 7)
+            rig.run(Ns(8 * S))
+            digests.append(rig.trace.digest)
+            assert rig.trace.last("printer-1/plant/hotend") > 30
+    assert digests[0] == digests[1]
