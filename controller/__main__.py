@@ -15,7 +15,8 @@ from controller.programs import check_name
 from controller.users import Role, UserError, Users
 from twin import motion
 from twin.factory import Factory, FactoryError, Machine, read
-from twin.making import Asked, making
+from twin.making import Asked, around, making
+from twin.motion.keepout import keep_out_of
 from twin.recipes import arguments_of
 
 DEMO = Path(__file__).parent / "demo"
@@ -150,7 +151,8 @@ def _planned(factory: Factory, machine: Machine, text: str) -> dict[str, Any]:
     assert machine.type.limits is not None, f"{machine.name} plans no Jobs"
     limits = machine.type.limits(machine.params)
     if isinstance(limits, motion.Limits):
-        return motion.plan(text, limits).summary()
+        asked = Asked(factory, machine, machine.type.capabilities[0])
+        return motion.plan(text, limits, keep_out_of(around(asked))).summary()
     capability = machine.type.programs[0]
     asked = Asked(factory, machine, capability, arguments_of(machine.type, capability, ()), text, limits.home)
     try:

@@ -18,8 +18,11 @@ from functools import lru_cache
 from typing import Any
 
 from twin.factory import Factory, Machine
+from twin.kinematics.shapes import Surroundings
 from twin.machine import MachineType
 from twin.motion.deposit import Deposit
+from twin.motion.limits import JobError
+from twin.obstacles import surroundings
 
 GCODE = "twin.machines.printer"
 Say = Callable[[str], None]
@@ -63,6 +66,19 @@ class Asked:
     source: Machine | None = None
     target: Machine | None = None
     part: Deposit | None = None
+
+
+def around(asked: Asked, at: str = "") -> Surroundings:
+    """What stands around a machine, in its own frame: obstacles and other machines; `at`: the one whose open space it may enter.
+
+    Raises:
+        JobError: there is no such machine.
+    """
+    machines = asked.factory.machines
+    if at and at not in machines:
+        raise JobError(f"at={at!r} is no machine; there are {', '.join(machines)}")
+    taken = [(other.name, other.pose, other.space) for other in machines.values() if other.name != asked.machine.name]
+    return surroundings(asked.machine.pose, asked.factory.obstacles, taken, at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,3 +198,28 @@ def test_a_type_that_plans_jobs_and_has_no_way_of_its_own_prints_g_code(demo: Fa
 def test_only_machines_that_need_it_are_got_ready(demo: Factory) -> None:
     assert list(preparations(demo)) == ["arm"]
     assert preparations(replace(demo, machines={"printer-1": demo.machines["printer-1"]})) == {}
+
+
+def test_homing_from_where_the_arm_stands_is_swept_one_joint_after_the_other(demo: Factory) -> None:
+    beside = tuple(math.radians(angle) for angle in (170, -90, 90, -90, -90, 0))
+    with pytest.raises(JobError, match="line 1: forearm and printer-1/travel come within"):
+        make(replace(moved(demo, "home\n"), start=beside))
+    assert make(replace(moved(demo, "home\n"), start=(beside[0] - math.tau, *beside[1:]))).data
+
+
+def test_motors_count_in_what_an_arm_can_lift_and_speed_up(demo: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    swing = "joints -150 -90 90 -90 -90 90\n"
+    assert make(moved(demo, swing)).data
+    monkeypatch.setattr("twin.machines.arm.job.ROTORS", (0.6, 0.6, 0.6, 0.15, 0.15, 3.0))
+    with pytest.raises(JobError, match=r"line 1: wrist_3_joint needs effort .* at most 28 is allowed"):
+        make(moved(demo, swing))
+
+
+def test_a_print_that_meets_a_clip_on_its_bed_is_refused_with_its_line(demo: Factory) -> None:
+    printer = demo.machines["printer-1"]
+    clip = Obstacle("clip", (0.2, 0.1, 0.91, 0.0, 0.0, 0.0), (0.01, 0.01, 0.02))
+    clipped = replace(demo, obstacles=(*demo.obstacles, clip))
+    program = "G28\nG1 X10 Y100 Z5 F3000\nG1 X150 F3000\nG1 X210 F3000\n"
+    assert making(printer.type).make(Asked(demo, printer, "print", program=program)).data
+    with pytest.raises(JobError, match="line 4: the head enters clip along X"):
+        making(printer.type).make(Asked(clipped, printer, "print", program=program))

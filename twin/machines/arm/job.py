@@ -1,5 +1,6 @@
 """An arm's Jobs: an operator's program, or one that takes or lays down a Part; planned, checked against all around, encoded."""
 
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,8 +12,8 @@ from twin.kinematics.ur5e import ur5e
 from twin.machine import make_params
 from twin.machines.arm import carry
 from twin.machines.arm.arguments import Carry, Move
-from twin.machines.arm.spec import Params, limits, steps
-from twin.making import Asked, Job, Say
+from twin.machines.arm.spec import ROTORS, Params, limits, steps
+from twin.making import Asked, Job, Say, around
 from twin.motion.arm import ArmPlan
 from twin.motion.arm.check import Load, Site, check
 from twin.motion.arm.job import MAGIC, encode
@@ -21,7 +22,6 @@ from twin.motion.arm.program import ArmOpKind, ArmProgram, read
 from twin.motion.findings import Refusal
 from twin.motion.job import header
 from twin.motion.limits import JobError
-from twin.obstacles import surroundings
 
 EARLY = ("move",)
 HOMING_S = 20.0
@@ -36,10 +36,10 @@ def prepare(say: Say) -> None:
     robot, params = kernels(ur5e(), say), make_params(Params, {})
     kept = limits(params)
     rod = (Capsule("rod", carry.FLANGE, (0.0, 0.0, 0.1), (0.0, 0.0, 0.2), 0.01),)
-    around = Surroundings(boxes=(Box("box", (2.0, 2.0, 2.0), (0.1, 0.1, 0.1)),), planes=(Plane("floor", (0.0, 0.0, 1.0), -1.0),))
+    near = Surroundings(boxes=(Box("box", (2.0, 2.0, 2.0), (0.1, 0.1, 0.1)),), planes=(Plane("floor", (0.0, 0.0, 1.0), -1.0),))
     made = plan(read(_TRIAL), kept, np.array(kept.home))
     load = Load(mass=1.0, centre=(0.0, 0.0, 0.1))
-    check(made, kept, robot, Site(surroundings=around, tool=rod, load=load, part=rod, part_load=load))
+    check(made, kept, robot, Site(surroundings=near, tool=rod, load=load, part=rod, part_load=load))
     encode(made, kept, steps(params))
 
 
@@ -53,7 +53,7 @@ def make(asked: Asked) -> Job:
     match asked.arguments:
         case Move():
             load, _ = carry.loads(params, None)
-            site = Site(surroundings=_around(asked, asked.arguments.at), tool=carry.gripper(params), load=load)
+            site = Site(surroundings=around(asked, asked.arguments.at), tool=carry.gripper(params), load=load)
             return _first(asked, (asked.program,), site)
         case Carry():
             return _carry(asked, asked.arguments, params)
@@ -67,8 +67,7 @@ def _carry(asked: Asked, how: Carry, params: Params) -> Job:
         raise JobError(f"no handover says where {asked.machine.name} is to {asked.capability} a part")
     load, with_part = carry.loads(params, held)
     part = carry.shape(held, params)
-    around = _around(asked, there.name)
-    site = Site(surroundings=around, tool=carry.gripper(params), load=load, part=part, part_load=with_part)
+    site = Site(surroundings=around(asked, there.name), tool=carry.gripper(params), load=load, part=part, part_load=with_part)
     base = asked.machine.pose
     if asked.target is None:
         return _first(asked, carry.pick_programs(base, there.pose, held, params, how, bool(asked.start)), site)
@@ -80,23 +79,16 @@ def _carry(asked: Asked, how: Carry, params: Params) -> Job:
     return _first(asked, carry.place_programs(base, there.pose, entry, held, params, how), site)
 
 
-def _around(asked: Asked, at: str) -> Surroundings:
-    """What stands around the arm, in its base's frame, the open space of the machine that it works at left out."""
-    others = [machine for machine in asked.factory.machines.values() if machine is not asked.machine]
-    if at and at not in asked.factory.machines:
-        raise JobError(f"at={at!r} is no machine; there are {', '.join(asked.factory.machines)}")
-    taken = [(machine.name, machine.pose, machine.space) for machine in others]
-    return surroundings(asked.machine.pose, asked.factory.obstacles, taken, at)
-
-
 def _first(asked: Asked, programs: Iterable[str], site: Site) -> Job:
     """The Job of the first program that is not refused; the first one's refusals where all are."""
     refused: tuple[str, ...] = ()
-    bounds, robot = limits(asked.machine.params), kernels(ur5e())
+    params: Params = asked.machine.params
+    bounds, robot, start = limits(params), kernels(ur5e()), np.array(asked.start) if asked.start else None
+    site = dataclasses.replace(site, rotors=ROTORS, homing_order=steps(params).homing_order)
     for text in programs:
         program = read(text)
         made = plan(program, bounds, _start(asked, program))
-        found = check(made, bounds, robot, site)
+        found = check(made, bounds, robot, site, start)
         if not found:
             return _encoded(asked, made)
         refused = refused or tuple(_told(asked, refusal, text) for refusal in found)

@@ -19,7 +19,7 @@ from twin.kernel import Floats, Ints, Words, kernel
 from twin.kinematics.kernels import Kernels, kernels
 from twin.kinematics.parts import arm_drive as rows
 from twin.kinematics.ur5e import ur5e
-from twin.machines.arm.spec import JOINTS, Params, limits, steps
+from twin.machines.arm.spec import JOINTS, ROTORS, Params, limits, steps
 from twin.part import Held, Jaws
 
 FRAME = 10_000  # ns
@@ -50,7 +50,7 @@ class Physics:
     """
 
     start: _Six = (0.25, -1.75, 0.2, -1.4, -0.2, 0.3)
-    rotor: _Six = (0.6, 0.6, 0.6, 0.15, 0.15, 0.15)
+    rotor: _Six = ROTORS
     viscous: _Six = (6.0, 6.0, 6.0, 1.5, 1.5, 1.5)
     coulomb: _Six = (5.0, 5.0, 5.0, 1.5, 1.5, 1.5)
     brake: _Six = (300.0, 300.0, 300.0, 60.0, 60.0, 60.0)

@@ -16,6 +16,8 @@ PROGRAMS = ("move",)
 ARGUMENTS = arguments.ARGUMENTS
 _Six = tuple[float, float, float, float, float, float]
 _TURN = 2 * math.pi
+ROTORS: _Six = (0.6, 0.6, 0.6, 0.15, 0.15, 0.15)
+"""Inertia of the motors, seen through the gears [kg m²]: our own choice, no maker's."""
 JOINTS = ("base", "shoulder", "elbow", "wrist_1", "wrist_2", "wrist_3")
 
 

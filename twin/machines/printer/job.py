@@ -1,9 +1,10 @@
 """A printer's Jobs: G-code, planned and checked as a whole, then encoded."""
 
 from twin.machines.printer.spec import Params, limits
-from twin.making import Asked, Job
+from twin.making import Asked, Job, around
 from twin.motion.deposit import Deposit, deposit
 from twin.motion.job import encode, header
+from twin.motion.keepout import keep_out_of
 from twin.motion.limits import JobError
 from twin.motion.plan import plan
 
@@ -17,7 +18,7 @@ def make(asked: Asked) -> Job:
     kept = asked.machine.type.limits
     assert kept is not None, f"{asked.machine.name} plans no Jobs"
     bounds = kept(asked.machine.params)
-    made = plan(asked.program, bounds)
+    made = plan(asked.program, bounds, keep_out_of(around(asked)))
     if made.refusals:
         raise JobError("; ".join(str(refusal) for refusal in made.refusals))
     data = encode(made, bounds)

@@ -45,6 +45,7 @@ class Site:
         low, high: corners of the space that the tool point must not leave [m].
         tool_speed: largest of the tool point, for every kind of move [m/s].
         kept: least distance of bodies [m].
+        rotors: inertia of the motors seen through the gears, of each joint [kg m²]; left out, they weigh nothing.
         homing_order: joints as homing moves them, one after the other; left out, the first one is the last.
     """
 
@@ -57,6 +58,7 @@ class Site:
     high: Vector = (math.inf, math.inf, math.inf)
     tool_speed: float = math.inf
     kept: float = collision.KEPT
+    rotors: tuple[float, ...] = ()
     homing_order: tuple[int, ...] = ()
 
 
@@ -161,6 +163,8 @@ def _check_torques(path: Trajectory, rows: _Rows, limits: ArmLimits, kernels: Ke
     axes = np.array([(*joint.axis, float(joint.kind is JointKind.REVOLUTE)) for joint in joints])
     efforts = np.empty_like(path.q)
     kernels.efforts(path.q, path.qd, path.qdd, weights, held, axes, limits.robot.gravity, efforts)
+    if site.rotors:
+        efforts += path.qdd * site.rotors
     _check_most("effort", np.abs(efforts), limits.effort, path, rows, limits, findings)
 
 
