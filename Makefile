@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run setup setup-test vm mbpoll test check check-firmware soak bench lock clean
+.PHONY: run setup setup-test vm kernels mbpoll test check check-firmware soak bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,7 +25,7 @@ need = command -v $(1) >/dev/null || $(call get,$(1),$(2))
 
 # ---- what `make run` needs -------------------------------------------------------------------------------------------
 
-setup: $(VENV)/.project tests/node_modules/.nodesets vm
+setup: $(VENV)/.project tests/node_modules/.nodesets vm kernels
 
 $(VENV)/.locked: requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "setup: $(PYTHON) is missing: install Python 3.11 or later" >&2; exit 1; }
@@ -49,6 +49,10 @@ tests/node_modules/.nodesets: tests/package.json tests/package-lock.json
 
 vm: $(VENV)/.project
 	@$(BIN)/python -m hil.micropython >/dev/null
+
+# Compiled once on a machine, into the user's cache: no order and no test waits for it.
+kernels: $(VENV)/.project
+	@$(BIN)/python -m controller.prepare
 
 run: setup
 	@$(BIN)/lockstep run

@@ -1,16 +1,20 @@
 """`python -m tests.bench hil|kinematics [--json] [--only METRIC …]`: how fast it is on this machine, now.
 
 hil: each figure is {"ours": x, "ratio": y}; y is how many times better x is than what has to be reached at least.
-kinematics: {"ours": x, "peer": y, "peer_name": name, "ratio": how many times faster, "error": largest difference}; ours and the
-peer are timed in turn in this one process, on one thread each. Times are seconds.
+kinematics: {"ours": x, "peer": y, "peer_name": name, "ratio": how many times faster, "error": largest difference, "unit": of x
+and y}; ours and the peer are timed in turn in this one process, on one thread each.
 """
 
 import argparse
 import importlib
 import json
 import os
+import platform
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
 
 from tests.bench.pairs import Row
 
@@ -29,6 +33,8 @@ def main() -> int:
     def wanted(name: str) -> bool:
         return not given.only or any(name.startswith(only) for only in given.only)
 
+    if not given.json and given.set == "kinematics":
+        print(_where(), _HEAD, sep="\n", flush=True)
     found = {}
     for name, figures, line in SETS[given.set](wanted):
         found[name] = figures
@@ -68,8 +74,22 @@ def _kinematics(wanted: Callable[[str], bool]) -> Lines:
                 "peer_name": row.peer_name,
                 "ratio": float(f"{row.ratio:.3g}"),
                 "error": float(f"{row.error:.2g}"),
+                "unit": row.unit,
             }
             yield name, figures, _line(name, row)
+
+
+SHOWN = """numba numpy pin coal mujoco casadi ruckig toppra EAIK ur-analytic-ik roboticstoolbox-python simpy salabim""".split()
+_HEAD = f"{'metric':44} {'ours':>10} {'peer':>10} {'':4} {'ratio':>9}   {'':14} {'':10} {'error':>8}  peer"
+
+
+def _where() -> str:
+    """The machine and the versions."""
+    told = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    cpu = next((line.split(":")[1].strip() for line in told if line.startswith("model name")), platform.machine())
+    versions = [f"{name} {version(name)}" for name in SHOWN]
+    words = f"{os.cpu_count()} x {cpu}; {platform.system()}; Python {platform.python_version()}; {'; '.join(versions)}"
+    return "\n".join(textwrap.wrap(words, 120))
 
 
 def _line(name: str, row: Row) -> str:

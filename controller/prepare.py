@@ -1,0 +1,28 @@
+"""`python -m controller.prepare [FACTORY]`: compiles what the Jobs of a factory's machines need, once on a machine.
+
+A core does the same before its first scan; done beforehand, nobody waits for it.
+"""
+
+import sys
+from pathlib import Path
+
+from twin.factory import FactoryError, read
+from twin.making import preparations
+
+DEMO = Path(__file__).parent / "demo" / "factory.toml"
+
+
+def main() -> int:
+    """The process. Returns 2 where the file cannot be used."""
+    try:
+        factory = read(Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO)
+    except FactoryError as wrong:
+        print(wrong, file=sys.stderr)
+        return 2
+    for name, prepare in preparations(factory).items():
+        prepare(lambda line, name=name: print(f"{name}: {line}", flush=True))  # type: ignore[misc]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
