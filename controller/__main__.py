@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from controller.programs import check_name
 from controller.users import Role, UserError, Users
 from twin import motion
 from twin.factory import Factory, FactoryError, Machine, read
-from twin.making import Asked, around, making
-from twin.motion.keepout import keep_out_of
+from twin.machines.printer.job import planned
+from twin.making import Asked, making
+from twin.motion.findings import Refusal
 from twin.recipes import arguments_of
 
 DEMO = Path(__file__).parent / "demo"
@@ -142,7 +144,7 @@ def _plan(options: argparse.Namespace) -> int:
     else:
         for name, value in found.items():
             for line in value if isinstance(value, list) else [value]:
-                print(f"{name:12} {line}")
+                print(f"{name:12} {Refusal(**line) if name == 'refusals' else line}")
     return 1 if found["refusals"] else 0
 
 
@@ -151,15 +153,18 @@ def _planned(factory: Factory, machine: Machine, text: str) -> dict[str, Any]:
     assert machine.type.limits is not None, f"{machine.name} plans no Jobs"
     limits = machine.type.limits(machine.params)
     if isinstance(limits, motion.Limits):
-        asked = Asked(factory, machine, machine.type.capabilities[0])
-        return motion.plan(text, limits, keep_out_of(around(asked))).summary()
+        return planned(Asked(factory, machine, machine.type.capabilities[0], program=text)).summary()
     capability = machine.type.programs[0]
     asked = Asked(factory, machine, capability, arguments_of(machine.type, capability, ()), text, limits.home)
     try:
         job = making(machine.type).make(asked)
+    except OSError as unusable:  # the kernels' cache folder
+        raise UsageError(str(unusable)) from unusable
     except motion.JobError as refused:
-        told = {"line": refused.line, "axis": refused.axis, "value": refused.value, "limit": refused.limit, "text": str(refused)}
-        return {"duration_s": 0.0, "waiting_s": 0.0, "bytes": 0, "warnings": [], "refusals": [told]}
+        text = str(refused).removeprefix(f"line {refused.line}: ")
+        one = Refusal(refused.line, refused.axis, refused.value, refused.limit, text)
+        told = [asdict(refusal) for refusal in refused.refusals or (one,)]
+        return {"duration_s": 0.0, "waiting_s": 0.0, "bytes": 0, "warnings": [], "refusals": told}
     made = {"duration_s": job.duration, "waiting_s": job.waiting, "bytes": len(job.data)}
     return {**made, "warnings": list(job.warnings), "refusals": []}
 

@@ -266,8 +266,11 @@ async def run(
     """
     with held(folder), Book(folder / "book.sqlite", seed) as book:
         epochs = Epochs(folder / "epoch")
-        for name, prepare in preparations(factory).items():
-            await compute(lambda: prepare(lambda line: print(f"{name}: {line}", flush=True)))  # noqa: B023
+        try:
+            for name, prepare in preparations(factory).items():
+                await compute(lambda: prepare(lambda line: print(f"{name}: {line}", flush=True)))  # noqa: B023
+        except OSError as unusable:  # the kernels' cache folder
+            raise CoreError(str(unusable)) from unusable
         await clock.until(Ns(clock.now() + 1))  # a clock that is granted tells the time only once it has been asked
         core = Core(factory, folder, clock, book, epochs, owner_of(folder, seed), compute, write, stored_bytes, first)
         try:

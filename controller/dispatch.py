@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from controller.nodes.grant import Errand, Standing, latch, uptime, verdict, words
 from controller.orders.order import TABLE, Happening, Operation, OperationState, Order
 from controller.orders.requests import judge
-from controller.orders.route import Way, in_hand, left_in, reached_into, senses, starts_at, unfit, ways
+from controller.orders.route import (
+    Way,
+    in_hand,
+    left_in,
+    reached_into,
+    senses,
+    starts_at,
+    took_over,
+    unfit,
+    void,
+    ways,
+)
 from controller.orders.turn import (
     Answer,
     Fact,
@@ -29,6 +40,7 @@ from twin.clock import Ns, S, ns
 from twin.factory import Machine
 from twin.machine import IDLE, STOP, Wish
 from twin.node import JobState, NodeStatus, Op, Reason
+from twin.recipes import concerns_parts
 from twin.trace import Event
 
 START_VALID_MS = 5000
@@ -89,7 +101,7 @@ def _take(turn: Turn, fact: Fact) -> None:
     state = order.current.state
     match fact:
         case Planned() if state is OperationState.PLANNING:
-            made = {"duration": fact.duration, "waiting": fact.waiting}
+            made = {"duration": fact.duration, "waiting": fact.waiting, "digest": fact.digest}
             turn.happen(order.id, Happening.PLANNED, "", chunks=fact.chunks, **made)
             turn.events += [PlanWarned(f"order {order.id}", warning) for warning in fact.warnings]
             turn.work.append(Send(fact.job_id, order.current.machine))
@@ -139,10 +151,15 @@ def _ask_for_job(turn: Turn, order: Order, way: Way) -> None:
     start = starts_at(turn.view, machine)
     # A Job that is planned from where its machine stands is another one each time.
     job_id = turn.new_id() if senses(machine.type.package).stands is not None or not now.job_id else now.job_id
-    between = {"source": way.source, "target": way.target}
+    between, digest = {"source": way.source, "target": way.target}, _digest(order, way.source)
     turn.happen(order.id, Happening.TAKEN, machine=machine.name, job_id=job_id, boot_id=node.boot_id, **between)
-    work = MakePlan(job_id, machine.name, now.capability, order.program, now.arguments, start, **between)
+    work = MakePlan(job_id, machine.name, now.capability, order.program, now.arguments, start, **between, digest=digest)
     turn.work.append(work)
+
+
+def _digest(order: Order, source: str) -> str:
+    """Of the program's text that an order's part was made of."""
+    return next((o.digest for o in reversed(order.operations[: order.at]) if source and o.machine == source), "")
 
 
 def _enter(turn: Turn, order: Order, machine: Machine) -> str:
@@ -161,15 +178,18 @@ def _enter(turn: Turn, order: Order, machine: Machine) -> str:
     node = turn.view.status(machine)
     assert node is not None, "a machine that is able has been heard"
     turn.happen(order.id, Happening.ENTERED, machine=machine.name, begun=True, boot_id=node.boot_id)
-    _took_over(turn, order.id)
+    took_over(turn, order.id)
     return ""
 
 
-def _took_over(turn: Turn, order_id: int) -> None:
-    """The present operation has the part, so the one before has not."""
-    at = turn.orders[order_id].at
-    if at > 0:
-        turn.clear(order_id, at - 1)
+def _finish(turn: Turn, order: Order) -> None:
+    """An operation is done: an arm has left where an earlier Job broke off; a Job leaves its part in its machine."""
+    now = order.current
+    kind = turn.view.factory.machines[now.machine].type
+    took_over(turn, order.id)
+    turn.withdraw(now.machine)
+    leaves_part = now.job_id and not now.target and concerns_parts(kind, now.capability)
+    turn.happen(order.id, Happening.FINISHED, cleared=not leaves_part)
 
 
 def _command(turn: Turn, order: Order) -> None:
@@ -177,7 +197,7 @@ def _command(turn: Turn, order: Order) -> None:
     now, view = order.current, turn.view
     machine = view.factory.machines[now.machine]
     why = view.unable(machine) or turn.foreign_job(machine)
-    if not why and _void(turn, machine, now):
+    if not why and void(turn, machine, now):
         turn.happen(order.id, Happening.FORGOTTEN)
         return
     why = why or reached_into(turn, machine.name, order.id) or unfit(turn, order, Way(machine, now.source, now.target))
@@ -191,13 +211,6 @@ def _command(turn: Turn, order: Order) -> None:
     not_after = (uptime(sample, view.now) + START_VALID_MS) & 0xFFFFFFFF
     run = sample.status.boot_id
     turn.happen(order.id, Happening.COMMANDED, command_id=turn.new_id(), boot_id=run, not_after=not_after)
-
-
-def _void(turn: Turn, machine: Machine, now: Operation) -> bool:
-    """Whether a Job was planned from where its machine stood before its node was started anew."""
-    status = turn.view.status(machine)
-    planned_there = senses(machine.type.package).stands is not None
-    return planned_there and status is not None and now.boot_id not in (0, status.boot_id)
 
 
 def _watch_start(turn: Turn, order: Order) -> None:
@@ -216,7 +229,7 @@ def _watch_start(turn: Turn, order: Order) -> None:
     elif found.done:
         turn.happen(order.id, Happening.STARTED, begun=True)
         if not now.source:  # an arm has the part only when it is done
-            _took_over(turn, order.id)
+            took_over(turn, order.id)
     else:
         turn.happen(order.id, Happening.FAILED, f"start of Job {found.text}", begun=found.acted)
 
@@ -234,11 +247,10 @@ def _watch(turn: Turn, order: Order) -> None:
         happening, reason = _of_job(now, status, Ns(view.image.node(machine.node).at - now.since))
     else:
         happening, reason = _of_part(turn, order, machine, status)
-    if happening is not None:
-        cleared = happening is Happening.FINISHED and (not now.job_id or bool(now.target))
-        if happening is Happening.FINISHED:
-            _took_over(turn, order.id)
-        turn.happen(order.id, happening, reason, cleared=cleared)
+    if happening is Happening.FINISHED:
+        _finish(turn, order)
+    elif happening is not None:
+        turn.happen(order.id, happening, reason, cleared=False)
 
 
 def _unheard(turn: Turn, order: Order, machine: Machine) -> None:
@@ -266,8 +278,7 @@ def _reconsider(turn: Turn, order: Order) -> None:
     if status is None or (status.boot_id, status.job_id) != (now.boot_id, now.job_id):
         return
     if status.job_state is JobState.DONE:
-        _took_over(turn, order.id)
-        turn.happen(order.id, Happening.FINISHED, cleared=bool(now.target))
+        _finish(turn, order)
 
 
 def _of_job(now: Operation, status: NodeStatus, elapsed: Ns) -> tuple[Happening | None, str]:

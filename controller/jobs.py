@@ -1,7 +1,6 @@
 """Jobs on their way: planned and carried to their nodes beside the scan, which learns of them as facts."""
 
 import asyncio
-import itertools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ class Jobs:
                 if (task := self._tasks.pop(work.job_id, None)) is not None:
                     task.cancel()
 
-    def attempt(self, request: Request, works: Sequence[MakePlan]) -> None:
+    def attempt(self, request: Request, works: Sequence[Sequence[MakePlan]]) -> None:
         """Try whether the Jobs of a request can be made, before it is accepted."""
         task = asyncio.get_running_loop().create_task(self._attempt(works))
         self._tasks[-request.id] = task
@@ -68,9 +67,9 @@ class Jobs:
         self._tried.clear()
         return found
 
-    async def _attempt(self, works: Sequence[MakePlan]) -> None:
+    async def _attempt(self, works: Sequence[Sequence[MakePlan]]) -> None:
         """By operation: one machine that can take it is enough."""
-        for _, several in itertools.groupby(works, lambda work: (work.capability, work.arguments)):
+        for several in works:
             refused: list[str] = []
             for work in several:
                 try:
@@ -125,7 +124,7 @@ class Jobs:
     async def _plan(self, work: MakePlan) -> None:
         job = await self._aside(lambda: make(self._factory, self._folder, work))
         self._made[work.job_id] = job
-        self._facts.append(Planned(work.job_id, job.chunks, job.duration, job.waiting, job.warnings))
+        self._facts.append(Planned(work.job_id, job.chunks, job.duration, job.waiting, job.warnings, job.digest))
 
     async def _send(self, work: Send) -> None:
         node = self._factory.machines[work.machine].node

@@ -13,14 +13,14 @@ DEMO = Path(__file__).parent / "demo" / "factory.toml"
 
 
 def main() -> int:
-    """The process. Returns 2 where the file cannot be used."""
+    """The process. Returns 2 where the file or the kernels' cache folder cannot be used."""
     try:
         factory = read(Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO)
-    except FactoryError as wrong:
-        print(wrong, file=sys.stderr)
+        for name, prepare in preparations(factory).items():
+            prepare(lambda line, name=name: print(f"{name}: {line}", flush=True))  # type: ignore[misc]
+    except (FactoryError, OSError) as unusable:
+        print(unusable, file=sys.stderr)
         return 2
-    for name, prepare in preparations(factory).items():
-        prepare(lambda line, name=name: print(f"{name}: {line}", flush=True))  # type: ignore[misc]
     return 0
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from twin import node as node_block
 from twin.factory import Factory, Machine, Node
 from twin.machine import Block, Counter, Drive, Heater, Input, Joint, Output, Stepper, Valve
-from twin.motion.arm import job
 from twin.wire import Bit, Layout, Signal, encode, layout, raw
 
 FORMAT = 1
@@ -93,6 +92,9 @@ def fingerprint(machine: Machine) -> int:
         raise ValueError(f"{machine.name}: type {machine.type.name} plans no Jobs")
     limits = machine.type.limits(machine.params)
     if machine.type.steps is not None:
+        # Who only reads a map does not load kinematics and kernels.
+        from twin.motion.arm import job
+
         return job.fingerprint(limits, machine.type.steps(machine.params))
     return zlib.crc32(repr(limits).encode())
 

@@ -11,12 +11,10 @@ from twin.frames import Pose
 from twin.machine import Heater, MachineType, MachineTypeError, Output, Stepper, load, make_params
 from twin.node import MACHINES_AT, REGISTERS
 from twin.obstacles import Obstacle, Space, obstacle, pose, space
-from twin.recipes import Recipe, recipe
+from twin.recipes import CARRIES, Recipe, recipe
 from twin.tables import Mistakes, Reader
 
 BUILT_IN_TYPES = ("arm", "conveyor", "printer")
-CARRIES = ("pick", "place")
-"""What an arm must be able to do that carries Parts."""
 GPIO = range(0, 40)
 
 
@@ -159,7 +157,7 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
     kinds = {name: machine.type for name, machine in machines.items()}
     arms = tuple(name for name, kind in kinds.items() if set(CARRIES) <= set(kind.capabilities))
     given = reader.tables("handovers", tables.get("handovers", []))
-    handovers = tuple(_handover(reader, i, v, tuple(listed), arms) for i, v in enumerate(given))
+    handovers = tuple(_handover(reader, i, v, tuple(listed), arms, kinds) for i, v in enumerate(given))
     recipes = {n: recipe(reader, n, v, kinds) for n, v in reader.named("recipes", tables.get("recipes", {})).items()}
     obstacles = tuple(obstacle(reader, n, v) for n, v in reader.named("obstacles", tables.get("obstacles", {})).items())
     return Factory(
@@ -231,6 +229,11 @@ def _machine(
     except MachineTypeError as unusable:
         reader.wrong(f"{key}.params", str(unusable))
         return None
+    if kind.limits is not None:
+        try:
+            kind.limits(values)
+        except (ValueError, ArithmeticError) as beyond:
+            reader.wrong(f"{key}.params", str(beyond))
     return Machine(name, kind, cell, node, base, where, pins, values, taken)
 
 
@@ -242,7 +245,9 @@ def _pins(reader: Reader, key: str, value: Any, wanted: tuple[str, ...]) -> Mapp
     return {n: reader.integer(f"{key}.{n}", table[n], GPIO.start, GPIO.stop - 1) for n in wanted if n in table}
 
 
-def _handover(reader: Reader, index: int, value: Any, machines: tuple[str, ...], arms: tuple[str, ...]) -> Handover:
+def _handover(
+    reader: Reader, index: int, value: Any, machines: tuple[str, ...], arms: tuple[str, ...], kinds: Mapping[str, MachineType]
+) -> Handover:
     key = f"handovers[{index}]"
     table = reader.table(key, value, ("from", "to", "by", "duration_s", "arm"))
     by = reader.choice(f"{key}.by", table.get("by", "belt"), ("belt", "hand", "arm"))
@@ -250,13 +255,26 @@ def _handover(reader: Reader, index: int, value: Any, machines: tuple[str, ...],
         reader.wrong(f"{key}.duration_s", "an arm takes as long as its Jobs do")
     if by != "arm" and "arm" in table:
         reader.wrong(f"{key}.arm", f"nobody is asked where a part goes by {by}")
-    return Handover(
+    made = Handover(
         reader.choice(f"{key}.from", table.get("from"), machines),
         reader.choice(f"{key}.to", table.get("to"), machines),
         by,
         reader.number(f"{key}.duration_s", table.get("duration_s", 0), 0, 86_400),
         reader.choice(f"{key}.arm", table.get("arm"), arms) if by == "arm" else "",
     )
+    if made.source and made.source == made.target:
+        reader.wrong(f"{key}.to", f"must be another machine than {made.source}, where the part comes from")
+    elif by == "arm":
+        _check_carried(reader, key, kinds.get(made.source), kinds.get(made.target))
+    return made
+
+
+def _check_carried(reader: Reader, key: str, source: MachineType | None, target: MachineType | None) -> None:
+    """An arm must be told where the part lies and how large it is, and where it is to be put."""
+    if source is not None and (source.limits is None or set(CARRIES) <= set(source.capabilities)):
+        reader.wrong(f"{key}.from", f"no program tells how large a part of type {source.name} is, so no arm can take it")
+    if target is not None and target.entry is None:
+        reader.wrong(f"{key}.to", f"type {target.name} does not say where its parts are put: its spec has no entry()")
 
 
 def _check_nodes(reader: Reader, nodes: Mapping[str, Node]) -> None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from twin.kernel import Floats
+from twin.arrays import Floats
 
 Pose = tuple[float, float, float, float, float, float]
 """x, y, z, then roll, pitch, yaw: turned about the fixed x, then y, then z."""

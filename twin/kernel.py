@@ -4,12 +4,10 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import numba
-import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Words = NDArray[np.uint32]
+from twin.arrays import Floats, Ints, Words
+
+__all__ = ["Floats", "Ints", "Words", "inlined", "kernel"]
 
 _Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")

@@ -4,6 +4,7 @@ A machine type that plans Jobs (its spec has `limits`) may have a `job.py` in it
 
     make(asked)           -> Job       plans, checks and encodes; JobError tells every refusal
     leaves(text, params)  -> Deposit   what lies on the machine once a Job of this program is done
+    waits(params)         -> Spaces    what of the machine itself is in the way while its Part is taken from it
     prepare(say)                       gets ready what planning needs, once, and says what takes long
     EARLY                              capabilities whose programs are checked as soon as an order is placed
 
@@ -22,7 +23,8 @@ from twin.kinematics.shapes import Surroundings
 from twin.machine import MachineType
 from twin.motion.deposit import Deposit
 from twin.motion.limits import JobError
-from twin.obstacles import surroundings
+from twin.obstacles import Space
+from twin.surroundings import surroundings
 
 GCODE = "twin.machines.printer"
 Say = Callable[[str], None]
@@ -36,6 +38,7 @@ class Job:
         chunks: of motion, what a node counts while it plays.
         duration: seconds of motion as a slicer counts them.
         waiting: estimated seconds of heating and homing.
+        digest: of the program's text that it was planned from; empty where there was none.
     """
 
     data: bytes
@@ -43,6 +46,7 @@ class Job:
     duration: float
     waiting: float
     warnings: tuple[str, ...] = ()
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,14 @@ def around(asked: Asked, at: str = "") -> Surroundings:
     machines = asked.factory.machines
     if at and at not in machines:
         raise JobError(f"at={at!r} is no machine; there are {', '.join(machines)}")
-    taken = [(other.name, other.pose, other.space) for other in machines.values() if other.name != asked.machine.name]
+    others = [other for other in machines.values() if other.name != asked.machine.name]
+    taken = [(other.name, other.pose, other.space + (_waits(other) if other.name == at else ())) for other in others]
     return surroundings(asked.machine.pose, asked.factory.obstacles, taken, at)
+
+
+def _waits(machine: Machine) -> tuple[Space, ...]:
+    waits = making(machine.type).waits if machine.type.limits is not None else None
+    return waits(machine.params) if waits is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,7 @@ class Making:
     make: Callable[[Asked], Job]
     leaves: Callable[[str, Any], Deposit] | None
     prepare: Callable[[Say], None] | None
+    waits: Callable[[Any], tuple[Space, ...]] | None
     early: tuple[str, ...]
 
 
@@ -100,8 +111,8 @@ def making(kind: MachineType) -> Making:
 def _making(package: str) -> Making:
     own = importlib.util.find_spec(f"{package}.job") is not None
     module = importlib.import_module(f"{package if own else GCODE}.job")
-    leaves, prepare = getattr(module, "leaves", None), getattr(module, "prepare", None)
-    return Making(module.make, leaves, prepare, tuple(getattr(module, "EARLY", ())))
+    leaves, prepare, waits = (getattr(module, name, None) for name in ("leaves", "prepare", "waits"))
+    return Making(module.make, leaves, prepare, waits, tuple(getattr(module, "EARLY", ())))
 
 
 def preparations(factory: Factory) -> dict[str, Callable[[Say], None]]:

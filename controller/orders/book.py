@@ -114,11 +114,10 @@ class Book:
             raise BookError(f"{self._path}: {broken}") from broken
 
     def _save(self, order: Order) -> None:
-        settled = order.ended and all(o.cleared or not o.begun for o in order.operations)
         self._file.execute(
             "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
             "go=excluded.go, revision=excluded.revision, state=excluded.state, settled=excluded.settled",
-            (order.id, order.recipe, order.program, order.user, order.go, order.revision, order.state, settled),
+            (order.id, order.recipe, order.program, order.user, order.go, order.revision, order.state, order.settled),
         )
         for place, operation in enumerate(order.operations):
             record = json.dumps({name: getattr(operation, name) for name in _FIELDS}, separators=(",", ":"))

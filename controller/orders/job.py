@@ -1,5 +1,7 @@
 """From an operation to its Job, and how long a node's ring lasts while one is streamed. Pure but for reading programs."""
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,26 +28,28 @@ def make(factory: Factory, folder: Path, work: MakePlan) -> Job:
     """
     machine = factory.machines[work.machine]
     source, target = (factory.machines[name] if name else None for name in (work.source, work.target))
-    takes = work.capability in machine.type.programs
+    text = ""
+    if work.capability in machine.type.programs:
+        text = programs.read(folder, dict(work.arguments).get("program", work.program))
     try:
         asked = Asked(
             factory,
             machine,
             work.capability,
             arguments_of(machine.type, work.capability, work.arguments),
-            programs.read(folder, dict(work.arguments).get("program", work.program)) if takes else "",
+            text,
             work.start,
             source,
             target,
-            _part(folder, source, work.program),
+            _part(folder, source, work),
         )
-        return making(machine.type).make(asked)
+        return replace(making(machine.type).make(asked), digest=_digest(text) if text else "")
     except (JobError, MachineTypeError) as refused:
         raise OrderError(str(refused)) from refused
 
 
-def early(view: View, request: Request) -> tuple[MakePlan, ...]:
-    """What of a request is tried before it is accepted: its operators' programs, each on every machine that could take it."""
+def early(view: View, request: Request) -> tuple[tuple[MakePlan, ...], ...]:
+    """What of a request is tried before it is accepted: for each operators' program, a Job on every machine that could take it."""
     args, factory = request.args, view.factory
     if request.kind == "place_order" and args["recipe"] in factory.recipes:
         steps = factory.recipes[args["recipe"]].operations
@@ -54,21 +58,37 @@ def early(view: View, request: Request) -> tuple[MakePlan, ...]:
         steps = (Step(programs_of[0], args["machine"]),) if programs_of else ()
     else:
         return ()
-    return tuple(
-        MakePlan(0, machine.name, step.capability, args["program"], step.arguments, starts_at(view, machine))
+    tried = (
+        tuple(
+            MakePlan(0, machine.name, step.capability, args["program"], step.arguments, starts_at(view, machine))
+            for machine in factory.capable(step.capability)
+            if step.on in ("", machine.name) and machine.type.limits is not None
+            if step.capability in making(machine.type).early
+        )
         for step in steps
-        for machine in factory.capable(step.capability)
-        if step.on in ("", machine.name) and machine.type.limits is not None
-        if step.capability in making(machine.type).early
     )
+    return tuple(works for works in tried if works)
 
 
-def _part(folder: Path, source: Machine | None, program: str) -> Deposit | None:
-    """What a machine has made of a program; None where that is not known."""
-    if source is None or source.type.limits is None or not program:
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _part(folder: Path, source: Machine | None, work: MakePlan) -> Deposit | None:
+    """What a machine has made of a program; None where that is not known.
+
+    Raises:
+        OrderError: the program is another one by now.
+    """
+    if source is None or source.type.limits is None or not work.program:
         return None
     leaves = making(source.type).leaves
-    return leaves(programs.read(folder, program), source.params) if leaves is not None else None
+    if leaves is None:
+        return None
+    text = programs.read(folder, work.program)
+    if work.digest and _digest(text) != work.digest:
+        raise OrderError(f"program {work.program!r} has changed since {source.name} took it: nothing tells how large its part is")
+    return leaves(text, source.params)
 
 
 def shortest_reserve(job: bytes, ring: int) -> float:

@@ -88,9 +88,11 @@ class Operation:
         told: the operator has said so, and that the machine is clear.
         begun: the machine may have worked on a part.
         cleared: the part is known to have left the machine.
+        withdrawn: a later Job of its machine has ended, so that the machine is no longer where this one broke off.
         job_id, command_id, boot_id, not_after: of its Job, of its start, of the node's run that the Job was planned and
             the start was meant for, and the node's uptime [ms] after which the start is void.
         chunks, duration, waiting: of its Job: motion chunks, seconds of motion, estimated seconds of heating.
+        digest: of the program's text that its Job was planned from; empty where there is none.
         since: when its state began.
         reason: why it is held or waits.
     """
@@ -106,6 +108,7 @@ class Operation:
     told: bool = False
     begun: bool = False
     cleared: bool = False
+    withdrawn: bool = False
     job_id: int = 0
     command_id: int = 0
     boot_id: int = 0
@@ -113,8 +116,20 @@ class Operation:
     chunks: int = 0
     duration: float = 0.0
     waiting: float = 0.0
+    digest: str = ""
     since: Ns = START
     reason: str = ""
+
+    @property
+    def reaches(self) -> tuple[str, ...]:
+        """The machines that its machine reaches into."""
+        return tuple(name for name in (self.source, self.target, dict(self.arguments).get("at", "")) if name)
+
+    @property
+    def inside(self) -> bool:
+        """Whether its machine may stand in those that it reaches into: at work, or where it broke off."""
+        broke_off = self.begun and not self.withdrawn and self.state is not OperationState.DONE
+        return bool(self.reaches) and (broke_off or self.state in (OperationState.STARTING, OperationState.RUNNING))
 
     def after(self, happening: Happening, now: Ns, reason: str = "") -> "Operation":
         """It in the state that the table says.
@@ -179,6 +194,11 @@ class Order:
     @property
     def ended(self) -> bool:
         return self.state in (OrderState.DONE, OrderState.CANCELLED)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has ended, no part of it is in a machine, and no machine stands where its Job broke off."""
+        return self.ended and all((o.cleared or not o.begun) and not o.inside for o in self.operations)
 
     def put(self, index: int, operation: Operation) -> "Order":
         """It with one Operation replaced."""

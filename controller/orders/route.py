@@ -9,6 +9,8 @@ from typing import Any
 from controller.orders.order import Operation, OperationState, Order
 from controller.orders.turn import Turn, View
 from twin.factory import Factory, Machine
+from twin.recipes import concerns_parts
+from twin.trace import Sample
 
 PICK, PLACE = "pick", "place"
 _MOVING = (OperationState.STARTING, OperationState.RUNNING)
@@ -48,6 +50,13 @@ def starts_at(view: View, machine: Machine) -> tuple[float, ...]:
     return stands(sample.status)
 
 
+def void(turn: Turn, machine: Machine, now: Operation) -> bool:
+    """Whether a Job was planned from where its machine stood before its node was started anew."""
+    status = turn.view.status(machine)
+    planned_there = senses(machine.type.package).stands is not None
+    return planned_there and status is not None and now.boot_id not in (0, status.boot_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """A machine that may carry an operation out, and between which others it carries the Part, where it does."""
@@ -66,11 +75,14 @@ def ways(factory: Factory, order: Order) -> tuple[Way, ...]:
 
 
 def _ways(factory: Factory, order: Order, able: list[Machine]) -> Iterator[Way]:
-    last = order.operations[order.at - 1] if order.at else None
+    before = last_with_part(factory, order)
+    last = None if before is None else order.operations[before]
     carried = [handover for handover in factory.handovers if handover.by == "arm"]
     for machine in able:
         mine = [handover for handover in carried if handover.arm == machine.name]
-        if order.current.capability == PICK and mine:
+        if not concerns_parts(machine.type, order.current.capability):
+            yield Way(machine)
+        elif order.current.capability == PICK and mine:
             sources = dict.fromkeys(handover.source for handover in mine)
             yield from (Way(machine, source) for source in sources if last is None or source == _holder(last))
         elif order.current.capability == PLACE and mine:
@@ -78,6 +90,15 @@ def _ways(factory: Factory, order: Order, able: list[Machine]) -> Iterator[Way]:
                 yield from (Way(machine, last.source, h.target) for h in mine if h.source == last.source)
         elif last is None or not last.machine or _leads(factory, last, machine):
             yield Way(machine)
+
+
+def last_with_part(factory: Factory, order: Order) -> int | None:
+    """Index of the last operation before the present one that had to do with the part; None where there is none."""
+    for index in reversed(range(order.at)):
+        machine = factory.machines.get((done := order.operations[index]).machine)
+        if machine is None or concerns_parts(machine.type, done.capability):
+            return index
+    return None
 
 
 def _leads(factory: Factory, last: Operation, machine: Machine) -> bool:
@@ -104,35 +125,70 @@ def in_hand(turn: Turn, order: Order, machine: Machine) -> str:
     return left_in(turn, machine.name, order.id) if senses(machine.type.package).stands is not None else ""
 
 
-def reached_into(turn: Turn, machine: str, order_id: int) -> str:
-    """Which arm of another order may be reaching into a machine, so that it must not move; empty when none does."""
+def carriable(turn: Turn, order: Order, name: str) -> tuple[tuple[Order, int], ...]:
+    """Finished operations of ended orders whose part lies in a machine, where an order is to carry just that part."""
+    left = tuple(turn.uncleared(name, order.id))
+    mine = order.current.capability == PICK and last_with_part(turn.view.factory, order) is None
+    fit = all(o.ended and o.program == order.program and o.operations[i].state is OperationState.DONE for o, i in left)
+    return left if mine and fit else ()
+
+
+def took_over(turn: Turn, order_id: int) -> None:
+    """The present operation has the part, so the one before has not, nor has the order that had left it there."""
+    order, factory = turn.orders[order_id], turn.view.factory
+    now = order.current
+    if not concerns_parts(factory.machines[now.machine].type, now.capability):
+        return
+    if (before := last_with_part(factory, order)) is not None:
+        turn.clear(order_id, before)
+    for other, index in carriable(turn, order, now.source):
+        turn.clear(other.id, index)
+
+
+def reached_into(turn: Turn, machine: str, order_id: int, but: str = "") -> str:
+    """Which arm of another order, `but` one, may be inside a machine, so that it must not move; empty when none is."""
     for order, operation in turn.operations_at(machine):
-        broke_off = operation.begun and not operation.cleared and operation.state is not OperationState.DONE
-        inside = operation.state in _MOVING or broke_off
-        if inside and machine in (operation.source, operation.target) and order.id != order_id:
+        if operation.inside and machine in operation.reaches and order.id != order_id and operation.machine != but:
             return f"{operation.machine} may reach into {machine} for order {order.id}"
     return ""
 
 
 def unfit(turn: Turn, order: Order, way: Way) -> str:
     """Why a part can't change hands on a way now; empty when it can."""
-    capability = order.current.capability
-    if way.source and capability == PICK:
-        return _unfit_at(turn, order, way.source, "cannot_give")
+    now, arm = order.current, way.machine
+    if senses(arm.type.package).stands is not None and (why := _doubted(turn.view.image.machine(arm.name))):
+        return f"{arm.name}: {why}"
+    if way.source and now.capability == PICK:
+        why = _at_rest(turn, order, arm, way.source)
+        if not why and not carriable(turn, order, way.source):
+            why = left_in(turn, way.source, order.id)
+        return why or _answer(turn, way.source, "cannot_give") or _answer(turn, arm.name, "cannot_take")
     if way.target:
-        return _unfit_at(turn, order, way.target, "cannot_take")
-    return ""
+        why = _at_rest(turn, order, arm, way.target) or left_in(turn, way.target, order.id)
+        return why or _answer(turn, way.target, "cannot_take")
+    entered = (name for name in now.reaches if name in turn.view.factory.machines)
+    return next((why for name in entered if (why := _at_rest(turn, order, arm, name))), "")
 
 
-def _unfit_at(turn: Turn, order: Order, name: str, question: str) -> str:
-    machine = turn.view.factory.machines[name]
+def _at_rest(turn: Turn, order: Order, arm: Machine, name: str) -> str:
+    """Why an arm must not reach into a machine; empty when nothing moves there."""
+    machine, sample = turn.view.factory.machines[name], turn.view.image.machine(name)
     if (busy := turn.on(name)) is not None and busy[1].state in _MOVING:
         return f"{name} works on order {busy[0].id}"
-    if why := turn.foreign_job(machine) or left_in(turn, name, order.id):
+    if why := turn.foreign_job(machine) or reached_into(turn, name, order.id, arm.name):
         return why
-    sample = turn.view.image.machine(name)
-    if not sample.good:
-        return f"{name}: {sample.every.cause}"
+    return "" if sample.good else f"{name}: {sample.every.cause}"
+
+
+def _answer(turn: Turn, name: str, question: str) -> str:
+    """Why a machine's control says no; a value that is not to be believed says no as well."""
+    machine, sample = turn.view.factory.machines[name], turn.view.image.machine(name)
     asked = getattr(senses(machine.type.package), question)
-    why = asked(sample.status, machine.params) if asked is not None else ""
+    if asked is None:
+        return ""
+    why = _doubted(sample) or asked(sample.status, machine.params)
     return f"{name}: {why}" if why else ""
+
+
+def _doubted(sample: Sample[Any]) -> str:
+    return ", ".join(f"{signal} is {belief.cause}" for signal, belief in sample.doubts.items())

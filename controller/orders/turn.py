@@ -6,7 +6,7 @@ from typing import Any
 
 from controller.image import Image
 from controller.nodes.grant import Errand, Stand, Standing, latch
-from controller.orders.order import AT_WORK, Happening, Operation, OperationState, Order, OrderState
+from controller.orders.order import AT_WORK, Happening, Operation, OperationState, Order
 from twin.clock import Ns
 from twin.factory import Factory, Machine
 from twin.node import JobState, NodeStatus
@@ -46,6 +46,7 @@ class Planned:
     duration: float
     waiting: float
     warnings: tuple[str, ...] = ()
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class MakePlan:
         arguments: of the operation, in declared units.
         start: where the machine's axes stand; empty where that is not known, or not needed.
         source, target: between which machines a Part is carried.
+        digest: of the program's text that the source's Job was planned from; empty where that is not known.
     """
 
     job_id: int
@@ -85,6 +87,7 @@ class MakePlan:
     start: tuple[float, ...] = ()
     source: str = ""
     target: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +244,7 @@ class Turn:
         if self._by_machine is None:
             found: dict[str, list[int]] = {}
             for order in self.orders.values():
-                named = {name for o in order.operations for name in (o.machine, o.source, o.target) if name}
+                named = {name for o in order.operations for name in (o.machine, *o.reaches) if name}
                 for machine in named:
                     found.setdefault(machine, []).append(order.id)
             self._by_machine = found
@@ -288,20 +291,20 @@ class Turn:
         order = self.orders[order_id]
         self.orders[order_id] = order.put(index, replace(order.operations[index], cleared=True))
 
+    def withdraw(self, machine: str) -> None:
+        """A Job of a machine has ended as planned: it is no longer inside where an earlier one broke off."""
+        for number in self._places().get(machine, ()):
+            for index, operation in enumerate((order := self.orders[number]).operations):
+                if operation.machine == machine and operation.inside:
+                    order = self.orders[number] = order.put(index, replace(operation, withdrawn=True))
+
     def result(self, before: Orders) -> Orders:
         """The orders after the turn: changed ones with a new revision, those that no longer matter left out."""
         kept: dict[int, Order] = {}
         for order in self.orders.values():
             if before.open.get(order.id) != order:
                 order = replace(order, revision=order.revision + 1)
-            if not _settled(order) or order.id > self.next_order - 1 - KEPT or order != before.open.get(order.id):
+            if not order.settled or order.id > self.next_order - 1 - KEPT or order != before.open.get(order.id):
                 kept[order.id] = order
         same = kept == before.open and (self.next_order, self.next_id) == (before.next_order, before.next_id)
         return before if same else Orders(kept, self.next_order, self.next_id)
-
-
-def _settled(order: Order) -> bool:
-    """Whether an order has ended and no part of it is in a machine."""
-    return order.state in (OrderState.DONE, OrderState.CANCELLED) and all(
-        operation.cleared or not operation.begun for operation in order.operations
-    )

@@ -92,6 +92,16 @@ def test_orders_that_have_ended_are_kept_on_disk_and_only_the_newest_are_loaded(
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_an_arm_that_may_still_stand_inside_is_remembered_however_many_orders_have_come_since(tmp_path: Path) -> None:
+    broke_off = Operation("pick", OperationState.CANCELLED, machine="arm", source="oven", begun=True, cleared=True)
+    inside, out = (replace(order(n, OperationState.DONE), operations=(o,)) for n, o in
+                   ((1, broke_off), (2, replace(broke_off, withdrawn=True))))  # fmt: skip
+    with Book(tmp_path / "b", 1) as book:
+        book.load()
+        book.save([inside, out], Orders({}, KEPT + 10, 1))
+        assert set(book.load().open) == {1}
+
+
 def test_the_file_is_only_the_users(tmp_path: Path) -> None:
     with Book(tmp_path / "b", 1):
         assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600

@@ -1,6 +1,7 @@
 """The command line as its user types it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,18 @@ def test_plan_checks_an_arm_s_program_against_all_that_stands_around(
     assert "line 2: forearm and table overlap by" in capsys.readouterr().out
 
 
+def test_plan_tells_each_refusal_of_an_arm_s_program_with_its_line_what_value_and_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "far").write_text("speed 0.5\njoints -150 -90 170 -90 -90 0\njoints -150 30 0 0 0 0\n")
+    assert main(["plan", str(tmp_path / "far"), "--machine", "arm-1", "--json"]) == 1
+    refusals = json.loads(capsys.readouterr().out)["refusals"]
+    assert len(refusals) > 1 and {refusal["line"] for refusal in refusals} <= {2, 3}
+    for refusal in refusals:
+        assert refusal["axis"] and refusal["value"] is not None and refusal["limit"] is not None
+        assert ";" not in refusal["text"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -98,3 +111,17 @@ def test_users_are_made_and_changed_from_the_command_line(tmp_path: Path) -> Non
     assert short.returncode == 1 and "8 to 128 characters" in short.stderr
     last = user("role", "anna", "operator")
     assert last.returncode == 1 and "last administrator" in last.stderr
+
+
+def test_kernels_that_can_be_kept_nowhere_end_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir(mode=0o777)
+    (tmp_path / "shared").chmod(0o777)
+    program = tmp_path / "wave.arm"
+    program.write_text("home\njoints -150 -90 90 -90 -90 10\n", encoding="utf-8")
+    told = {**os.environ, "LOCKSTEP_KERNELS": str(tmp_path / "shared")}
+    plan = ["controller", "plan", str(program), "--machine", "arm-1"]
+    for words, code in ((plan, 1), (["controller.prepare"], 2)):
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, cwd=DEMO.parents[1], env=told, capture_output=True, text=True, check=False)
+        assert done.returncode == code and "LOCKSTEP_KERNELS names another folder" in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr

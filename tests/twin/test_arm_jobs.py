@@ -9,6 +9,7 @@ import pytest
 
 from twin.factory import Factory, Machine, read
 from twin.kernel import Floats
+from twin.kinematics.shapes import Capsule
 from twin.machine import make_params
 from twin.machines.arm import carry
 from twin.machines.arm.arguments import Carry
@@ -42,6 +43,17 @@ def block(x: float = 0.11, y: float = 0.11, wide: float = 0.014, deep: float = 0
     start = np.array([(*corners[i], z) for z in layers for i in range(4)])
     end = np.array([(*corners[(i + 1) % 4], z) for z in layers for i in range(4)])
     return Deposit(start, end)
+
+
+def stacked(*blocks: tuple[float, float, float, float, float, float]) -> Deposit:
+    """Blocks on each other: x, y of the middle, width, depth, from which height to which [m]."""
+    made = [(block(x, y, wide, deep, top), low) for x, y, wide, deep, low, top in blocks]
+    kept = [(one.start[one.end[:, 2] > low], one.end[one.end[:, 2] > low]) for one, low in made]
+    return Deposit(np.concatenate([start for start, _ in kept]), np.concatenate([end for _, end in kept]))
+
+
+BRACKET = stacked((0.12, 0.11, 0.06, 0.02, 0.0, 0.01), (0.1, 0.11, 0.02, 0.02, 0.01, 0.04))
+"""A tower at one end of its foot, 30 mm longer than it is."""
 
 
 def asked(factory: Factory, capability: str, part: Deposit | None, start: tuple[float, ...] | None = None) -> Asked:
@@ -106,7 +118,8 @@ def test_the_arm_ends_where_it_rests(demo: Factory) -> None:
 
 def test_an_arm_that_is_not_homed_homes_before_it_picks_and_never_with_a_part(demo: Factory) -> None:
     records = decode(make(asked(demo, "pick", block(), start=())).data)
-    assert next(code for code in records.code if code != JointOp.LINE) == JointOp.HOME
+    told = [(code, value) for code, value in zip(records.code, records.value, strict=True) if code != JointOp.LINE]
+    assert told[:2] == [(JointOp.EXPECT, 0), (JointOp.HOME, 0)], "and only with empty jaws"
     with pytest.raises(JobError, match="arm-1 is not homed, and holds a part"):
         make(asked(demo, "place", block(), start=()))
 
@@ -174,6 +187,98 @@ def test_the_shape_of_a_part_lies_within_the_part_and_reaches_all_its_faces(demo
         assert high[2] == pytest.approx(TOOL + held.foot) and low[2] == pytest.approx(TOOL + held.foot - held.size[2])
 
 
+def held_points(held: carry.Grasp, part: Deposit) -> Floats:
+    """(n, 3) the part's corners in the flange's frame, by the frame that the flange has over the part: z down, x along `turn`."""
+    c, s = math.cos(math.radians(held.turn)), math.sin(math.radians(held.turn))
+    axes = np.array(((c, s, 0.0), (s, -c, 0.0), (0.0, 0.0, -1.0)))
+    low, high = part.extents(0.0005, math.inf) or ((), ())
+    low = (*low[:2], 0.0)
+    corners = np.array([[(low, high)[i >> k & 1][k] for k in range(3)] for i in range(8)])
+    return np.array((corners - held.middle) @ axes.T + (0.0, 0.0, TOOL))
+
+
+@pytest.mark.parametrize("part", [block(), block(wide=0.05, deep=0.012), BRACKET])
+def test_no_corner_of_a_held_part_reaches_further_out_of_its_shape_than_bodies_keep_apart(demo: Factory, part: Deposit) -> None:
+    params = demo.machines["arm-1"].params
+    held = carry.grasp(part, params, make_params(Carry, {}))
+    rods = carry.shape(held, params)
+    corners = held_points(held, part)
+    edges = [(a + b) / 2 for a in corners for b in corners if np.count_nonzero(np.abs(a - b) > 1e-9) == 1]
+    for point in (*corners, *edges):
+        assert min(away(point, rod) for rod in rods) < 0.001
+
+
+def away(point: Floats, rod: Capsule) -> float:
+    start, way = np.array(rod.start), np.subtract(rod.end, rod.start)
+    share = np.clip((point - start) @ way / max(way @ way, 1e-12), 0.0, 1.0)
+    return float(np.linalg.norm(point - start - share * way)) - rod.radius
+
+
+def test_a_foot_wider_than_the_grip_counts_in_shape_and_weight_but_a_skirt_does_not(demo: Factory) -> None:
+    params, how = demo.machines["arm-1"].params, make_params(Carry, {})
+    skirted = block(wide=0.1, deep=0.1, high=0.001)
+    skirted = Deposit(skirted.start * (1, 1, 0.3), skirted.end * (1, 1, 0.3))
+    whole = Deposit(np.concatenate((skirted.start, BRACKET.start)), np.concatenate((skirted.end, BRACKET.end)))
+    for part in (BRACKET, whole):
+        held = carry.grasp(part, params, how)
+        assert held.size == pytest.approx((0.06045, 0.02045, 0.04)) and held.middle == pytest.approx((0.1, 0.11, 0.02))
+        empty, full = carry.loads(params, held)
+        weight = carry.PLA * 0.06045 * 0.02045 * 0.04
+        assert full is not None and full.mass - empty.mass == pytest.approx(weight)
+        beside = held_points(held, part).mean(axis=0)
+        assert np.multiply(full.centre[:2], full.mass) == pytest.approx(beside[:2] * weight, abs=1e-9)
+
+
+def test_a_part_is_laid_down_with_its_foot_over_the_entry_though_the_jaws_hold_it_beside(demo: Factory) -> None:
+    taken = where_the_jaws_switch(demo.machines["arm-1"], make(asked(demo, "pick", BRACKET)).data, 1)
+    laid = where_the_jaws_switch(demo.machines["arm-1"], make(asked(demo, "place", BRACKET)).data, 1)
+    foot = laid @ np.linalg.inv(taken) @ (0.12, 0.11, 0.9, 1.0)
+    assert foot[:3] == pytest.approx((0.5 + 0.03, -0.55, 0.85 + 0.001), abs=4e-4)
+
+
+def test_a_skirt_does_not_keep_the_fingers_from_a_low_part(demo: Factory) -> None:
+    low = block(high=0.011)
+    flat = block(wide=0.1, deep=0.1, high=0.001)
+    skirted = Deposit(np.concatenate((low.start, flat.start * (1, 1, 0.3))), np.concatenate((low.end, flat.end * (1, 1, 0.3))))
+    assert make(asked(demo, "pick", skirted)).data == make(asked(demo, "pick", low)).data
+
+
+def test_only_a_part_held_in_its_middle_is_taken_either_way_round(demo: Factory) -> None:
+    arm, printer, how = demo.machines["arm-1"], demo.machines["printer-1"], make_params(Carry, {})
+    for part, ways in ((block(), 2), (BRACKET, 1)):
+        held = carry.grasp(part, arm.params, how)
+        programs = tuple(carry.pick_programs(arm.pose, printer.pose, held, arm.params, how, True))
+        assert len(set(programs)) == len(programs) == ways
+
+
+def test_jaws_cannot_pass_what_is_wider_above_the_grip_or_higher_than_their_fingers(demo: Factory) -> None:
+    mushroom = stacked((0.1, 0.1, 0.02, 0.02, 0.0, 0.03), (0.1, 0.1, 0.12, 0.12, 0.03, 0.04))
+    with pytest.raises(JobError, match=r"as wide as 120\.5 mm about the jaws on their way down, they take 56\.0 mm"):
+        make(asked(demo, "pick", mushroom))
+    with pytest.raises(JobError, match=r"rises 65\.0 mm above the grip, the fingers are 60\.0 mm long"):
+        make(asked(demo, "pick", block(high=0.13)))
+
+
+def test_the_parked_head_is_in_the_arm_s_way_and_nothing_else_of_the_open_space(demo: Factory) -> None:
+    assert make(asked(demo, "pick", block(0.11, 0.06)))
+    printer = demo.machines["printer-1"]
+    front = replace(printer, params=make_params(type(printer.params), {"park": [50.0, 0.0]}))
+    with pytest.raises(JobError, match="and printer-1/head"):
+        make(asked(replace(demo, machines={**demo.machines, "printer-1": front}), "pick", block(0.11, 0.06)))
+
+
+def test_a_program_of_an_operator_s_does_not_grip_for_nobody_knows_what(demo: Factory) -> None:
+    with pytest.raises(JobError, match="line 2: move can't grip"):
+        make(moved(demo, "wait 1\ngrip\njoints -170 -90 90 -90 -90 0\n"))
+    assert make(moved(demo, "release\njoints -170 -90 90 -90 -90 0\n"))
+
+
+def test_a_pick_does_not_open_jaws_that_hold_something(demo: Factory) -> None:
+    records = decode(make(asked(demo, "pick", block())).data)
+    told = [(JointOp(c), int(v)) for c, v in zip(records.code, records.value, strict=True) if c in (JointOp.EXPECT, JointOp.SET)]
+    assert told[:2] == [(JointOp.EXPECT, 0), (JointOp.SET, 1)]
+
+
 def test_what_a_printer_leaves_is_told_by_its_own_job_making(demo: Factory) -> None:
     printer = demo.machines["printer-1"]
     leaves = making(printer.type).leaves
@@ -213,6 +318,20 @@ def test_motors_count_in_what_an_arm_can_lift_and_speed_up(demo: Factory, monkey
     monkeypatch.setattr("twin.machines.arm.job.ROTORS", (0.6, 0.6, 0.6, 0.15, 0.15, 3.0))
     with pytest.raises(JobError, match=r"line 1: wrist_3_joint needs effort .* at most 28 is allowed"):
         make(moved(demo, swing))
+
+
+def test_a_print_keeps_its_whole_head_out_of_a_clip_and_not_only_the_nozzle_s_tip(demo: Factory) -> None:
+    printer = demo.machines["printer-1"]
+    clip = Obstacle("clip", (0.2, 0.1, 0.93, 0.0, 0.0, 0.0), (0.01, 0.01, 0.02))
+    program = "G28\nG1 X170 Y10 Z5 F3000\nG1 X180\nG1 Y100\n"
+    for head, refused in (([40.0, 40.0, 60.0], True), ([20.0, 40.0, 60.0], False), ([40.0, 40.0, 10.0], False)):
+        narrow = replace(printer, params=make_params(type(printer.params), {"head": head}))
+        given = Asked(replace(demo, obstacles=(*demo.obstacles, clip)), narrow, "print", program=program)
+        if not refused:
+            assert making(printer.type).make(given).data
+            continue
+        with pytest.raises(JobError, match="line 4: the head enters clip along Y"):
+            making(printer.type).make(given)
 
 
 def test_a_print_that_meets_a_clip_on_its_bed_is_refused_with_its_line(demo: Factory) -> None:

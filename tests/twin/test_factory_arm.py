@@ -10,8 +10,9 @@ from scipy.spatial.transform import Rotation
 from twin.factory import Factory, FactoryError, parse, read
 from twin.kinematics.shapes import Box, Plane
 from twin.machine import MachineTypeError
-from twin.obstacles import Obstacle, Space, surroundings
+from twin.obstacles import Obstacle, Space
 from twin.recipes import Step, arguments_of
+from twin.surroundings import surroundings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "controller" / "demo" / "factory.toml"
@@ -78,6 +79,22 @@ def test_a_mistake_in_a_recipe_is_named_with_what_is_allowed(new: str, told: str
             "to = [1.0, -0.2, -0.005]",
             "machines.belt-1.space[0].to: y=-0.2 must be above -0.12, where the box begins",
         ),
+        ('to = "belt-1"', 'to = "printer-1"', "handovers[0].to: must be another machine than printer-1, where the part comes from"),
+        (
+            'from = "printer-1"\nto = "belt-1"',
+            'from = "belt-1"\nto = "printer-1"',
+            "handovers[0].from: no program tells how large a part of type conveyor is, so no arm can take it",
+        ),
+        (
+            'from = "printer-1"\nto = "belt-1"',
+            'from = "belt-1"\nto = "printer-1"',
+            "handovers[0].to: type printer does not say where its parts are put: its spec has no entry()",
+        ),
+        (
+            'from = "printer-1"\n',
+            'from = "arm-1"\n',
+            "handovers[0].from: no program tells how large a part of type arm is, so no arm can take it",
+        ),
         ('name = "portal"', 'name = "base"', "machines.printer-1.space: 'base' occurs 2 times"),
         ("open = true", "open = 1", "machines.printer-1.space[2].open: must be true or false, not 1"),
     ],
@@ -93,6 +110,35 @@ def test_arguments_are_given_in_declared_units_and_come_out_in_si(demo: Factory)
     assert arguments_of(demo.machines["belt-1"].type, "convey", ()) is None
     with pytest.raises(MachineTypeError, match="convey takes no arguments"):
         arguments_of(demo.machines["belt-1"].type, "convey", (("far", 1),))
+
+
+@pytest.mark.parametrize(
+    ("operations", "told"),
+    [
+        ('["print", "pick", "move", "place"]', "operations[2]: move after pick"),
+        ('["print", "pick", "convey"]', "operations[2]: convey after pick"),
+        ('["place", "convey"]', "operations[0]: place after nothing"),
+        ('["print", "place"]', "operations[1]: place after print"),
+    ],
+)
+def test_a_recipe_that_leaves_a_part_in_the_jaws_for_something_else_is_refused(operations: str, told: str) -> None:
+    told = f"recipes.print-and-convey.{told}: place must come right after pick, nothing between"
+    assert mistakes(RECIPE, f"operations = {operations}") == (told,)
+
+
+@pytest.mark.parametrize("operations", ['["pick"]', '["move", "print", "move", "pick", "place", "move", "convey", "move"]'])
+def test_a_recipe_may_move_the_arm_whenever_its_jaws_are_empty(operations: str) -> None:
+    parse(TEXT.replace(RECIPE, f"operations = {operations}", 1), DEMO.parent)
+
+
+def test_a_program_works_at_a_machine_that_there_is() -> None:
+    (told,) = mistakes(RECIPE, 'operations = [{ do = "move", program = "wave.arm", at = "lathe-1" }]')
+    assert told == "recipes.print-and-convey.operations[0].at: must be one of printer-1, belt-1, arm-1, not 'lathe-1'"
+
+
+def test_params_that_contradict_each_other_are_named_with_their_machine() -> None:
+    (told,) = mistakes("home = [-150, -90, 90,", "home = [-150, -90, 300,")
+    assert told.startswith("machines.arm-1.params: home elbow_joint=5.2")
 
 
 BASE = (1.0, -2.0, 0.5, 0.1, -0.4, 2.0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.kernel import Floats, Ints
+from twin.arrays import Floats, Ints
 from twin.kinematics.generate.collision import pairs
 from twin.kinematics.kernels import Kernels
 from twin.kinematics.parts.collision import BOX, CAPSULE, PLANE, Bodies
@@ -107,9 +107,9 @@ def distance(kernels: Kernels, scene: Scene, q: Floats) -> Nearest:
         q: (n,) [rad, m].
 
     Raises:
-        ValueError: a number is not finite, or nothing can meet.
+        ValueError: as `clearances`.
     """
-    found, which = clearances(kernels, scene, q[None, :])
+    found, which = clearances(kernels, scene, q[None])
     return Nearest(float(found[0]), scene.names[int(which[0])])
 
 
@@ -120,10 +120,11 @@ def clearances(kernels: Kernels, scene: Scene, q: Floats) -> tuple[Floats, Ints]
         q: (N, n) [rad, m].
 
     Raises:
-        ValueError: a number is not finite, or nothing can meet.
+        ValueError: a number is not finite, nothing can meet, or q or the scene is of an arm with other axes.
     """
     if not scene.names:
         raise ValueError("nothing can meet: the arm has no capsules")
+    _of_one_arm(kernels, scene, q)
     found, which = np.empty(len(q)), np.empty(len(q), np.int64)
     kernels.clearances(_finite(q), scene.bodies, found, which)
     return found, which
@@ -147,13 +148,19 @@ def sweep(
         kept: least distance [m].
 
     Raises:
-        ValueError: a number is not finite, or kept is not above 0.
+        ValueError: a number is not finite, kept is not above 0, a bend or a run is below 0, or an array or the scene
+            is of another width than the arm or the path.
     """
     if not kept > 0.0:
         raise ValueError(f"kept={kept} m must be above 0")
     runs = np.zeros(len(q), np.int64) if run is None else run
     if not len(q) or not scene.names:
         return ()
+    _of_one_arm(kernels, scene, q)
+    _shaped("bend", bend, (kernels.axes,))
+    _shaped("run", runs, (len(q),))
+    if bend.min() < 0.0 or runs.min() < 0:
+        raise ValueError(f"bend={bend.min():g}, run={runs.min()} must be at least 0")
     worst = np.empty((int(runs.max()) + 1, len(scene.names), 3))
     kernels.sweep(_finite(q), _finite(bend), runs, scene.travel, kept, scene.bodies, worst)
     return tuple(
@@ -199,6 +206,17 @@ def _from_axis(joint: Joint, point: Three) -> float:
 def _rows(rows: Sequence[Sequence[float]], width: int) -> Floats:
     made: NDArray[np.float64] = np.array(rows, dtype=np.float64).reshape(len(rows), width)
     return made
+
+
+def _of_one_arm(kernels: Kernels, scene: Scene, q: Floats) -> None:
+    """Kernels read as many numbers as their arm has axes, whatever is there."""
+    _shaped("q", q, (len(q), kernels.axes))
+    _shaped("the scene's travel", scene.travel, (len(scene.names), kernels.axes))
+
+
+def _shaped(name: str, values: Floats | Ints, wanted: tuple[int, ...]) -> None:
+    if values.shape != wanted:
+        raise ValueError(f"{name} of shape {values.shape} must be {wanted}")
 
 
 def _finite(values: Floats) -> Floats:

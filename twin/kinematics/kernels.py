@@ -1,7 +1,8 @@
 """A robot's kernels: written once into the cache folder, compiled at first use, found again by every later process.
 
 The file's name holds the hash of the robot and of all that writes the file, so an edit of either leads to another file and
-never to stale code. The machine code lies beside the file, where Numba keeps it.
+never to stale code. The machine code lies beside the file, where Numba keeps it. All of it is run, so the folder must be
+one that nobody else can write to.
 """
 
 import hashlib
@@ -9,7 +10,9 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -17,16 +20,28 @@ from typing import Any
 
 import numpy as np
 
-from twin.kernel import Floats
+from twin.arrays import Floats
+from twin.clock import S, utc_ns
 from twin.kinematics.generate.parts import needed, parts, stripped
 from twin.kinematics.parts.core import LANES
 from twin.kinematics.robot import Robot
 
 MOST_FILES = 200
+STALE = 3600 * S
+"""A draft as old as this [ns] is of a process that ended while it wrote."""
 _WRITERS = ("../kernel.py", "generate/*.py", "parts/core.py", "robot.py")
+
+# The last line of a whole file, and the names of what this module alone writes.
+_END = b"\n# The end.\n"
+_FILES, _DRAFT = f"*_{'[0-9a-f]' * 16}.py", "kernels_"
+_LOADING = threading.Lock()
 
 Kernel = Callable[..., Any]
 Say = Callable[[str], None]
+
+
+class KernelsError(OSError):
+    """The cache folder cannot be used: names the folder, what is wrong with it, and how to name another."""
 
 
 class Kernels:
@@ -68,7 +83,7 @@ def kernels(robot: Robot, say: Say | None = None) -> Kernels:
         say: gets a line of text before a kernel is compiled for the first time on this machine.
 
     Raises:
-        OSError: the cache folder cannot be written.
+        KernelsError: at a kernel's first use, the cache folder cannot be used.
     """
     return _kernels(robot) if say is None else Kernels(robot, say)
 
@@ -100,25 +115,44 @@ def unpack(packed: Floats, count: int) -> Floats:
 
 
 def folder() -> Path:
-    """Where generated files are kept: LOCKSTEP_KERNELS, else lockstep/kernels in the user's cache."""
+    """Where generated files are kept: LOCKSTEP_KERNELS, else lockstep/kernels in the user's cache.
+
+    Raises:
+        KernelsError: neither is named, and the user has no home.
+    """
     if named := os.environ.get("LOCKSTEP_KERNELS"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lockstep" / "kernels"
+        return Path(named).absolute()
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise _unusable("~/.cache", error) from error
+    return cache.absolute() / "lockstep" / "kernels"
 
 
 def file_of(robot: Robot, part: str) -> Path:
-    """The file of a robot's part, written if it is not there; its name holds the hash of all that it is made from."""
+    """The file of a robot's part, written if it is not there, or not whole; its name holds the hash of what it is made from.
+
+    Raises:
+        KernelsError: the cache folder cannot be used.
+    """
     pieces = needed(part)
     inputs = "\0".join((robot.digest(), _writers(), *(piece.text for piece in pieces)))
     name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in robot.name)[:40]
     path = folder() / f"{name}_{part}_{hashlib.sha256(inputs.encode()).hexdigest()[:16]}.py"
-    if not path.exists():
-        # The generator is not needed, nor loaded, where its work is done.
-        from twin.kinematics.generate.file import text
+    with _naming(path.parent):
+        _open(path.parent)
+        if _whole(path):
+            _use(path)
+            return path
+    # The generator is not needed, nor loaded, where its work is done.
+    from twin.kinematics.generate.file import text
 
-        bodies = [stripped(piece) for piece in pieces]
-        wanted = frozenset().union(*(wants for _, wants in bodies))
-        _write(path, text(robot, part, wanted, "\n\n".join(body for body, _ in bodies)))
+    bodies = [stripped(piece) for piece in pieces]
+    wanted = frozenset().union(*(wants for _, wants in bodies))
+    source = text(robot, part, wanted, "\n\n".join(body for body, _ in bodies))
+    with _naming(path.parent):
+        _write(path, source)
+        _make_room(path.parent)
     return path
 
 
@@ -135,31 +169,91 @@ def _writers() -> str:
     return hashlib.sha256(b"\0".join(sources)).hexdigest()
 
 
+def _unusable(place: Path | str, why: object) -> KernelsError:
+    return KernelsError(f"kernels cannot be kept in {place}: {why}; LOCKSTEP_KERNELS names another folder")
+
+
+@contextmanager
+def _naming(place: Path) -> Iterator[None]:
+    """Whatever goes wrong with files in there names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise _unusable(place, error) from error
+
+
+def _open(place: Path) -> None:
+    """Make the folder, and the one for machine code, where they are not there; both must be the user's alone."""
+    for one in (place, place / "__pycache__"):
+        one.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = one.stat()
+        if found.st_uid != os.geteuid():
+            raise PermissionError(f"{one} belongs to user {found.st_uid}, not to {os.geteuid()}")
+        if found.st_mode & 0o022:
+            raise PermissionError(f"others may write to {one}, its mode is {found.st_mode & 0o777:o}, at most 755 is allowed")
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is there to its end: a machine that loses its power may leave it empty or cut."""
+    try:
+        return path.read_bytes().endswith(_END)
+    except FileNotFoundError:
+        return False
+
+
+def _use(path: Path) -> None:
+    """Note that a file was used; when it was written stays, for Numba's machine code belongs to that."""
+    with suppress(OSError):
+        os.utime(path, ns=(utc_ns(), path.stat().st_mtime_ns))
+
+
 def _write(path: Path, source: str) -> None:
-    """Whole or not at all, whoever else writes the same; files that were not used for longest make room."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".new")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(source)
-    os.replace(draft, path)
-    files = sorted(path.parent.glob("*.py"), key=lambda found: found.stat().st_mtime)
-    for old in files[:-MOST_FILES]:
-        for kept in (old, *(old.parent / "__pycache__").glob(f"{old.stem}.*")):
+    """Whole or not at all, whoever else writes the same."""
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=_DRAFT, suffix=".new")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(source.encode() + _END)
+        os.replace(draft, path)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+
+
+def _make_room(place: Path) -> None:
+    """Remove what was not used for longest, and drafts that nobody writes any more."""
+    used = sorted((_stamps(path)[0], path) for path in place.glob(_FILES))
+    for _, old in used[:-MOST_FILES]:
+        for kept in (old, *(place / "__pycache__").glob(f"{old.stem}.*")):
             kept.unlink(missing_ok=True)
+    for draft in place.glob(f"{_DRAFT}*.new"):
+        if _stamps(draft)[1] < utc_ns() - STALE:
+            draft.unlink(missing_ok=True)
+
+
+def _stamps(path: Path) -> tuple[int, int]:
+    """When a file was used and written last [ns]; 0 where another process has removed it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_atime_ns, found.st_mtime_ns
 
 
 def _module(robot: Robot, part: str) -> ModuleType:
-    path = file_of(robot, part)
-    name = f"lockstep_kernels.{path.stem}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    """A robot's part; a thread that asks while another loads it waits until it has run."""
+    with _LOADING, ExitStack() as undo:
+        path = file_of(robot, part)
+        name = f"lockstep_kernels.{path.stem}"
+        if name in sys.modules:
+            return sys.modules[name]
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no Python module")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        undo.callback(sys.modules.pop, name)
+        spec.loader.exec_module(module)
+        undo.pop_all()
+        return module
 
 
 def _kept(compiled: Any) -> bool:

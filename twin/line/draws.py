@@ -21,7 +21,7 @@ _S12, _S27, _S30, _S31 = np.uint64(12), np.uint64(27), np.uint64(30), np.uint64(
 _ONE = np.uint64(1)
 _FAILURES = np.uint64(0x5D8A3F1C92E64B07)  # sets a station's failures apart from its times
 _MOST_TRIES = 100  # of a rejection that succeeds 19 times of 20
-_MOST_STOPS = 1000  # failures during one part
+MOST_STOPS = 1000  # failures during one part that are drawn one by one
 
 _SQUARE_ROOT_HALF_BITS = np.int64(0x3FE6A09E667F3BCD)
 _LN2 = 0.6931471805599453
@@ -97,14 +97,14 @@ def _gamma(word: np.uint64, shape: float) -> float:
 
 @kernel
 def _repairs(word: np.uint64, work: float, between: float, repair: float) -> float:
-    """Total of the repairs during some work."""
+    """Total of the repairs during some work; beyond the stops that are drawn, the mean of those that would follow."""
     total = 0.0
-    for stop in range(_MOST_STOPS):
+    for stop in range(MOST_STOPS):
         work += between * logarithm(_unit(_word(word, 2 * stop)))
         if work <= 0.0:
             break
         total -= repair * logarithm(_unit(_word(word, 2 * stop + 1)))
-    return total
+    return total + repair * max(work, 0.0) / between
 
 
 @kernel

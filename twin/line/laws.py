@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 from twin.line.draws import CYCLES, EXPONENTIAL, FIXED, GAMMA, LOGNORMAL, UNIFORM
 
@@ -14,6 +15,11 @@ def need(right: bool, name: str, value: object, limit: str) -> None:
     """Raises LineError with the name, the value and the limit, unless it is right."""
     if not right:
         raise LineError(f"{name}={value} must be {limit}")
+
+
+def whole(name: str, value: object) -> None:
+    """Raises LineError with the name and the value, unless it is a whole number; a truth value is none."""
+    need(isinstance(value, Integral) and not isinstance(value, bool), name, value, "a whole number")
 
 
 def _finite(name: str, value: float, least: float = 0.0) -> None:

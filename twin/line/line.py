@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.kernel import Floats, Ints
-from twin.line.laws import Law, need
+from twin.arrays import Floats, Ints
+from twin.line.draws import MOST_STOPS
+from twin.line.laws import Law, need, whole
 
 MOST_STATIONS = 1_000
 MOST_SERVERS = 1_000
 MOST_PLACES = 1_000_000
+MOST_FAILURES = MOST_STOPS // 2
+"""During one part on average: a long time must leave room for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +46,22 @@ class Station:
     failures: Failures | None = None
 
     def __post_init__(self) -> None:
+        whole(f"{self.name}: servers", self.servers)
         need(1 <= self.servers <= MOST_SERVERS, f"{self.name}: servers", self.servers, f"1 to {MOST_SERVERS}")
         need(0 <= self.loading < float("inf"), f"{self.name}: loading", self.loading, "finite and at least 0")
         mean = self.loading + self.time.mean
         need(mean > 0, f"{self.name}: mean time", mean, "above 0")
+        need(self._stops <= MOST_FAILURES, f"{self.name}: failures during a part", self._stops, f"at most {MOST_FAILURES}")
+
+    @property
+    def _stops(self) -> float:
+        """Failures during one part on average."""
+        return (self.loading + self.time.mean) / self.failures.between if self.failures else 0.0
 
     @property
     def mean(self) -> float:
         """Seconds for which a part occupies a server on average, repairs included."""
-        stops = (self.loading + self.time.mean) / self.failures.between if self.failures else 0.0
-        return self.loading + self.time.mean + (stops * self.failures.repair if self.failures else 0.0)
+        return self.loading + self.time.mean + (self._stops * self.failures.repair if self.failures else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +87,12 @@ class Line:
         for name in names:
             need(names.count(name) == 1, "station", repr(name), "named once")
         need(len(self.buffers) == count - 1, "buffers", len(self.buffers), f"{count - 1}: one between each two stations")
-        for station, places in zip(self.stations[1:], self.buffers, strict=True):
-            need(
-                places is None or 0 <= places <= MOST_PLACES, f"buffer before {station.name}", places, f"0 to {MOST_PLACES} or None"
-            )
+        rooms = [(f"buffer before {station.name}", places) for station, places in zip(self.stations[1:], self.buffers, strict=True)]
+        for name, places in (*rooms, ("entry", self.entry)):
+            if places is not None:
+                whole(name, places)
+                need(0 <= places <= MOST_PLACES, name, places, f"0 to {MOST_PLACES} or None")
         need(self.entry is None or self.arrivals is not None, "entry", self.entry, "None where no parts arrive")
-        need(self.entry is None or 0 <= self.entry <= MOST_PLACES, "entry", self.entry, f"0 to {MOST_PLACES} or None")
         need(
             self.arrivals is None or self.arrivals.mean > 0, "arrivals: mean time", self.arrivals and self.arrivals.mean, "above 0"
         )

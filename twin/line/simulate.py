@@ -7,9 +7,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from twin.kernel import Floats, Ints
+from twin.arrays import Floats, Ints
 from twin.line import draws, forms
-from twin.line.laws import LineError, need
+from twin.line.laws import LineError, need, whole
 from twin.line.line import Line
 
 MOST_NUMBERS = 30_000_000
@@ -86,6 +86,7 @@ class Outcome:
         Raises:
             LineError: fewer parts were simulated.
         """
+        whole("count", count)
         need(1 <= count <= self.departures.shape[1], "count", count, f"1 to {self.departures.shape[1]}")
         return np.asarray(np.sort(self.departures, axis=1)[:, count - 1])
 
@@ -127,6 +128,9 @@ def simulate(
         LineError: an argument is out of its limits, or the form cannot do this line.
     """
     need((parts is None) != (until is None), "parts, until", (parts, until), "one number and one None")
+    for name, value in (("seed", seed), ("replicas", replicas), ("parts", parts)):
+        if value is not None:
+            whole(name, value)
     need(0 <= seed < 2**63, "seed", seed, "0 to 2^63 - 1")
     need(replicas >= 1, "replicas", replicas, "at least 1")
     chosen = form or (Form.RECURRENCE if line.single else Form.EVENTS)

@@ -13,6 +13,10 @@ from twin.motion.limits import JobError, Three
 MM = 1000.0
 FAR = 1e7
 """mm, beyond anything that a printer reaches."""
+REACH = 2500.0
+"""mm of X and Y to either side, within which any printer of ours works: a floor that is not level counts as high as there."""
+STEEPEST = 0.5
+"""Of a floor: the least height of its unit normal."""
 _NOTHING: Three = (0.0, 0.0, 0.0)
 
 
@@ -48,16 +52,29 @@ class Head:
 
 
 def keep_out_of(around: Surroundings) -> tuple[KeepOut, ...]:
-    """Boxes and floors that stand around a printer [m, its own frame] as space to keep out of; a turned box is taken whole."""
+    """What stands around a printer [m, its own frame] as space to keep out of: upright boxes around boxes and capsules, and all
+    below the highest point of a floor within reach.
+
+    Raises:
+        JobError: a wall or a ceiling, which no upright box is like.
+    """
     found = []
     for box in around.boxes:
         reach = [MM * sum(abs(box.rotation[3 * row + k]) * box.half[k] for k in range(3)) for row in range(3)]
         x, y, z = (MM * value for value in box.centre)
         low = x - reach[0], y - reach[1], z - reach[2]
         found.append(KeepOut(box.name, low, (x + reach[0], y + reach[1], z + reach[2])))
+    for capsule in around.capsules:
+        ends = [(MM * a, MM * b) for a, b in zip(capsule.start, capsule.end, strict=True)]
+        (x, to_x), (y, to_y), (z, to_z) = ((min(pair) - MM * capsule.radius, max(pair) + MM * capsule.radius) for pair in ends)
+        found.append(KeepOut(capsule.name, (x, y, z), (to_x, to_y, to_z)))
     for plane in around.planes:
-        if plane.normal == (0.0, 0.0, 1.0):
-            found.append(KeepOut(plane.name, (-FAR, -FAR, -FAR), (FAR, FAR, MM * plane.offset)))
+        x, y, z = plane.normal
+        if z < STEEPEST:
+            text = f"{plane.name} is no floor, and a printer keeps out of boxes and floors: its normal's height is {z:g}"
+            raise JobError(text, 0, "Z", z, STEEPEST)
+        highest = (MM * plane.offset + REACH * (abs(x) + abs(y))) / z
+        found.append(KeepOut(plane.name, (-FAR, -FAR, -FAR), (FAR, FAR, highest)))
     return tuple(found)
 
 

@@ -3,6 +3,10 @@
 import math
 import zlib
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from twin.motion.findings import Refusal
 
 AXES = "XYZE"
 HOTEND, BED = 0, 1
@@ -18,13 +22,20 @@ class JobError(ValueError):
         line: of the program, 0 where no line is to blame.
         axis: X, Y, Z or E, or empty.
         value, limit: what was asked for and what is allowed, None where there is no number.
+        refusals: one by one, where a whole program was checked.
     """
 
     def __init__(
-        self, text: str, line: int = 0, axis: str = "", value: float | None = None, limit: float | None = None
+        self,
+        text: str,
+        line: int = 0,
+        axis: str = "",
+        value: float | None = None,
+        limit: float | None = None,
+        refusals: "tuple[Refusal, ...]" = (),
     ) -> None:
         super().__init__(f"line {line}: {text}" if line else text)
-        self.line, self.axis, self.value, self.limit = line, axis, value, limit
+        self.line, self.axis, self.value, self.limit, self.refusals = line, axis, value, limit, refusals
 
 
 @dataclass(frozen=True)

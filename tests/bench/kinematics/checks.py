@@ -94,7 +94,8 @@ def _wandering() -> ArmPlan:
     made = plan_arm(read_arm("\n".join(lines)), limits, np.array(HOME))
     assert not made.refusals and len(made.trajectory) >= WAYPOINTS
     path = made.trajectory
-    rows = {name: getattr(path, name)[:WAYPOINTS] for name in ("time", "q", "qd", "qdd", "line")}
+    end = int(np.searchsorted(path.line, path.line[WAYPOINTS - 1], side="right"))  # a record must end at rest
+    rows = {name: getattr(path, name)[:end] for name in ("time", "q", "qd", "qdd", "line")}
     return replace(made, trajectory=replace(path, **rows))
 
 
@@ -103,7 +104,7 @@ def arm() -> Row:
     made, limits, mine = _wandering(), limits_of(ARM, HOME), kernels(ARM)
     assert not check(made, limits, mine, SITE)
     pairs = len(collision.scene(ARM, SITE.surroundings, SITE.tool).names)
-    return _row(alone(lambda: check(made, limits, mine, SITE)), f"{WAYPOINTS} waypoints with collision, {pairs} pairs")
+    return _row(alone(lambda: check(made, limits, mine, SITE)), f"{len(made.trajectory)} waypoints with collision, {pairs} pairs")
 
 
 def _row(seconds: float, about: str, least: float | None = 1.0, aim: float | None = 5.0) -> Row:

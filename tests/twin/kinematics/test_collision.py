@@ -198,6 +198,37 @@ def test_numbers_that_are_none_are_not_swept(arm: Kernels) -> None:
         collision.sweep(arm, scene, path[:1], np.zeros(6), kept=0.0)
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (lambda arm, scene: collision.distance(arm, scene, HOME[:5]), r"q of shape \(1, 5\) must be \(1, 6\)"),
+        (lambda arm, scene: collision.distance(arm, scene, np.stack((HOME, HOME))), r"q of shape \(1, 2, 6\) must be"),
+        (lambda arm, scene: collision.clearances(arm, scene, np.zeros((3, 7))), r"q of shape \(3, 7\) must be \(3, 6\)"),
+        (
+            lambda arm, scene: collision.clearances(arm, collision.scene(odd_chain()), np.zeros((3, 6))),
+            "the scene's travel of shape",
+        ),
+        (lambda arm, scene: collision.sweep(arm, scene, HOME, np.zeros(6)), r"q of shape \(6,\) must be \(6, 6\)"),
+        (lambda arm, scene: collision.sweep(arm, scene, np.zeros((2, 5)), np.zeros(6)), r"q of shape \(2, 5\)"),
+        (lambda arm, scene: collision.sweep(arm, scene, np.zeros((2, 6)), np.zeros(5)), r"bend of shape \(5,\) must be \(6,\)"),
+        (lambda arm, scene: collision.sweep(arm, scene, np.zeros((2, 6)), np.full(6, -0.1)), "bend=-0.1, run=0 must be at least 0"),
+        (
+            lambda arm, scene: collision.sweep(arm, scene, np.zeros((2, 6)), np.zeros(6), np.zeros(1, np.int64)),
+            r"run of shape \(1,\) must be \(2,\)",
+        ),
+        (
+            lambda arm, scene: collision.sweep(arm, scene, np.zeros((2, 6)), np.zeros(6), np.array([-1, 0])),
+            "bend=0, run=-1 must be at least 0",
+        ),
+    ],
+)
+def test_what_is_not_of_this_arms_width_is_refused_with_its_shape(
+    arm: Kernels, asked: Callable[[Kernels, collision.Scene], object], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        asked(arm, collision.scene(ROBOT, AROUND))
+
+
 def test_the_same_path_gives_the_same_bits(arm: Kernels) -> None:
     scene, path = collision.scene(ROBOT, AROUND, TOOL), configurations(9, 30)
     assert collision.sweep(arm, scene, path, np.zeros(6)) == collision.sweep(arm, scene, path.copy(), np.zeros(6))

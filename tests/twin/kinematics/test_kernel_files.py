@@ -5,6 +5,8 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,10 @@ import pytest
 
 from tests.twin.kinematics.chains import chain
 from twin.kinematics import Robot
+from twin.kinematics import kernels as kernel_files
 from twin.kinematics.generate import parts as parts_module
 from twin.kinematics.generate.parts import Part, PartError, needed, stripped
-from twin.kinematics.kernels import MOST_FILES, Kernels, file_of, kernels
+from twin.kinematics.kernels import MOST_FILES, Kernels, KernelsError, file_of, kernels
 
 ROOT = Path(__file__).resolve().parents[3]
 ROBOT = chain("R", "y", 7, "one")
@@ -41,7 +44,7 @@ def copied(folder: Path) -> Path:
     """The package alone, to be edited."""
     for name in ("twin/kinematics", "tests/twin/kinematics"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("twin/kernel.py", "twin/__init__.py"):
+    for name in ("twin/arrays.py", "twin/clock.py", "twin/kernel.py", "twin/__init__.py"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
@@ -110,19 +113,119 @@ def test_the_folder_belongs_to_the_user_and_a_file_is_written_once(place):
     assert path.suffix == ".py" and path.name.startswith("one_single_")
     before = path.stat().st_mtime_ns
     assert file_of(ROBOT, "single") == path and path.stat().st_mtime_ns == before
-    assert [found.name for found in place.iterdir()] == [path.name], "no draft is left"
+    assert {found.name for found in place.iterdir()} == {path.name, "__pycache__"}, "no draft is left"
 
 
-def test_old_files_make_room(place):
-    place.mkdir(mode=0o700)
+def test_files_that_were_not_used_for_longest_make_room_and_nothing_else_does(place):
+    first = file_of(ROBOT, "single")
+    written = first.stat().st_mtime_ns
+    os.utime(first, ns=(0, written))
+    mine = place / "mine.py"
+    mine.write_text("")
+    os.utime(mine, (0, 0))
     for number in range(MOST_FILES + 5):
-        old = place / f"old_{number}.py"
+        old = place / f"old_{number:016x}.py"
         old.write_text("")
-        os.utime(old, (number, number))
-    path = file_of(ROBOT, "single")
+        os.utime(old, (number + 1, 10**9 - number))
+    assert file_of(ROBOT, "single") == first
+    assert first.stat().st_mtime_ns == written, "Numba would compile it again"
+    path = file_of(replace(ROBOT, name="two"), "single")
     left = {found.name for found in place.glob("*.py")}
-    assert len(left) == MOST_FILES
-    assert path.name in left and "old_0.py" not in left and f"old_{MOST_FILES + 4}.py" in left
+    assert len(left) == MOST_FILES + 1
+    assert {path.name, first.name, mine.name, f"old_{MOST_FILES + 4:016x}.py"} < left and f"old_{0:016x}.py" not in left
+
+
+def test_a_use_is_noted_even_where_reading_leaves_no_trace(place, monkeypatch):
+    path = file_of(ROBOT, "single")
+    written, later = path.stat().st_mtime_ns, time.time_ns() + 10**12
+    os.utime(path, ns=(later - 10**11, written))
+    monkeypatch.setattr(kernel_files, "utc_ns", lambda: later)
+    file_of(ROBOT, "single")
+    assert (path.stat().st_atime_ns, path.stat().st_mtime_ns) == (later, written)
+
+
+def test_drafts_of_processes_that_ended_are_swept_and_those_being_written_are_not(place):
+    file_of(ROBOT, "single")
+    for name, age in (("stale", 7200), ("fresh", 60)):
+        draft = place / f"kernels_{name}.new"
+        draft.write_text("")
+        os.utime(draft, (time.time() - age, time.time() - age))
+    file_of(replace(ROBOT, name="two"), "single")
+    assert [draft.name for draft in place.glob("*.new")] == ["kernels_fresh.new"]
+
+
+@pytest.mark.parametrize("keep", [0, 100, -1], ids=["empty", "cut", "but for one letter"])
+def test_a_file_that_is_not_whole_is_written_again(place, keep):
+    path = file_of(ROBOT, "single")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:keep])
+    assert file_of(ROBOT, "single") == path and path.read_bytes() == whole
+
+
+def planted(robot: Robot, source: str) -> Path:
+    """The robot's file, whole but with other kernels in it."""
+    path = file_of(robot, "single")
+    end = path.read_text().splitlines()[-1]
+    path.write_text(f"{source}\n{end}\n")
+    return path
+
+
+def test_a_thread_never_gets_a_module_that_has_not_run_yet(place):
+    robot = replace(ROBOT, name="slow")
+    planted(robot, "import time\ntime.sleep(0.2)\nfriction = 'there'")
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(lambda: Kernels(robot).friction) for _ in range(4)]
+        assert [one.result() for one in asked] == ["there"] * 4
+
+
+def test_a_module_that_failed_to_run_is_asked_anew(place):
+    robot = replace(ROBOT, name="fails")
+    path = planted(robot, "raise OverflowError")
+    for _ in range(2):
+        with pytest.raises(OverflowError):
+            _ = Kernels(robot).friction
+    path.unlink()
+    out = np.empty(1)
+    Kernels(robot).friction.py_func(np.array([1.0]), out)
+    assert out[0] == pytest.approx(ROBOT.joints[0].viscous + ROBOT.joints[0].coulomb)
+
+
+def homeless() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda place, monkeypatch: place.chmod(0o770), "770"),
+        (lambda place, monkeypatch: place.chmod(0o757), "757"),
+        (lambda place, monkeypatch: (place / "__pycache__").chmod(0o775), "__pycache__, its mode is 775"),
+        (lambda place, monkeypatch: monkeypatch.setattr(os, "geteuid", lambda: place.stat().st_uid + 1), "belongs to user"),
+        (lambda place, monkeypatch: (shutil.rmtree(place), place.write_text("")), "File exists"),
+        (lambda place, monkeypatch: monkeypatch.setenv("LOCKSTEP_KERNELS", "/dev/null/kernels"), "/dev/null/kernels"),
+        (lambda place, monkeypatch: monkeypatch.setattr(os, "replace", lambda *_: os.mkdir(place)), "File exists"),
+    ],
+    ids=["group", "others", "machine code", "another user's", "a file", "below a file", "cannot be written"],
+)
+def test_a_folder_that_cannot_be_used_or_trusted_is_named_with_the_way_out(place, monkeypatch, spoil, said):
+    file_of(ROBOT, "single")
+    spoil(place, monkeypatch)
+    with pytest.raises(KernelsError, match=f"kernels cannot be kept in .*{said}.*LOCKSTEP_KERNELS"):
+        file_of(replace(ROBOT, name="two"), "single")
+
+
+def test_who_has_no_home_is_told_how_to_name_a_folder(monkeypatch):
+    for name in ("LOCKSTEP_KERNELS", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(KernelsError, match=r"home directory.*LOCKSTEP_KERNELS"):
+        file_of(ROBOT, "single")
+
+
+def test_a_folder_named_from_here_stays_the_same_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOCKSTEP_KERNELS", "here")
+    assert file_of(ROBOT, "single").parent == tmp_path / "here"
 
 
 def test_a_name_from_a_file_cannot_leave_the_folder(place):

@@ -82,8 +82,11 @@ def test_a_batch_of_any_size_is_filled_and_nothing_beyond_it(count):
         assert (out[count] == 7.0).all()
 
 
-def test_an_empty_batch_is_none():
-    kernels(UR5E).poses(np.empty((0, 6)), np.empty((0, 4, 4)))
+def test_an_empty_batch_writes_nothing():
+    for name, (inputs, shape) in (BATCH | MORE).items():
+        out = np.full((1, *shape(6)), 7.0)
+        getattr(kernels(UR5E), name)(*[np.empty((0, 6))] * inputs, out[:0])
+        assert (out == 7.0).all(), name
 
 
 def test_tiles_give_what_rows_give():

@@ -90,6 +90,16 @@ def test_repairs_come_as_often_and_last_as_long_as_declared() -> None:
     assert station.mean == pytest.approx(78.0)
 
 
+def test_no_repair_is_lost_of_a_part_that_takes_many_times_the_mean() -> None:
+    """Half of the time lies in parts that are stopped more often than stops are drawn one by one."""
+    times, down = drawn(Station("one", Gamma(10_000.0, 10.0), failures=Failures(between=20.0, repair=5.0)))
+    work = times - down
+    often = work > 1.5 * draws.MOST_STOPS * 20.0
+    assert work[often].sum() > 0.5 * work.sum()
+    assert down[often] == pytest.approx(work[often] * 5.0 / 20.0, rel=0.25)
+    assert down.sum() == pytest.approx(work.sum() * 5.0 / 20.0, rel=0.002)
+
+
 def test_repairs_depend_on_how_long_a_part_takes_and_on_nothing_else_of_its_time() -> None:
     times, down = drawn(Station("one", Lognormal(50.0, 0.8), failures=Failures(between=300.0, repair=90.0)))
     work = times - down

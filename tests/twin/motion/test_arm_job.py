@@ -88,7 +88,7 @@ def test_a_second_of_motion_at_any_speed_takes_no_more_than_1800_bytes() -> None
 def test_records_as_they_lie_in_memory() -> None:
     q = np.array([HOME, HOME + np.array([1, -1, 1600, -1600, 0, 5]) * 1e-4])
     job = encode(plan_of(q, np.zeros((2, 6)), interval=0.04), LIMITS, STEPS)
-    ops = 7 * 8  # where the joints must stand, and the line
+    ops = 8 * 8  # where the joints must stand, that the jaws are empty, and the line
     head = job[HEADER.size + ops :][:12]
     first = int.from_bytes(head[:3], "little")
     pairs = [int.from_bytes(head[at : at + 3], "little") for at in (3, 6, 9)]
@@ -99,7 +99,8 @@ def test_records_as_they_lie_in_memory() -> None:
 def test_a_job_asks_first_whether_the_joints_stand_where_it_begins() -> None:
     q, qd = smooth(np.full(6, 0.2), 0.8)
     ops = ops_of(encode(plan_of(q, qd), LIMITS, STEPS))
-    assert ops[:7] == [*((JointOp.AT, k, int(STEPS.of(HOME)[k])) for k in range(6)), (JointOp.LINE, 0, 3)]
+    stand = [(JointOp.AT, k, int(STEPS.of(HOME)[k])) for k in range(6)]
+    assert ops[:8] == [*stand, (JointOp.EXPECT, 0, 0), (JointOp.LINE, 0, 3)]
     homed = ops_of(encode(plan_of(q, qd, (ArmOp(1, ArmOpKind.HOME, 0),)), LIMITS, STEPS))
     assert (JointOp.HOME, 0, ALL_AXES) not in homed and (JointOp.HOME, ALL_AXES, 0) in homed
     assert not any(op is JointOp.AT for op, _, _ in homed)
@@ -112,8 +113,30 @@ def test_jaws_are_expected_to_hold_when_they_have_closed_and_at_the_end() -> Non
     ops = [(op, arg, value) for op, arg, value in ops_of(job) if op not in (JointOp.AT, JointOp.LINE)]
     held = (JointOp.EXPECT, 0, 1)
     assert ops == [
-        (JointOp.SET, 0, 0), (JointOp.DWELL, 0, 12_500), held, (JointOp.DWELL, 0, 6_250), held, (JointOp.END, 0, 0),
+        (JointOp.EXPECT, 0, 0), (JointOp.SET, 0, 0), (JointOp.DWELL, 0, 12_500), held, (JointOp.DWELL, 0, 6_250), held,
+        (JointOp.END, 0, 0),
     ]  # fmt: skip
+
+
+def test_jaws_do_not_act_before_the_joints_are_known_to_stand_where_the_plan_begins() -> None:
+    q, qd = smooth(np.full(6, 0.2), 0.8)
+    stand = [(JointOp.AT, k, int(STEPS.of(HOME)[k])) for k in range(6)]
+    for kind, level in ((ArmOpKind.RELEASE, 1), (ArmOpKind.GRIP, 0)):
+        ops = ops_of(encode(plan_of(q, qd, (ArmOp(2, kind, 0),)), LIMITS, STEPS))
+        assert ops[:8] == [*stand, (JointOp.LINE, 0, 2), (JointOp.SET, 0, level)], "and what they hold may be let go of"
+
+
+def test_an_arm_moves_and_homes_only_with_empty_jaws_unless_its_job_has_closed_them() -> None:
+    q, qd = smooth(np.full(6, 0.2), 0.8)
+    home, grip, release = (ArmOp(n, kind, 0) for n, kind in enumerate((ArmOpKind.HOME, ArmOpKind.GRIP, ArmOpKind.RELEASE), 1))
+    acts = (JointOp.HOME, JointOp.SET, JointOp.EXPECT)
+
+    def first(*ops: ArmOp, empty: bool = False) -> tuple[JointOp, int, int]:
+        return next(op for op in ops_of(encode(plan_of(q, qd, ops), LIMITS, STEPS, empty)) if op[0] in acts)
+
+    nothing = (JointOp.EXPECT, 0, 0)
+    assert first() == first(home) == first(release, empty=True) == nothing
+    assert first(grip) == (JointOp.SET, 0, 0) and first(release) == (JointOp.SET, 0, 1)
 
 
 def test_motion_that_asks_for_more_steps_than_a_node_makes_is_refused_with_its_line() -> None:

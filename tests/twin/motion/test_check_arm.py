@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pinocchio as pin
@@ -18,6 +19,7 @@ from twin.motion.arm import ArmPlan, limits_of, read
 from twin.motion.arm.check import Load, Site, check
 from twin.motion.arm.plan import plan
 from twin.motion.findings import Refusal
+from twin.motion.limits import JobError
 
 ROBOT = ur5e()
 HOME = tuple(math.radians(angle) for angle in (0, -90, 90, -90, -90, 0))
@@ -169,6 +171,113 @@ def test_homing_is_swept_one_joint_after_the_other(arm: Kernels) -> None:
     first, stretched = planned("home"), np.radians([-90, -20, 20, -90, -90, 0])
     assert check(first, LIMITS, arm, replace(site, homing_order=(0, 1, 2, 3, 4, 5))) == ()
     assert check(first, LIMITS, arm, replace(site, homing_order=(0, 1, 2, 3, 4, 5)), stretched)[0].line == 1
+
+
+def test_homing_is_swept_with_what_is_held_when_it_begins(arm: Kernels) -> None:
+    """A long part hangs down, and a post stands where it comes by; operations of one rest count in their order."""
+    site = Site(
+        surroundings=Surroundings(boxes=(Box("post", (-0.36, -0.361, 0.24), (0.03, 0.03, 0.05)),)),
+        part=(Capsule("part", 7, (0.0, 0.0, 0.05), (0.0, 0.0, 0.3), 0.03),),
+    )
+    turned = np.radians([60, -90, 90, -90, -90, 0])
+    there, back = "joints 60 -90 90 -90 -90 0", "joints 0 -80 90 -90 -90 0"
+    for program in ((there, "grip", "home", back), (there, "grip", "home"), (there, "grip", "wait 1", "home", "release")):
+        assert {one.axis for one in check(planned(*program), LIMITS, arm, site)} == {"part and post"}, program
+    first = plan(read("grip\nhome\n" + back), LIMITS, turned)
+    assert only(check(first, LIMITS, arm, site, turned)).line == 2
+    free = (there, "grip", "joints 60 -89 90 -90 -90 0", "release", "home", "grip", "home", back)
+    assert check(planned(*free), LIMITS, arm, site) == ()
+
+
+def test_an_arm_without_bodies_and_kernels_of_another_arm_are_refused(arm: Kernels) -> None:
+    made = planned("joints 20 -80 80 -90 -90 0")
+    bare = replace(ROBOT, capsules=())
+    around = Site(surroundings=Surroundings(boxes=(Box("all", (0.0, 0.0, 0.0), (2.0, 2.0, 2.0)),)))
+    found = only(check(made, limits_of(bare, HOME), kernels(bare), around))
+    assert found.line == 0 and "no capsules" in found.text
+    longer = replace(ROBOT, joints=(replace(ROBOT.joints[0], xyz=(0.0, 0.0, 0.5)), *ROBOT.joints[1:]))
+    found = only(check(made, LIMITS, kernels(longer)))
+    assert found.line == 0 and "another arm" in found.text
+
+
+def test_a_record_that_begins_elsewhere_or_does_not_rest_is_refused(arm: Kernels) -> None:
+    made, start = planned("joints 20 -80 80 -90 -90 0"), np.array(HOME)
+    assert check(made, LIMITS, arm, start=start) == ()
+    found = check(made, LIMITS, arm, start=start + np.array([0.0, 0.0, 0.1, 0.0, 0.0, 0.0]))
+    assert (only(found).axis, only(found).limit) == ("elbow_joint", pytest.approx(HOME[2] + 0.1))
+    assert only(check(made, LIMITS, arm, start=np.zeros(5))).line == 0
+    path, half = made.trajectory, len(made.trajectory) // 2
+    cut = {name: getattr(path, name)[:half] for name in ("time", "q", "qd", "qdd", "line")}
+    late = {name: getattr(path, name)[half:] for name in ("time", "q", "qd", "qdd", "line")}
+    for part in (cut, late):
+        found = check(edited(made, **part), LIMITS, arm)
+        assert {one.axis for one in found} >= {"shoulder_pan_joint"}
+        assert all("must stand" in one.text and one.limit == 0.0 for one in found)
+    assert only(check(edited(made, **{name: values[:0] for name, values in cut.items()}), LIMITS, arm)).line == 0
+
+
+def test_a_record_that_goes_on_elsewhere_after_an_operation_is_refused(arm: Kernels) -> None:
+    homed = planned("home", "joints 20 -80 80 -90 -90 0")
+    q = homed.trajectory.q.copy()
+    q[:, 4] += 0.3
+    found = only(check(edited(homed, q=q), LIMITS, arm))
+    assert (found.axis, found.limit) == ("wrist_2_joint", pytest.approx(HOME[4]))
+    made = planned("joints 20 -80 80 -90 -90 0", "grip", "joints 0 -90 90 -90 -90 0")
+    (grip,), q = made.ops, made.trajectory.q.copy()
+    q[grip.before :, 5] += 1e-4
+    found = only(check(edited(made, q=q), LIMITS, arm))
+    assert found.axis == "wrist_3_joint" and "goes on from" in found.text
+    early = replace(made, ops=(replace(grip, before=grip.before // 2),))
+    assert any("must stand" in one.text for one in check(early, LIMITS, arm))
+    for wrong in (-1, len(made.trajectory) + 1):
+        assert only(check(replace(made, ops=(replace(grip, before=wrong),)), LIMITS, arm)).line == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"mass": math.nan, "centre": (0.0, 0.0, 0.0)}, "not finite"),
+        ({"mass": 1.0, "centre": (0.0, math.inf, 0.0)}, "not finite"),
+        ({"mass": -1.0, "centre": (0.0, 0.0, 0.0)}, "below 0"),
+        ({"mass": 1.0, "centre": (0.0, 0.0, 0.0), "inertia": (0.1, 0.0, 0.0, -0.1, 0.0, 0.1)}, "below 0"),
+    ],
+)
+def test_a_load_that_weighs_no_number_is_none(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(JobError, match=said):
+        Load(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"low": (math.nan, 0.0, 0.0)}, "space along X"),
+        ({"low": (0.0, 0.0, 1.0), "high": (1.0, 1.0, 0.0)}, "space along Z"),
+        ({"tool_speed": math.nan}, "tool_speed"),
+        ({"kept": math.nan}, "kept"),
+        ({"rotors": (math.nan,) * 6}, "rotor"),
+        ({"homing_order": (0, 0, 1, 2, 3, 4)}, "each joint once"),
+        ({"homing_order": (6, 1, 2, 3, 4, 5)}, "each joint once"),
+    ],
+)
+def test_a_site_that_limits_nothing_is_none(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(JobError, match=said):
+        Site(**values)
+
+
+def test_a_site_of_another_arm_is_refused(arm: Kernels) -> None:
+    made = planned("home")
+    for name, site in (("homing_order", Site(homing_order=(1, 0))), ("rotors", Site(rotors=(0.1,) * 5))):
+        found = only(check(made, LIMITS, arm, site))
+        assert (found.line, found.axis, found.limit) == (0, name, 6)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_what_comes_out_as_no_number_is_refused(arm: Kernels) -> None:
+    """A finite record, so large that its torques are not."""
+    made = planned("joints 20 -80 80 -90 -90 0")
+    qd = made.trajectory.qd.copy()
+    qd[5] = 1e200
+    assert any("effort nan" in one.text or "effort inf" in one.text for one in check(edited(made, qd=qd), LIMITS, arm))
 
 
 def test_the_tool_point_keeps_to_its_space_and_its_speed(arm: Kernels) -> None:

@@ -6,11 +6,11 @@ import pytest
 
 from twin.kernel import Floats
 from twin.kinematics.robot import rotation_of
-from twin.kinematics.shapes import Box, Plane, Surroundings
+from twin.kinematics.shapes import Box, Capsule, Plane, Surroundings
 from twin.motion import JobError, Limits, Plan, plan
 from twin.motion.check import check_motion
 from twin.motion.findings import Findings, Refusal
-from twin.motion.keepout import Head, KeepOut, check_keep_out, keep_out_of
+from twin.motion.keepout import REACH, Head, KeepOut, check_keep_out, keep_out_of
 
 CORNERS = "G1 X10 Y0 E1 F6000\nG1 X100 E5\nG1 X100 Y80 E4\nG1 X20 Y80 Z3 F12000\nG1 X0 Y0 Z0.3 E4 F3000\n"
 
@@ -123,6 +123,24 @@ def test_what_stands_around_in_metres_is_space_to_keep_out_of_in_millimetres() -
     corner = keep_out_of(Surroundings(boxes=(Box("b", (0, 0, 0), (0.03, 0.04, 0.01), rotation_of(0.0, 0.0, 0.5)),)))[0]
     points = np.array([[x, y] for x in (-30, 30) for y in (-40, 40)]) @ np.array(rotation_of(0.0, 0.0, 0.5)).reshape(3, 3)[:2, :2].T
     assert corner.high[:2] == pytest.approx(points.max(axis=0)) and corner.low[:2] == pytest.approx(points.min(axis=0))
+
+
+def test_a_floor_is_kept_out_of_to_its_highest_point_within_reach_and_a_rod_by_the_box_around_it() -> None:
+    slope = 0.01
+    tilted = Plane("floor", (-np.sin(slope), 0.0, np.cos(slope)), -0.2 * np.cos(slope))
+    rod = Capsule("rod", 0, (0.1, 0.2, 0.0), (0.0, 0.2, 0.05), 0.01)
+    around_rod, floor = keep_out_of(Surroundings(capsules=(rod,), planes=(tilted,)))
+    assert (around_rod.low, around_rod.high) == (pytest.approx((-10, 190, -10)), pytest.approx((110, 210, 60)))
+    highest = max(-200 + x * np.tan(slope) for x in (-REACH, 0.0, 250.0, REACH))
+    assert floor.name == "floor" and floor.high[2] == pytest.approx(highest)
+    nearly = keep_out_of(Surroundings(planes=(Plane("floor", (1e-12, 0.0, 1.0), -0.2),)))
+    assert nearly[0].high[2] == pytest.approx(-200.0), "rounding does not make it another floor"
+
+
+@pytest.mark.parametrize("normal", [(1.0, 0.0, 0.0), (0.0, 0.0, -1.0)])
+def test_a_wall_and_a_ceiling_are_refused_by_name_as_no_upright_box_is_like_them(normal: tuple[float, float, float]) -> None:
+    with pytest.raises(JobError, match="window is no floor"):
+        keep_out_of(Surroundings(planes=(Plane("window", normal, -1.0),)))
 
 
 @pytest.mark.parametrize("low, high", [((0.0, 0.0, 0.0), (1.0, 0.0, 1.0)), ((0.0, float("nan"), 0.0), (1.0, 1.0, 1.0))])

@@ -62,12 +62,6 @@ class Writer:
         return f"{_wrapped(texts[0], strength)} {node.operator} {_wrapped(texts[1], strength + 1)}"
 
 
-def count(graph: Graph, outputs: Sequence[Term]) -> int:
-    """How many operations the terms need, sines apart."""
-    uses = _uses(graph.nodes, [term.index for term in outputs])
-    return sum(1 for node, used in zip(graph.nodes, uses, strict=True) if used and node.operator in _STRENGTH)
-
-
 def _wrapped(text: tuple[str, int], least: int) -> str:
     return text[0] if text[1] >= least else f"({text[0]})"
 

@@ -1,9 +1,11 @@
 """Programs that take a Part or lay it down, made of the machines' poses, the Part's extents and the gripper's size.
 
 The flange's z points out of it; the jaws close along its x, on the point that Params' `tool` is away. A Part is held from
-above, in its middle, across its narrower side, and is not turned in the jaws: what is laid down hangs as it was taken.
+above, in the middle of what is between the jaws, across its narrower side there, and is not turned in the jaws: what is laid
+down hangs as it was taken.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,8 +38,15 @@ DROP = 0.001
 GRIPPER_MASS, PLA = 0.9, 1240.0
 """kg of the gripper; kg/m³ of what Parts are made of, at most: prints are not solid."""
 MOST_RODS = 12
-"""Of which a Part's shape is made."""
+"""Side by side, of which a Part's shape is made beside its edges."""
+EDGE = 0.001
+"""Radius of the rods along a Part's edges [m]: its corners reach 0.73 of it beyond them."""
+SKIRT = 0.0005
+"""m above the bed, up to which nothing counts as a Part: skirts, brims and purge lines."""
+EVEN = 0.0005
+"""m that a Part's middle may be beside the jaws, where it does not matter which way round they take it."""
 QUARTERS = (0.0, 90.0, 180.0, -90.0)
+INF = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +55,25 @@ class Grasp:
 
     Attributes:
         middle: where the jaws hold it, in the source's frame [m].
-        size: of the whole Part, along that frame [m].
+        size: of the box around the whole Part, along that frame [m].
         foot: height of that point above the Part's foot [m].
         turn: of the jaws' x about the source's z [°]: along the Part's narrower side.
+        aside: x and y of that box's middle, seen from the jaws along the source's axes [m].
     """
 
     middle: Point
     size: Point
     foot: float
     turn: float
+    aside: tuple[float, float] = (0.0, 0.0)
 
 
 def grasp(part: Deposit | None, params: Params, how: Carry) -> Grasp:
     """How a Part is held.
 
     Raises:
-        JobError: nobody knows the Part, it is too low for the fingers or too wide for the jaws.
+        JobError: nobody knows the Part, it is too low for the fingers, too high above them, or too wide for the jaws there or
+            anywhere above.
     """
     if part is None:
         raise JobError("no program tells how large the part is that is to be carried")
@@ -69,35 +81,60 @@ def grasp(part: Deposit | None, params: Params, how: Carry) -> Grasp:
     at = height * how.grip
     if at < TIP + DROP:
         raise JobError(f"the part is {height * 1e3:.1f} mm high: the fingers would touch what it stands on", 0, "", at, TIP + DROP)
-    held, whole = part.extents(at - BAND, at + BAND), part.extents(at - BAND, math.inf)
-    if held is None or whole is None:
+    held, whole = part.extents(at - BAND, at + BAND), part.extents(SKIRT, INF)
+    passed = part.extents(max(SKIRT, at - TIP - BAND), INF)
+    if held is None or whole is None or passed is None:
         raise JobError(f"there is nothing between the jaws at {at * 1e3:.1f} mm", 0, "", at)
-    wide = [high - low for low, high in zip(*held, strict=True)]
+    wide, middle, room = _sides(held), _middle(held), params.tool - _knuckle(params)
     across = 0 if wide[0] <= wide[1] else 1
     width, most = wide[across], params.opening - PLAY
     if width > most:
         raise JobError(f"the part is {width * 1e3:.1f} mm wide, the jaws take {most * 1e3:.1f} mm", 0, "", width, most)
-    x, y = ((low + high) / 2 for low, high in zip(held[0][:2], held[1][:2], strict=True))
-    size = [high - low for low, high in zip(*whole, strict=True)]
-    return Grasp((x, y, at), (size[0], size[1], height), at, 90.0 * across)
+    reach = 2 * max(passed[1][across] - middle[across], middle[across] - passed[0][across])
+    if reach > most:
+        told = f"the part is as wide as {reach * 1e3:.1f} mm about the jaws on their way down, they take {most * 1e3:.1f} mm"
+        raise JobError(told, 0, "", reach, most)
+    if height - at > room:
+        told = f"the part rises {(height - at) * 1e3:.1f} mm above the grip, the fingers are {room * 1e3:.1f} mm long"
+        raise JobError(told, 0, "", height - at, room)
+    size, centre = _sides(whole), _middle(whole)
+    aside = (centre[0] - middle[0], centre[1] - middle[1])
+    return Grasp((middle[0], middle[1], at), (size[0], size[1], height), at, 90.0 * across, aside)
+
+
+def _sides(box: tuple[Point, Point]) -> Point:
+    (x, y, z), (to_x, to_y, to_z) = box
+    return to_x - x, to_y - y, to_z - z
+
+
+def _middle(box: tuple[Point, Point]) -> Point:
+    (x, y, z), (to_x, to_y, to_z) = box
+    return (x + to_x) / 2, (y + to_y) / 2, (z + to_z) / 2
 
 
 def pick_programs(base: Pose, source: Pose, held: Grasp, params: Params, how: Carry, homed: bool) -> Iterator[str]:
-    """Programs that take a Part, the jaws one way round and the other."""
-    for turn in (held.turn, held.turn - 180.0):
+    """Programs that take a Part, the jaws one way round and the other; one way alone where its middle is beside them, so that
+    who lays it down knows to which side."""
+    for turn in (held.turn, held.turn - 180.0)[: 2 if math.hypot(*held.aside) <= EVEN else 1]:
         low = _seen(base, source, held.middle, turn)
         over = _seen(base, source, (held.middle[0], held.middle[1], held.middle[2] + how.over), turn)
         yield _program("take the part", params, how, homed, "release", low, over, "grip")
 
 
 def place_programs(base: Pose, target: Pose, entry: Point, held: Grasp, params: Params, how: Carry) -> Iterator[str]:
-    """Programs that lay a Part down, one for each way that it can lie along the target's axes."""
-    x, y, z = entry
-    at = z + held.foot + DROP
+    """Programs that lay a Part's middle over the entry, one for each way that it can lie along the target's axes."""
+    at = entry[2] + held.foot + DROP
     for quarter in QUARTERS:
-        turn = held.turn + quarter
+        turn, beside = held.turn + quarter, _turned(held.aside, quarter)
+        x, y = entry[0] - beside[0], entry[1] - beside[1]
         low, over = _seen(base, target, (x, y, at), turn), _seen(base, target, (x, y, at + how.over), turn)
         yield _program("lay the part down", params, how, True, "grip", low, over, "release")
+
+
+def _turned(way: tuple[float, float], by: float) -> tuple[float, float]:
+    """A way in the plane, turned by an angle [°]."""
+    c, s = math.cos(math.radians(by)), math.sin(math.radians(by))
+    return c * way[0] - s * way[1], s * way[0] + c * way[1]
 
 
 def _program(what: str, params: Params, how: Carry, homed: bool, before: str, low: str, over: str, act: str) -> str:
@@ -129,7 +166,7 @@ def _seen(base: Pose, machine: Pose, point: Point, turn: float) -> str:
 def gripper(params: Params) -> tuple[Capsule, ...]:
     """The gripper's shape with open jaws, in the flange's frame."""
     aside, end = params.opening / 2 + FINGER, params.tool + TIP - FINGER
-    knuckle = max(HAND, params.tool - FINGERS)
+    knuckle = _knuckle(params)
     return (
         Capsule("gripper", FLANGE, (0.0, 0.0, 0.0), (0.0, 0.0, max(0.0, knuckle - HAND)), HAND),
         Capsule("finger 1", FLANGE, (aside, 0.0, knuckle), (aside, 0.0, end), FINGER),
@@ -137,23 +174,38 @@ def gripper(params: Params) -> tuple[Capsule, ...]:
     )
 
 
+def _knuckle(params: Params) -> float:
+    """How far from the flange the gripper's body ends and its fingers begin [m]."""
+    return max(HAND, params.tool - FINGERS)
+
+
 def shape(held: Grasp, params: Params) -> tuple[Capsule, ...]:
-    """A held Part: rods along its longest side, as thick as its shortest and side by side along the other; its corners are
-    rounded off."""
+    """The box around a held Part in the flange's frame: a thin rod along each edge, and between them rods along its longest
+    side, as thick as its shortest and side by side along the other."""
     across, along = (held.size[1], held.size[0]) if held.turn else (held.size[0], held.size[1])
     sides = np.array((across, along, held.size[2]))
+    centre = np.array(_centre(held, params))
     thin, middle, long = np.argsort(sides, kind="stable")
     radius = sides[thin] / 2
     count = min(MOST_RODS, math.ceil(sides[middle] / sides[thin] - 1e-6))
     reach, aside = np.zeros(3), np.zeros(3)
     reach[long], aside[middle] = sides[long] / 2 - radius, sides[middle] / 2 - radius
-    centre = np.array((0.0, 0.0, params.tool + held.foot - held.size[2] / 2))
-    rods = []
-    for i in range(count):
-        at = centre + aside * (2 * i / (count - 1) - 1 if count > 1 else 0.0)
-        name = "part" if count == 1 else f"part {i + 1}"
-        rods.append(Capsule(name, FLANGE, _point(at - reach), _point(at + reach), float(radius)))
-    return tuple(rods)
+    ways = [aside * (2 * i / (count - 1) - 1 if count > 1 else 0.0) for i in range(count)]
+    rods = [(centre + way - reach, centre + way + reach, float(radius)) for way in ways]
+    edge = min(EDGE, float(radius))
+    for axis in range(3):
+        for one, other in itertools.product((-1.0, 1.0), repeat=2):
+            corner = (sides / 2 - edge) * np.insert((one, other), axis, 1.0)
+            rods.append((centre + corner * np.where(np.arange(3) == axis, -1.0, 1.0), centre + corner, edge))
+    names = ["part"] if count == 1 else [f"part {i + 1}" for i in range(count)]
+    names += [f"part edge {i + 1}" for i in range(12)]
+    return tuple(Capsule(name, FLANGE, _point(a), _point(b), r) for name, (a, b, r) in zip(names, rods, strict=True))
+
+
+def _centre(held: Grasp, params: Params) -> Point:
+    """The middle of a held Part in the flange's frame, whose y and z are turned away from the source's."""
+    x, y = _turned(held.aside, -held.turn)
+    return x, -y, params.tool + held.foot - held.size[2] / 2
 
 
 def _point(values: Floats) -> Point:
@@ -167,7 +219,7 @@ def loads(params: Params, held: Grasp | None) -> tuple[Load, Load | None]:
     if held is None:
         return empty, None
     part = PLA * held.size[0] * held.size[1] * held.size[2]
-    middle = params.tool + held.foot - held.size[2] / 2
+    x, y, z = _centre(held, params)
     mass = GRIPPER_MASS + part
-    centre = (GRIPPER_MASS * params.tool / 2 + part * middle) / mass
-    return empty, Load(mass=mass, centre=(0.0, 0.0, centre))
+    centre = (x * part / mass, y * part / mass, (GRIPPER_MASS * params.tool / 2 + part * z) / mass)
+    return empty, Load(mass=mass, centre=centre)

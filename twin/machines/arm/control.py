@@ -6,7 +6,7 @@ from twin.machines.arm.spec import CAPABILITIES, JOINTS, Command, Params, Status
 from twin.machines.arm.tool import SHOWN, show
 from twin.trace import Event, Sample
 
-__all__ = ["SHOWN", "decide", "show", "stands"]
+__all__ = ["SHOWN", "cannot_take", "decide", "show", "stands"]
 
 SAFE = Command()
 
@@ -17,6 +17,11 @@ def decide(sample: Sample[Status], wish: Wish, params: Params, now: Ns) -> tuple
     if status is None or not sample.good or wish.capability not in CAPABILITIES:
         return SAFE, ()
     return Command(run=wish.go and not status.tripped), ()
+
+
+def cannot_take(status: Status, params: Params) -> str:
+    """Why the jaws can't take a Part now; empty when they can."""
+    return "its jaws hold something: take it out" if status.holding else ""
 
 
 def stands(status: Status) -> tuple[float, ...]:

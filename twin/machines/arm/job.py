@@ -52,12 +52,19 @@ def make(asked: Asked) -> Job:
     params: Params = asked.machine.params
     match asked.arguments:
         case Move():
+            _check_takes_nothing(asked)
             load, _ = carry.loads(params, None)
             site = Site(surroundings=around(asked, asked.arguments.at), tool=carry.gripper(params), load=load)
             return _first(asked, (asked.program,), site)
         case Carry():
             return _carry(asked, asked.arguments, params)
     raise JobError(f"an arm can't {asked.capability}")
+
+
+def _check_takes_nothing(asked: Asked) -> None:
+    for op in read(asked.program).ops:
+        if op.kind is ArmOpKind.GRIP:
+            raise JobError(f"{asked.capability} can't grip: nothing tells how large and heavy it is; pick takes parts", op.line)
 
 
 def _carry(asked: Asked, how: Carry, params: Params) -> Job:
@@ -82,6 +89,7 @@ def _carry(asked: Asked, how: Carry, params: Params) -> Job:
 def _first(asked: Asked, programs: Iterable[str], site: Site) -> Job:
     """The Job of the first program that is not refused; the first one's refusals where all are."""
     refused: tuple[str, ...] = ()
+    kept: tuple[Refusal, ...] = ()
     params: Params = asked.machine.params
     bounds, robot, start = limits(params), kernels(ur5e()), np.array(asked.start) if asked.start else None
     site = dataclasses.replace(site, rotors=ROTORS, homing_order=steps(params).homing_order)
@@ -91,8 +99,8 @@ def _first(asked: Asked, programs: Iterable[str], site: Site) -> Job:
         found = check(made, bounds, robot, site, start)
         if not found:
             return _encoded(asked, made)
-        refused = refused or tuple(_told(asked, refusal, text) for refusal in found)
-    raise JobError("; ".join(refused))
+        refused, kept = refused or tuple(_told(asked, refusal, text) for refusal in found), kept or tuple(found)
+    raise JobError("; ".join(refused), refusals=kept)
 
 
 def _told(asked: Asked, refusal: Refusal, text: str) -> str:
@@ -115,6 +123,6 @@ def _start(asked: Asked, program: ArmProgram) -> Floats:
 def _encoded(asked: Asked, made: ArmPlan) -> Job:
     params: Params = asked.machine.params
     bounds, pace = limits(params), steps(params)
-    data = encode(made, bounds, pace)
+    data = encode(made, bounds, pace, empty=asked.capability == "pick")
     homes = sum(op.kind is ArmOpKind.HOME for op in made.ops)
     return Job(data, header(data, MAGIC).chunks, made.duration_s, homes * HOMING_S)

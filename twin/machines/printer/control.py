@@ -2,14 +2,12 @@
 
 from twin.clock import Ns
 from twin.machine import Wish
-from twin.machines.printer.spec import Command, Params, Status
+from twin.machines.printer.spec import PARKED, Command, Params, Status
 from twin.trace import Event, Sample
 
 SAFE = Command()
 COOL = 40.0
 """°C of the bed above which a Part sticks to it."""
-PARKED = 0.03
-"""m from the bed's edge within which the head is out of the way."""
 
 
 def decide(sample: Sample[Status], wish: Wish, params: Params, now: Ns) -> tuple[Command, tuple[Event, ...]]:
@@ -26,8 +24,10 @@ def cannot_give(status: Status, params: Params) -> str:
         return f"its bed is to be heated to {status.bed_target:.0f} °C"
     if status.bed_temperature >= COOL:
         return f"its bed is at {status.bed_temperature:.1f} °C, the part comes off below {COOL:.0f} °C"
-    width, depth = params.size[0], params.size[1]
-    aside = min(status.x, width - status.x, status.y, depth - status.y)
-    if aside > PARKED:
-        return f"its head is not parked: {aside * 1000:.0f} mm from the bed's edge, at most {PARKED * 1000:.0f} mm"
-    return ""
+    x, y = (share * size for share, size in zip(params.park, params.size[:2], strict=True))
+    if max(abs(status.x - x), abs(status.y - y)) <= PARKED:
+        return ""
+    return (
+        f"its head is not parked: it is at X={status.x * 1e3:.0f} Y={status.y * 1e3:.0f} mm, "
+        f"not within {PARKED * 1e3:.0f} mm of X={x * 1e3:.0f} Y={y * 1e3:.0f} mm"
+    )

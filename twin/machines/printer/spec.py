@@ -4,12 +4,16 @@ from typing import Annotated as A
 
 from twin.machine import STOP, Alarm, Heater, Input, Never, Output, Stepper, params
 from twin.motion import Limits
+from twin.motion.keepout import Head
 from twin.units import DEG_C, MM, MM_PER_S, MM_PER_S2, PER_MM, PERCENT
 from twin.wire import OFF, Bit, Int16, Int32, OnSilence, Range, UInt16, record
 
 CAPABILITIES = ("print",)
 _Four = tuple[float, float, float, float]
 _Three = tuple[float, float, float]
+_Two = tuple[float, float]
+PARKED = 0.03
+"""m along X and Y from its parking place within which the head is out of the way."""
 
 
 @params
@@ -21,6 +25,8 @@ class Params:
     max_acceleration: A[_Four, MM_PER_S2, Range(1, 50_000)] = (3000.0, 3000.0, 200.0, 5000.0)
     jerk: A[_Four, MM_PER_S, Range(0.01, 50)] = (10.0, 10.0, 0.4, 5.0)
     size: A[_Three, MM, Range(10, 2000)] = (220.0, 220.0, 250.0)
+    head: A[_Three, MM, "of the head: along X and Y about the nozzle, and up from its tip", Range(0, 500)] = (40.0, 40.0, 60.0)
+    park: A[_Two, PERCENT, "of the bed's width and depth: over which place programs leave the nozzle", Range(0, 100)] = (0.0, 100.0)
     homing_speed: A[_Three, MM_PER_S, Range(0.1, 200)] = (50.0, 50.0, 8.0)
     min_extrusion_temperature: A[float, DEG_C, Range(0, 300)] = 170.0
     max_hotend_temperature: A[float, DEG_C, Range(50, 450)] = 275.0
@@ -92,6 +98,12 @@ def limits(params: Params) -> Limits:
         min_extrusion_temperature=params.min_extrusion_temperature,
         max_temperature=(params.max_hotend_temperature, params.max_bed_temperature),
     )
+
+
+def head(params: Params) -> Head:
+    """What moves with the nozzle [mm]."""
+    across, along, up = (1e3 * value for value in params.head)
+    return Head((-across / 2, -along / 2, 0.0), (across / 2, along / 2, up))
 
 
 def _four(values: _Four, by: float) -> _Four:

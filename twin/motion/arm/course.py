@@ -7,11 +7,11 @@ import numpy as np
 
 from twin.kernel import Floats, Ints
 from twin.motion.arm import profile
-from twin.motion.arm.follow import Path, Stuck, follow, free_effort, rest_torques, spline_between, torque_shares
+from twin.motion.arm.follow import Endless, Path, Stuck, follow, free_effort, rest_torques, spline_between, torque_shares
 from twin.motion.arm.limits import ArmLimits
 from twin.motion.arm.line import Lines, inverted, lines, pose_of
 from twin.motion.arm.path import Rows
-from twin.motion.arm.program import ArmMove
+from twin.motion.arm.program import ArmMove, MoveKind
 from twin.motion.arm.reach import Lost, Reach
 from twin.motion.limits import JobError
 
@@ -22,8 +22,15 @@ STEEPEST = 500.0
 HOLDING = 0.98
 """Share of the torque that holding the arm may take; with less left for motion the arm would nearly stand."""
 MOST_JOINED = 1000  # lines without a rest
+MOST_SAMPLES = 1_000_000
+"""Of one plan; with the usual interval more than two hours of motion."""
+LEAST_RADIUS = 3e-4
+"""A corner that is rounded by less is stopped at, whatever the limits [m]."""
 _FINEST = 4  # how often the distance of the points is halved
 _MOST_TRIES = 12
+# Of the acceleration times the interval squared, and with the usual limits 0.6 mm: a corner rounded by less is passed in
+# three intervals or fewer, so that limits are exceeded between samples, or one sample in it slows the whole path.
+_LEAST_TURN = 7 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +43,14 @@ class Course:
     line: Ints
 
 
-def by_joints(start: Floats, target: Floats, move: ArmMove, limits: ArmLimits, reach: Reach) -> Course | None:
+def by_joints(start: Floats, target: Floats, move: ArmMove, limits: ArmLimits, reach: Reach, done: int = 0) -> Course | None:
     """The quickest move of all joints in step, slowed where torques ask for it; None where nothing moves.
 
+    Args:
+        done: how many samples the plan has already.
+
     Raises:
-        JobError: somewhere the arm can't even hold itself.
+        JobError: somewhere the arm can't even hold itself, or the plan becomes too long.
     """
     distance, phases, lasts = target - start, np.empty((1, limits.robot.axes, 4)), np.empty(1)
     speed, acceleration, jerk = limits.speed * move.speed, np.array(limits.acceleration), np.array(limits.jerk)
@@ -49,6 +59,7 @@ def by_joints(start: Floats, target: Floats, move: ArmMove, limits: ArmLimits, r
         return None
     count, quickest = round(lasts[0] / limits.interval), float(lasts[0])
     for _ in range(_MOST_TRIES):
+        check_samples(done + count, move.line)
         stretch = count * limits.interval / quickest
         q, qd, qdd = (np.empty((count + 1, len(start))) for _ in range(3))
         slower = phases[0] * np.array([stretch, stretch, stretch, 1 / stretch**3])
@@ -62,11 +73,48 @@ def by_joints(start: Floats, target: Floats, move: ArmMove, limits: ArmLimits, r
     raise JobError("no speed keeps the torques within their limits", move.line)
 
 
-def by_lines(start: Floats, moves: Sequence[ArmMove], limits: ArmLimits, reach: Reach) -> Course | None:
+def joined(start: Floats, moves: Sequence[ArmMove], limits: ArmLimits, reach: Reach) -> int:
+    """How many of some moves follow one another without a rest: lines of one tool, to the first corner that is not rounded.
+
+    A corner is given at most half of the lines beside it. Rounded by less than LEAST_RADIUS, or by so little that it is
+    passed between two samples, it is stopped at.
+    """
+    turn = max(limits.tool_acceleration, limits.turn_acceleration * limits.turn_arm)
+    least = max(LEAST_RADIUS, _LEAST_TURN * turn * limits.interval**2)
+    if not _goes_on(moves, 1):
+        return 1
+    corner, last = reach.poses(start[None])[0] @ pose_of(moves[0].tool), 0
+    for index in range(1, len(moves)):
+        if not _goes_on(moves, index):
+            return index
+        ends = [pose_of(moves[last].target), pose_of(moves[index].target)]
+        way = lines(corner, ends, [moves[last].blend, 0.0], limits.turn_arm)
+        if way is None or way.move[0] == 1:
+            last = index
+        elif len(way.move) == 2:
+            if way.radius[1] < least:
+                return last + 1
+            corner, last = ends[0], index
+    return len(moves)
+
+
+def _goes_on(moves: Sequence[ArmMove], index: int) -> bool:
+    """Whether a move may follow the one before without a rest, as its program says."""
+    if index >= len(moves):
+        return False
+    before, move = moves[index - 1], moves[index]
+    both = before.kind is MoveKind.LINE and move.kind is MoveKind.LINE
+    return both and before.blend > 0 and before.tool == move.tool
+
+
+def by_lines(start: Floats, moves: Sequence[ArmMove], limits: ArmLimits, reach: Reach, done: int = 0) -> Course | None:
     """Straight lines of the tool point with rounded corners; None where they are no longer than rounding.
 
+    Args:
+        done: how many samples the plan has already.
+
     Raises:
-        JobError: a pose on a line is out of reach, singular, or can't be held.
+        JobError: a pose on a line is out of reach, singular, or can't be held, or the plan becomes too long.
     """
     if len(moves) > MOST_JOINED:
         text = f"{len(moves)} lines follow one another without a rest, more than {MOST_JOINED}"
@@ -82,7 +130,9 @@ def by_lines(start: Floats, moves: Sequence[ArmMove], limits: ArmLimits, reach: 
     _check_holding(q, line, limits, reach)
     share = np.array([move.speed for move in moves])[own]
     path = Path(grid, q, limits.tool_speed * share, share, _tool_rows(way, grid, limits), reach.torques)
-    found = follow(path, limits)
+    found = follow(path, limits, MOST_SAMPLES - done + 1)
+    if isinstance(found, Endless):
+        raise _too_long(done + found.count, moves[-1].line)
     if isinstance(found, Stuck):
         raise JobError("the line can't be followed at any speed", int(line[found.index]))
     return Course(found.q, found.qd, found.qdd, np.array([move.line for move in moves])[way.line_at(found.s)])
@@ -119,6 +169,17 @@ def _lost(found: Lost, move: ArmMove, pose: Floats) -> JobError:
     x, y, z = pose[:3, 3]
     text = f"the line leads through x {x:.4f}, y {y:.4f}, z {z:.4f} m, {found.cause}"
     return JobError(text, move.line, found.joint, found.value, found.limit)
+
+
+def check_samples(count: int, line: int) -> None:
+    """Raise JobError where a plan has too many samples."""
+    if count > MOST_SAMPLES:
+        raise _too_long(count, line)
+
+
+def _too_long(count: float, line: int) -> JobError:
+    text = f"the program has {count:.0f} samples up to here, more than {MOST_SAMPLES}"
+    return JobError(text, line, "", count, MOST_SAMPLES)
 
 
 def out_of_range(joint: str, value: float, low: float, high: float, line: int) -> JobError:

@@ -60,13 +60,20 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """The path can't be followed: at grid point `index` some limit is exceeded even at rest."""
+    """The path can't be followed: at grid point `index` some limit is exceeded even at rest, or however slow the motion."""
 
     index: int
 
 
-def follow(path: Path, limits: ArmLimits) -> Followed | Stuck:
-    """The path's samples; every limit is kept at each of them."""
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """The motion would need `count` samples, more than it may have."""
+
+    count: float
+
+
+def follow(path: Path, limits: ArmLimits, most: int) -> Followed | Stuck | Endless:
+    """The path's samples, at most so many; every limit is kept at each of them."""
     slope, bend = np.empty_like(path.q), np.empty_like(path.q)
     spline(path.grid, path.q, slope, bend)
     rows = _rows(path, slope, bend, limits)
@@ -75,7 +82,7 @@ def follow(path: Path, limits: ArmLimits) -> Followed | Stuck:
     if stuck >= 0:
         return Stuck(stuck)
     chase = _Chase(path, bend, rows, limits)
-    return chase.sampled(min((chase.best(window, x, cap) for window in chase.windows()), key=lambda motion: motion.lasts))
+    return chase.sampled(min((chase.best(window, x, cap) for window in chase.windows()), key=lambda motion: motion.lasts), most)
 
 
 def spline_between(grid: Floats, q: Floats) -> tuple[Floats, Floats]:
@@ -158,22 +165,25 @@ class _Chase:
                 break
         return min(found, key=lambda motion: motion.lasts)
 
-    def sampled(self, motion: _Motion) -> Followed:
+    def sampled(self, motion: _Motion, most: int) -> Followed | Stuck | Endless:
         """Samples of the motion, stretched further to a whole number of intervals and until each sample keeps the limits."""
         interval, unstretched = self.limits.interval, motion.lasts / motion.stretch
-        strain = motion.stretch
+        strain, worst = motion.stretch, 0
         for _ in range(_MOST_TRIES):
-            count = max(1, int(np.ceil(strain * unstretched / interval * (1 - 1e-12))))
+            wanted = strain * unstretched / interval
+            if not wanted < most:
+                return Endless(wanted)
+            count = max(1, int(np.ceil(wanted * (1 - 1e-12))))
             stretch = count * interval / unstretched
             way, joints = self._travel(replace(motion, stretch=stretch), _evenly(count, count * interval))
-            over = float(np.max(self._strains(way, joints)))
+            strains = self._strains(way, joints)
+            over = float(np.max(strains))
             if over <= 1.0 + _ENOUGH:
-                break
-            strain = stretch * over
-        assert over <= 1.0 + _ENOUGH, f"stretched {_MOST_TRIES} times, and a limit is still exceeded by {over}"
-        joints[0, 0], joints[0, -1] = self.path.q[0], self.path.q[-1]
-        joints[1:, 0], joints[1:, -1] = 0.0, 0.0
-        return Followed(way[:, 0], joints[0], joints[1], joints[2])
+                joints[0, 0], joints[0, -1] = self.path.q[0], self.path.q[-1]
+                joints[1:, 0], joints[1:, -1] = 0.0, 0.0
+                return Followed(way[:, 0], joints[0], joints[1], joints[2])
+            strain, worst = stretch * over, self._at(way)[int(np.argmax(strains))]
+        return Stuck(int(worst))
 
     def _travel(self, motion: _Motion, time: Floats) -> tuple[Floats, Floats]:
         way, joints = np.empty((len(time), 6)), np.empty((4, len(time), self.path.q.shape[1]))
@@ -181,10 +191,14 @@ class _Chase:
         timing.travel(motion.knots, motion.window, motion.stretch, grid, q, self.bend, time, way, joints)
         return way, joints
 
+    def _at(self, way: Floats) -> Ints:
+        """(m,) the grid point at or before each sample."""
+        grid = self.path.grid
+        return np.clip(np.searchsorted(grid, way[:, 0], side="right") - 1, 0, len(grid) - 2)
+
     def _strains(self, way: Floats, joints: Floats) -> Floats:
         """(m,) how many times slower each sample must be, at most 1 where it exceeds no limit."""
-        limits, grid = self.limits, self.path.grid
-        at = np.clip(np.searchsorted(grid, way[:, 0], side="right") - 1, 0, len(grid) - 2)
+        limits, at = self.limits, self._at(way)
         share = np.maximum(self.path.share[at], self.path.share[at + 1])
         pace = np.maximum(self.path.pace[at], self.path.pace[at + 1])
         strains = [

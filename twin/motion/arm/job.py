@@ -176,11 +176,15 @@ class _Writer:
         self.peak = max(self.peak, peak)
 
 
-def encode(plan: ArmPlan, limits: ArmLimits, steps: JointSteps) -> bytes:
+def encode(plan: ArmPlan, limits: ArmLimits, steps: JointSteps, empty: bool = False) -> bytes:
     """The Job of a plan; every record ends within half a step of it. Output 0 opens the jaws, input 0 says that they hold.
 
-    A Job that begins with motion asks the node whether the joints stand where the plan begins. Jaws that closed must hold
-    something from then on up to the end, and those that opened must not.
+    Before anything moves, the jaws too, a Job asks the node whether the joints stand where the plan begins, unless it homes
+    them. Jaws that closed must hold something from then on up to the end, and those that opened must not; nor may they when
+    the arm moves before they did either, for so a plan is checked.
+
+    Args:
+        empty: the jaws must hold nothing from the first on, not even what they would let go of.
 
     Raises:
         JobError: something in the plan was refused, a joint would have to step too fast, or the arm has not six axes.
@@ -191,7 +195,7 @@ def encode(plan: ArmPlan, limits: ArmLimits, steps: JointSteps) -> bytes:
     if limits.robot.axes != AXES:
         raise JobError(f"{limits.robot.name} has {limits.robot.axes} axes, not {AXES}", value=limits.robot.axes, limit=AXES)
     writer = _Writer(steps)
-    _records(writer, plan, steps.of(np.array(limits.home)))
+    _records(writer, plan, steps.of(np.array(limits.home)), empty)
     writer.op(JointOp.END)
     body = b"".join(writer.body)
     peak = -(-writer.peak * 1_000_000 // (steps.frame_us * packed.ONE))
@@ -200,27 +204,37 @@ def encode(plan: ArmPlan, limits: ArmLimits, steps: JointSteps) -> bytes:
     return HEADER.pack(MAGIC, *numbers) + body
 
 
-def _records(writer: _Writer, plan: ArmPlan, home: Ints) -> None:
+def _records(writer: _Writer, plan: ArmPlan, home: Ints, empty: bool) -> None:
     way = plan.trajectory
     known, done = False, 0
     holds: int | None = None
     for op in (*plan.ops, None):
         until = op.before if op is not None else len(way)
-        if until > done:
-            if not known:
-                writer.at[:] = writer.steps.of(way.q[done])
-                for joint in range(AXES):
-                    writer.op(JointOp.AT, joint, int(writer.at[joint]))
+        homes, waits = op is not None and op.kind is ArmOpKind.HOME, op is not None and op.kind is ArmOpKind.WAIT
+        acts = until > done or (op is not None and not waits)
+        if acts and not known and not homes and len(way):
+            _stands(writer, way.q[done])
             known = True
+        if holds is None and acts and (empty or homes or until > done):
+            holds = 0
+            writer.op(JointOp.EXPECT, 0, holds)
+        if until > done:
             writer.move(way, done, until)
             done = until
         if op is None:
             break
-        if op.kind is ArmOpKind.HOME:
+        if homes:
             known, writer.at[:] = True, home
         holds = _operation(writer, op, holds)
     if holds is not None:
         writer.op(JointOp.EXPECT, 0, holds)
+
+
+def _stands(writer: _Writer, place: Floats) -> None:
+    """Ask whether the joints stand where the plan has them [rad]."""
+    writer.at[:] = writer.steps.of(place)
+    for joint in range(AXES):
+        writer.op(JointOp.AT, joint, int(writer.at[joint]))
 
 
 def _operation(writer: _Writer, op: ArmOp, holds: int | None) -> int | None:

@@ -9,6 +9,8 @@ from twin.kernel import Floats
 from twin.kinematics.robot import Robot
 from twin.motion.limits import JobError
 
+_SHORTEST, _LONGEST = 1e-4, 1.0  # s from one sample to the next
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmLimits:
@@ -37,16 +39,19 @@ class ArmLimits:
         for name in ("acceleration", "jerk", "home"):
             value = getattr(self, name)
             if len(value) != self.robot.axes:
-                raise JobError(f"{name} has {len(value)} values; {self.robot.name} has {self.robot.axes} axes")
-        positive = (*self.acceleration, *self.jerk, *self.speed, self.tool_speed, self.tool_acceleration, self.turn_speed,
-                    self.turn_acceleration)  # fmt: skip
-        if not all(math.isfinite(value) and value > 0 for value in positive):
-            raise JobError("every speed, acceleration and jerk of an arm must be finite and above 0")
-        if not 1e-4 <= self.interval <= 1.0:
-            raise JobError(f"interval={self.interval} s is not 0.0001 to 1", value=self.interval)
+                text = f"{name} has {len(value)} values; {self.robot.name} has {self.robot.axes} axes"
+                raise JobError(text, 0, "", len(value), self.robot.axes)
+        for joint, speed, acceleration, jerk in zip(self.robot.joints, self.speed, self.acceleration, self.jerk, strict=True):
+            _above_nothing(joint.name, speed=float(speed), acceleration=acceleration, jerk=jerk)
+        _above_nothing("", tool_speed=self.tool_speed, tool_acceleration=self.tool_acceleration,
+                       turn_speed=self.turn_speed, turn_acceleration=self.turn_acceleration)  # fmt: skip
+        if not _SHORTEST <= self.interval <= _LONGEST:
+            limit = _SHORTEST if self.interval < _SHORTEST else _LONGEST
+            raise JobError(f"interval={self.interval} s is not {_SHORTEST} to {_LONGEST:g}", 0, "", self.interval, limit)
         for joint, at in zip(self.robot.joints, self.home, strict=True):
             if not joint.low <= at <= joint.high:
-                raise JobError(f"home {joint.name}={at} lies outside {joint.low} to {joint.high}", 0, joint.name, at)
+                limit = joint.low if at < joint.low else joint.high
+                raise JobError(f"home {joint.name}={at} lies outside {joint.low} to {joint.high}", 0, joint.name, at, limit)
 
     @property
     def low(self) -> Floats:
@@ -72,6 +77,13 @@ class ArmLimits:
     def effort(self) -> Floats:
         """(n,) largest joint torques [N m, N]."""
         return np.array([joint.effort for joint in self.robot.joints])
+
+
+def _above_nothing(joint: str, **values: float) -> None:
+    for name, value in values.items():
+        if not 0.0 < value < math.inf:
+            of = f"{name} of {joint}" if joint else name
+            raise JobError(f"{of} is {value:g}; it must be finite and above 0", 0, joint or name, value, 0.0)
 
 
 def limits_of(robot: Robot, home: tuple[float, ...] | None = None) -> ArmLimits:

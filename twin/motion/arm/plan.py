@@ -7,7 +7,7 @@ import numpy as np
 
 from twin.kernel import Floats
 from twin.kinematics.robot import JointKind
-from twin.motion.arm.course import Course, by_joints, by_lines, out_of_range
+from twin.motion.arm.course import MOST_JOINED, Course, by_joints, by_lines, check_samples, joined, out_of_range
 from twin.motion.arm.limits import ArmLimits
 from twin.motion.arm.line import inverted, pose_of
 from twin.motion.arm.program import ArmMove, ArmOp, ArmOpKind, ArmProgram, MoveKind
@@ -17,16 +17,13 @@ from twin.motion.arm.trajectory import ArmPlan, Trajectory, empty
 from twin.motion.findings import Findings
 from twin.motion.limits import JobError
 
-MOST_SAMPLES = 1_000_000
-"""Of one plan; with the usual interval more than two hours of motion."""
-
 
 def plan(program: ArmProgram, limits: ArmLimits, start: Floats, reach: Reach | None = None) -> ArmPlan:
     """A program's samples. It never raises for a program: what is wrong is among the refusals, with its line.
 
     A line goes on from where the tool is. It may be left before its end for the next line if its blend is above 0, nothing
-    is to be done in between and the tool stays the same; all other moves begin and end at rest. The first move that can't be
-    made ends the planning.
+    is to be done in between and the tool stays the same; all other moves begin and end at rest, and so do lines between which
+    too little is left to round the corner. The first move that can't be made ends the planning.
 
     Args:
         start: (n,) where the joints stand [rad].
@@ -108,7 +105,7 @@ class _Planner:
         moves, first = self.program.moves, 0
         while first < len(moves):
             self._do_ops(first)
-            until = self._joined_until(first)
+            until = first + joined(self.at, moves[first : min(self._rest(), first + MOST_JOINED + 1)], self.limits, reach)
             course = self._course(moves[first:until], reach)
             if course is not None:
                 self._add(course)
@@ -143,23 +140,19 @@ class _Planner:
             if op.kind is ArmOpKind.HOME:
                 self.at = np.array(self.limits.home)
 
-    def _joined_until(self, first: int) -> int:
-        """One past the last move that follows without a rest."""
+    def _rest(self) -> int:
+        """One past the last move before the next operation."""
         moves, ops = self.program.moves, self.program.ops
-        rest = ops[self.done].before if self.done < len(ops) else len(moves)
-        until = first + 1
-        while until < rest and _blend(moves[until - 1], moves[until]):
-            until += 1
-        return until
+        return ops[self.done].before if self.done < len(ops) else len(moves)
 
     def _course(self, moves: Sequence[ArmMove], reach: Reach) -> Course | None:
         move = moves[0]
         if move.kind is MoveKind.LINE:
-            course = by_lines(self.at, moves, self.limits, reach)
+            course = by_lines(self.at, moves, self.limits, reach, self.count)
             self.at = self.at if course is None else course.q[-1]
             return course
         target = _angles(move, self.limits) if move.kind is MoveKind.JOINTS else self._nearest(move, reach)
-        course = by_joints(self.at, target, move, self.limits, reach)
+        course = by_joints(self.at, target, move, self.limits, reach, self.count)
         self.at = target
         return course
 
@@ -179,12 +172,5 @@ class _Planner:
             course = Course(course.q[1:], course.qd[1:], course.qdd[1:], course.line[1:])
         self.courses.append(course)
         self.count += len(course.q)
-        if self.count > MOST_SAMPLES:
-            text = f"the program has {self.count} samples up to here, more than {MOST_SAMPLES}"
-            raise JobError(text, int(course.line[-1]), "", self.count, MOST_SAMPLES)
+        check_samples(self.count, int(course.line[-1]))
         self.rested = False
-
-
-def _blend(move: ArmMove, after: ArmMove) -> bool:
-    both = move.kind is MoveKind.LINE and after.kind is MoveKind.LINE
-    return both and move.blend > 0 and move.tool == after.tool

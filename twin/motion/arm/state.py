@@ -51,11 +51,14 @@ def travel(start: State, target: State, limits: ArmLimits, share: float = 1.0) -
     coming from a speed, a joint may pass its target and return.
 
     Args:
-        share: of the speed limits.
+        share: of the speed limits, above 0 and at most 1.
 
     Raises:
-        JobError: a number is not finite, or the target lies beyond a limit.
+        JobError: a number is not finite, the share leaves no speed, or the target lies beyond a limit.
     """
+    if not 0.0 < share <= 1.0:
+        limit = 1.0 if share > 1.0 else 0.0
+        raise JobError(f"a share of {share:g} of the speed must be above 0 and at most 1", 0, "", share, limit)
     joints = limits.robot.joints
     asked = ruckig.InputParameter(limits.robot.axes)
     asked.current_position, asked.current_velocity, asked.current_acceleration = start.q, start.qd, start.qdd

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
 from twin.motion.arm import profile, timing
-from twin.motion.arm.follow import Path, Stuck, follow, spline_between
+from twin.motion.arm.follow import Endless, Path, Stuck, follow, spline_between
 from twin.motion.arm.path import caps, fastest, joint_rows, moments, spline
+
+MOST = 100_000
 
 
 def path(seed, points=5, count=201, pace=np.inf):
@@ -30,7 +32,7 @@ def exceeded(found, limits):
 @settings(max_examples=25)
 def test_every_limit_is_kept_at_every_sample(limits, seed, points, pace):
     way = path(seed, points, pace=pace)
-    found = follow(way, limits)
+    found = follow(way, limits, MOST)
     speed, acceleration, jerk = exceeded(found, limits)
     assert speed <= 1 + 1e-8 and acceleration <= 1 + 1e-8
     # Between two samples the third derivative is a mean of values that are each limited at samples only.
@@ -47,7 +49,7 @@ def test_limited_jerk_costs_little_against_the_quickest_motion_without(limits, s
     spline(way.grid, way.q, slope, bend)
     x, _ = fastest(way.grid, joint_rows(slope, bend, np.array(limits.acceleration)), caps(slope, limits.speed))
     quickest = moments(way.grid, x)[-1]
-    lasts = (len(follow(way, limits).s) - 1) * limits.interval
+    lasts = (len(follow(way, limits, MOST).s) - 1) * limits.interval
     assert quickest <= lasts <= 1.12 * quickest
 
 
@@ -56,7 +58,7 @@ def test_a_straight_way_takes_a_fifth_longer_at_most_than_the_closed_form(limits
     grid = np.linspace(0, 1, 101)
     way = np.zeros((101, 6))
     way[:, 1] = distance * grid
-    found = follow(Path(grid, way, np.full(101, np.inf), np.ones(101)), limits)
+    found = follow(Path(grid, way, np.full(101, np.inf), np.ones(101)), limits, MOST)
     best = np.empty(1)
     profile.durations(
         np.array([[0, distance, 0, 0, 0, 0.0]]), limits.speed, np.array(limits.acceleration), np.array(limits.jerk), best
@@ -97,4 +99,14 @@ def test_points_between_are_the_splines():
 def test_a_path_that_no_torque_can_hold_is_stuck(limits):
     way = path(1)
     heavy = Path(way.grid, way.q, way.pace, way.share, torques=lambda q, qd, qdd: 200.0 + qdd)
-    assert isinstance(follow(heavy, limits), Stuck)
+    assert isinstance(follow(heavy, limits, MOST), Stuck)
+
+
+def test_a_path_that_no_slowness_makes_bearable_ends_in_an_answer(limits):
+    """Sticking friction beyond the motors, whatever the speed."""
+    way = path(1)
+    sticky = Path(way.grid, way.q, way.pace, way.share, torques=lambda q, qd, qdd: 30.0 * np.sign(qd))
+    found = follow(sticky, limits, MOST)
+    assert isinstance(found, Stuck) and 0 <= found.index < len(way.grid)
+    found = follow(sticky, limits, 100)
+    assert isinstance(found, Endless) and found.count >= 100

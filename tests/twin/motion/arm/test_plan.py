@@ -1,7 +1,6 @@
 """Whole programs: every target reached exactly, every limit kept at every sample, the same bits every time."""
 
 import hashlib
-import importlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +8,7 @@ from dataclasses import replace
 import chain
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -244,12 +243,40 @@ def test_a_prismatic_joint_goes_by_millimetres(limits, plain):
 
 
 def test_what_would_never_end_is_refused_with_its_line(limits, monkeypatch):
-    way = "".join(f"line -0.4 -0.1 {0.3 + 0.0001 * k:.4f} 180 0 90\n" for k in range(course.MOST_JOINED + 1))
-    (refusal,) = plan(read("blend 0.001\n" + way), limits, HOME).refusals
+    way = "".join(f"line -0.4 -0.1 {0.3 + 0.002 * (k % 2):.4f} 180 0 90\n" for k in range(course.MOST_JOINED + 1))
+    (refusal,) = plan(read("blend 0.01\n" + way), limits, HOME).refusals
     assert (refusal.line, refusal.value, refusal.limit) == (course.MOST_JOINED + 2, course.MOST_JOINED + 1, course.MOST_JOINED)
-    monkeypatch.setattr(importlib.import_module("twin.motion.arm.plan"), "MOST_SAMPLES", 150)
+    monkeypatch.setattr(course, "MOST_SAMPLES", 150)
     (refusal,) = plan(read("joints 0 0 0 0 0 0\njoints 90 0 0 0 0 0"), limits, HOME).refusals
     assert refusal.line == 2 and refusal.value > refusal.limit == 150
+
+
+CORNERS = st.lists(st.tuples(*[st.floats(-1, 1)] * 3), min_size=2, max_size=4)
+
+
+@given(
+    corners=CORNERS,
+    lengths=st.lists(st.sampled_from([1e-8, 1e-6, 1e-5, 1e-4, 6e-4, 1.3e-3, 0.05]), min_size=4, max_size=4),
+    blend=st.sampled_from([1e-9, 1e-6, 1e-4, 3e-4, 4.5e-4, 6e-4, 0.02]),
+    interval=st.sampled_from([0.004, 0.008, 0.03]),
+)
+@example(corners=[(0, 1, 0), (1, 0, 0)], lengths=[0.05] * 4, blend=1e-4, interval=0.008)
+@example(corners=[(0, 1, 0), (1, 0, 0), (0, 1, 0)], lengths=[0.05, 1e-4, 0.05, 0.05], blend=0.02, interval=0.008)
+@example(corners=[(1, 0, 0), (-1, 0, 0)], lengths=[0.05] * 4, blend=1e-6, interval=0.008)
+@settings(max_examples=25)
+def test_corners_however_little_rounded_keep_the_limits_and_cost_no_more_than_stops(
+    limits, witness, corners, lengths, blend, interval
+):
+    at, text = chain.poses(limits.robot, HOME[None])[0][:3, 3], [f"blend {blend:.9f}"]
+    for way, length in zip(corners, lengths, strict=False):
+        at = at + length * np.array(way)
+        text.append("line " + " ".join(f"{value:.12f}" for value in at) + " 180 0 90")
+    even = replace(limits, interval=interval)
+    found = plan(read("\n".join(text)), even, HOME)
+    stopped = plan(read("\n".join(["blend 0", *text[1:]])), even, HOME)
+    assert found.refusals == ()
+    held(found, even, witness)
+    assert found.trajectory.duration <= 1.5 * stopped.trajectory.duration + 5 * interval
 
 
 def test_a_start_that_is_none_is_refused(limits):

@@ -45,5 +45,8 @@ def test_a_target_beyond_a_limit_is_refused_with_its_joint(limits):
     with pytest.raises(JobError, match="elbow_joint can't arrive with a speed of 9") as caught:
         travel(resting(np.zeros(6)), fast, limits)
     assert (caught.value.axis, caught.value.value, caught.value.limit) == ("elbow_joint", 9.0, pytest.approx(np.pi))
+    for share in (0.0, -1.0, 1.1, np.nan):
+        with pytest.raises(JobError, match=r"share of .* must be above 0 and at most 1"):
+            travel(resting(np.zeros(6)), resting(np.ones(6)), limits, share)
     with pytest.raises(JobError, match="not finite"):
         travel(resting(np.full(6, np.nan)), resting(np.zeros(6)), limits)
