@@ -159,7 +159,9 @@ def test_a_machine_s_open_space_is_free_for_who_works_at_it_and_for_nobody_else(
     into = "speed 0.5\njoints -120 -90 90 -90 -90 0\n"
     with pytest.raises(JobError, match=r"line 2: .* and printer-1/travel overlap by"):
         make(moved(demo, into))
-    assert make(moved(demo, into, at="printer-1")).chunks > 0
+    with pytest.raises(JobError, match=r"line 2: the program ends inside printer-1: .* and printer-1/travel overlap by"):
+        make(moved(demo, into, at="printer-1"))
+    assert make(moved(demo, into + "joints -150 -90 90 -90 -90 0\n", at="printer-1")).chunks > 0
     with pytest.raises(JobError, match="printer-1/travel"):
         make(moved(demo, into, at="belt-1"))
     with pytest.raises(JobError, match="at='oven' is no machine"):

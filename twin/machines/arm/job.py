@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from twin.kernel import Floats
+from twin.kinematics import collision
 from twin.kinematics.kernels import kernels
 from twin.kinematics.shapes import Box, Capsule, Plane, Surroundings
 from twin.kinematics.ur5e import ur5e
@@ -96,11 +97,25 @@ def _first(asked: Asked, programs: Iterable[str], site: Site) -> Job:
     for text in programs:
         program = read(text)
         made = plan(program, bounds, _start(asked, program))
-        found = check(made, bounds, robot, site, start)
+        found = check(made, bounds, robot, site, start) or _ends_inside(asked, made, site)
         if not found:
             return _encoded(asked, made)
         refused, kept = refused or tuple(_told(asked, refusal, text) for refusal in found), kept or tuple(found)
     raise JobError("; ".join(refused), refusals=kept)
+
+
+def _ends_inside(asked: Asked, made: ArmPlan, site: Site) -> tuple[Refusal, ...]:
+    """Why an operator's program must not end where it does: in the open space of a machine, which then would start again."""
+    if not isinstance(asked.arguments, Move) or not asked.arguments.at or not len(made.trajectory):
+        return ()
+    scene = collision.scene(ur5e(), around(asked), site.tool)
+    nearest = collision.distance(kernels(ur5e()), scene, made.trajectory.q[-1])
+    if nearest.distance >= site.kept:
+        return ()
+    pair, line = " and ".join(nearest.bodies), int(made.trajectory.line[-1])
+    near = f"overlap by {-nearest.distance:.6g} m" if nearest.distance < 0.0 else f"are {nearest.distance:.6g} m apart"
+    text = f"the program ends inside {asked.arguments.at}: {pair} {near}, at least {site.kept:g} m is kept"
+    return (Refusal(line, pair, nearest.distance, site.kept, text),)
 
 
 def _told(asked: Asked, refusal: Refusal, text: str) -> str:
