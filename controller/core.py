@@ -37,7 +37,7 @@ from controller.rows import Rows
 from controller.scan import News, Outcome, State, scan
 from twin.clock import MS, Clock, LoopClock, Ns, utc_ns
 from twin.factory import Factory, FactoryError, read
-from twin.making import preparations
+from twin.making import prepare
 from twin.wire import encode
 
 _PROGRAM_KINDS = ("place_order", "load_job")
@@ -267,8 +267,7 @@ async def run(
     with held(folder), Book(folder / "book.sqlite", seed) as book:
         epochs = Epochs(folder / "epoch")
         try:
-            for name, prepare in preparations(factory).items():
-                await compute(lambda: prepare(lambda line: print(f"{name}: {line}", flush=True)))  # noqa: B023
+            await compute(lambda: prepare(factory))
         except OSError as unusable:  # the kernels' cache folder
             raise CoreError(str(unusable)) from unusable
         await clock.until(Ns(clock.now() + 1))  # a clock that is granted tells the time only once it has been asked

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from twin.factory import FactoryError, read
-from twin.making import preparations
+from twin.making import prepare
 
 DEMO = Path(__file__).parent / "demo" / "factory.toml"
 
@@ -15,9 +15,7 @@ DEMO = Path(__file__).parent / "demo" / "factory.toml"
 def main() -> int:
     """The process. Returns 2 where the file or the kernels' cache folder cannot be used."""
     try:
-        factory = read(Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO)
-        for name, prepare in preparations(factory).items():
-            prepare(lambda line, name=name: print(f"{name}: {line}", flush=True))  # type: ignore[misc]
+        prepare(read(Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO))
     except (FactoryError, OSError) as unusable:
         print(unusable, file=sys.stderr)
         return 2

@@ -120,3 +120,13 @@ def preparations(factory: Factory) -> dict[str, Callable[[Say], None]]:
     kinds = {machine.type.name: machine.type for machine in factory.machines.values() if machine.type.limits is not None}
     made = {name: making(kind).prepare for name, kind in kinds.items()}
     return {name: prepare for name, prepare in made.items() if prepare is not None}
+
+
+def prepare(factory: Factory) -> None:
+    """Get all of it ready, and print what takes long.
+
+    Raises:
+        OSError: the kernels' cache folder cannot be used.
+    """
+    for name, ready in preparations(factory).items():
+        ready(lambda line, name=name: print(f"{name}: {line}", flush=True))  # type: ignore[misc]

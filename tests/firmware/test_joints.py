@@ -16,14 +16,15 @@ from tests.twin.motion.test_arm_job import HOME, LIMITS, STEPS, plan_of, smooth
 from twin.export import node_json
 from twin.kernel import Words
 from twin.motion import stepping
-from twin.motion.arm.job import JointRecords, decode, encode
+from twin.motion.arm.job import decode, encode
+from twin.motion.job import Records
 
 HERE = Path(__file__).parent
 FIRMWARE = HERE.parents[1] / "firmware"
 WAY = np.array([0.31, -0.22, 0.4, -0.13, 0.0, 0.5])
 
 
-def play(folder: Path, records: JointRecords, hold_at: int = 0) -> tuple[Words, list[int]]:
+def play(folder: Path, records: Records, hold_at: int = 0) -> tuple[Words, list[int]]:
     """The words that the Player makes, and what it says of itself at the end: six positions, late steps."""
     source, out = folder / "records", folder / "words"
     moving = np.flatnonzero(records.chunks)
@@ -50,11 +51,11 @@ def made(words: Words) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def records() -> JointRecords:
+def records() -> Records:
     return decode(encode(plan_of(*smooth(WAY, 0.4)), LIMITS, STEPS))
 
 
-def test_the_node_makes_every_step_of_six_axes_in_the_very_frame_of_the_reference(tmp_path: Path, records: JointRecords) -> None:
+def test_the_node_makes_every_step_of_six_axes_in_the_very_frame_of_the_reference(tmp_path: Path, records: Records) -> None:
     words, (*position, late) = play(tmp_path, records)
     wanted = []
     for i in np.flatnonzero(records.chunks):
@@ -68,7 +69,7 @@ def test_the_node_makes_every_step_of_six_axes_in_the_very_frame_of_the_referenc
 
 
 @pytest.mark.parametrize("hold_at", [4_000, 20_000, 31_003])
-def test_a_hold_of_six_axes_loses_no_step_and_stays_on_the_path(tmp_path: Path, records: JointRecords, hold_at: int) -> None:
+def test_a_hold_of_six_axes_loses_no_step_and_stays_on_the_path(tmp_path: Path, records: Records, hold_at: int) -> None:
     steps, at = made(play(tmp_path, records)[0])
     words, (*position, late) = play(tmp_path, records, hold_at)
     same, later = made(words)

@@ -81,7 +81,7 @@ class Records:
     Attributes:
         header: as checked.
         code: (k,) of an op, 0 for motion and standing.
-        arg, value: (k,) of ops; chunks, alpha: (k,) of the others; steps: (k, 4).
+        arg, value: (k,) of ops; chunks, alpha: (k,) of the others; steps: (k, axes), 4 of a printer and 6 of an arm.
         offset: (k,) of each record in the body.
     """
 

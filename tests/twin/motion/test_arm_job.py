@@ -14,10 +14,10 @@ from twin.kernel import Floats
 from twin.kinematics.ur5e import ur5e
 from twin.motion import JobError, stepping
 from twin.motion.arm import ArmLimits, ArmOp, ArmOpKind, ArmPlan, Trajectory, limits_of
-from twin.motion.arm.job import ALL_AXES, JointOp, JointRecords, JointSteps, decode, encode, fingerprint, inspect
+from twin.motion.arm.job import ALL_AXES, JointOp, JointSteps, decode, encode, fingerprint, inspect
 from twin.motion.arm.program import ArmProgram
 from twin.motion.findings import Refusal
-from twin.motion.job import HEADER
+from twin.motion.job import HEADER, Records
 
 LIMITS = limits_of(ur5e(), (0.0, -np.pi / 2, 0.0, -np.pi / 2, 0.0, 0.0))
 STEPS = JointSteps(per_rad=(10_000.0,) * 6)
@@ -36,7 +36,7 @@ def smooth(way: Floats, seconds: float, interval: float = 0.008, start: Floats =
     return start + np.outer(u**3 * (10 - 15 * u + 6 * u * u), way), np.outer(rate, way)
 
 
-def generated(records: JointRecords) -> tuple[Floats, Floats]:
+def generated(records: Records) -> tuple[Floats, Floats]:
     """(k, 6) steps that the node's generator has made at each chunk's end, frame for frame, and (r,) late ones of each record."""
     made, late = [np.zeros((1, 6), np.int64)], []
     for i in np.flatnonzero(records.chunks):

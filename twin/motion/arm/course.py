@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from twin.frames import inverse
 from twin.kernel import Floats, Ints
 from twin.motion.arm import profile
 from twin.motion.arm.follow import Endless, Path, Stuck, follow, free_effort, rest_torques, spline_between, torque_shares
 from twin.motion.arm.limits import ArmLimits
-from twin.motion.arm.line import Lines, inverted, lines, pose_of
+from twin.motion.arm.line import Lines, lines, pose_of
 from twin.motion.arm.path import Rows
 from twin.motion.arm.program import ArmMove, MoveKind
 from twin.motion.arm.reach import Lost, Reach
@@ -142,7 +143,7 @@ def _solved(
     way: Lines, moves: Sequence[ArmMove], start: Floats, tool: Floats, limits: ArmLimits, reach: Reach
 ) -> tuple[Floats, Floats]:
     """Points along the lines and the joints there, so close that a spline through them stays on the lines."""
-    back = inverted(tool)
+    back = inverse(tool)
     for finer in range(_FINEST + 1):
         grid = way.grid(2**finer)
         poses = way.poses(grid) @ back

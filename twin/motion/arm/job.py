@@ -21,7 +21,7 @@ from twin.motion.arm import records as packed
 from twin.motion.arm.limits import ArmLimits
 from twin.motion.arm.program import ArmOp, ArmOpKind
 from twin.motion.arm.trajectory import ArmPlan, Trajectory
-from twin.motion.job import HEADER, Header, header
+from twin.motion.job import HEADER, Records, header
 from twin.motion.limits import JobError
 
 MAGIC = b"LSJ2"
@@ -81,30 +81,6 @@ class JointSteps:
 def fingerprint(limits: ArmLimits, steps: JointSteps) -> int:
     """CRC-32 of all that a Job's numbers depend on: a node refuses a Job made for others."""
     return zlib.crc32(f"{limits!r} {steps!r}".encode())
-
-
-@dataclass(frozen=True, slots=True)
-class JointRecords:
-    """A Job's records as arrays.
-
-    Attributes:
-        header: as checked.
-        code: (k,) of an op, 0 for motion.
-        arg, value: (k,) of ops; chunks, alpha: (k,) of motion, alpha in 1/32768; steps: (k, 6).
-        offset: (k,) of each record in the body.
-    """
-
-    header: Header
-    code: Ints
-    arg: Ints
-    value: Ints
-    chunks: Ints
-    steps: Ints
-    alpha: Ints
-    offset: Ints
-
-    def __len__(self) -> int:
-        return len(self.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +229,7 @@ def _operation(writer: _Writer, op: ArmOp, holds: int | None) -> int | None:
     return holds
 
 
-def decode(job: bytes) -> JointRecords:
+def decode(job: bytes) -> Records:
     """All records of an arm's Job, checked.
 
     Raises:
@@ -268,12 +244,12 @@ def decode(job: bytes) -> JointRecords:
     found, read = packed.unpack(body.copy(), table, steps, alpha)
     if found != head.records or read != len(body):
         raise JobError(f"byte {read} of the body makes no record {found + 1} of {head.records}", value=read)
-    records = JointRecords(head, table[:, 0], table[:, 2], table[:, 3], table[:, 1], steps, alpha, table[:, 4])
+    records = Records(head, table[:, 0], table[:, 2], table[:, 3], table[:, 1], steps, alpha, table[:, 4])
     _check_records(records)
     return records
 
 
-def _check_records(records: JointRecords) -> None:
+def _check_records(records: Records) -> None:
     ended = np.flatnonzero(records.code == JointOp.END)
     if len(ended) != 1 or ended[0] != len(records) - 1:
         raise JobError("END must be the last record and occur once")

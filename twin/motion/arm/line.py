@@ -155,14 +155,6 @@ def pose_of(values: Sequence[float]) -> Floats:
     return pose
 
 
-def inverted(pose: Floats) -> Floats:
-    """(4, 4) the inverse of a pose."""
-    out = np.eye(4)
-    out[:3, :3] = pose[:3, :3].T
-    out[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
-    return out
-
-
 def rotations(vectors: Floats) -> Floats:
     """(k, 3, 3) rotations by rotation vectors (k, 3) [rad]."""
     angle = np.linalg.norm(vectors, axis=1)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from twin.frames import inverse
 from twin.kernel import Floats
 from twin.kinematics.robot import JointKind
 from twin.motion.arm.course import MOST_JOINED, Course, by_joints, by_lines, check_samples, joined, out_of_range
 from twin.motion.arm.limits import ArmLimits
-from twin.motion.arm.line import inverted, pose_of
+from twin.motion.arm.line import pose_of
 from twin.motion.arm.program import ArmMove, ArmOp, ArmOpKind, ArmProgram, MoveKind
 from twin.motion.arm.reach import Lost, Reach
 from twin.motion.arm.solved import Solved
@@ -157,7 +158,7 @@ class _Planner:
         return course
 
     def _nearest(self, move: ArmMove, reach: Reach) -> Floats:
-        found = reach.nearest(pose_of(move.target) @ inverted(pose_of(move.tool)), self.at)
+        found = reach.nearest(pose_of(move.target) @ inverse(pose_of(move.tool)), self.at)
         if isinstance(found, Lost):
             x, y, z = move.target[:3]
             text = f"the pose at x {x:g}, y {y:g}, z {z:g} m is {found.cause}"

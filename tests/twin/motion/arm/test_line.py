@@ -6,7 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from twin.motion.arm.line import inverted, lines, pose_of, rotation_vector, rotations
+from twin.frames import inverse
+from twin.motion.arm.line import lines, pose_of, rotation_vector, rotations
 
 ARM = 0.3
 
@@ -88,4 +89,4 @@ def test_rotation_vectors_are_scipys(axis, angle):
 def test_a_pose_is_turned_about_the_fixed_axes_x_y_z():
     found = pose_of([1, 2, 3, 0.3, -0.7, 1.9])
     assert found[:3, :3] == pytest.approx(Rotation.from_euler("xyz", [0.3, -0.7, 1.9]).as_matrix(), abs=1e-15)
-    assert found @ inverted(found) == pytest.approx(np.eye(4), abs=1e-15)
+    assert found @ inverse(found) == pytest.approx(np.eye(4), abs=1e-15)
