@@ -13,7 +13,7 @@ from twin.factory import Factory, Machine, Node
 from twin.machine import Block, Counter, Drive, Heater, Input, Joint, Output, Stepper, Valve
 from twin.wire import Bit, Layout, Signal, encode, layout, raw
 
-FORMAT = 1
+FORMAT = 2
 RING_BYTES = 24 * 1024
 
 
@@ -44,6 +44,8 @@ def registers() -> str:
         node_block.Fault,
         node_block.JobState,
         node_block.TransferState,
+        node_block.ResetCause,
+        node_block.Slot,
         node_block.Op,
         node_block.TransferOp,
         node_block.TransferKind,
@@ -250,14 +252,19 @@ def node_json(factory: Factory, node: Node) -> str:
             "node": node.name,
             "uid": node.uid,
             "map_hash": map_hash(factory, node.name),
-            "host": node.host,
-            "port": node.port,
+            "link": _link(node),
+            "network": None,
             "commands": commands,
             "blocks": blocks,
             "interlocks": interlocks,
             "motion": motion,
         }
     )
+
+
+def _link(node: Node) -> dict[str, Any]:
+    """How the controller reaches the node."""
+    return {"kind": "tcp", "host": node.host, "port": node.port, "unit": 1}
 
 
 def sealed(config: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from twin.units import HZ, MS
 from twin.wire import Bit, UInt16, UInt32, record
 
 MAGIC = 0x4C53
-VERSION = 1
+VERSION = 2
 STATUS_AT = 0
 COMMAND_AT = 64
 TRANSFER_AT = 128
@@ -47,6 +47,12 @@ class Reason(enum.IntEnum):
     BAD_OFFSET = 12
     NO_SPACE = 13
     NOT_AS_EXPECTED = 14
+    BAD_SIGNATURE = 15
+    OLD_VERSION = 16
+    WRONG_BOARD = 17
+    NOT_VERIFIED = 18
+    NO_PRINTER = 19
+    REPEATED = 20
 
 
 class Fault(enum.IntEnum):
@@ -62,6 +68,13 @@ class Fault(enum.IntEnum):
     UNDERRUN = 7
     JOB = 8
     INTERNAL = 9
+    RESTARTED = 10
+    TRAVEL = 11
+    STALL = 12
+    END_SWITCHES = 13
+    OUTPUT = 14
+    SUPPLY = 15
+    PRINTER = 16
 
 
 class JobState(enum.IntEnum):
@@ -84,6 +97,25 @@ class TransferState(enum.IntEnum):
     REFUSED = 3
 
 
+class ResetCause(enum.IntEnum):
+    """Why a node started, as MicroPython's machine.reset_cause() numbers it."""
+
+    UNKNOWN = 0
+    POWER = 1
+    HARD = 2
+    WATCHDOG = 3
+    SLEEP = 4
+    SOFT = 5
+
+
+class Slot(enum.IntEnum):
+    """Which of its two application folders a node runs."""
+
+    NONE = 0
+    A = 1
+    B = 2
+
+
 class Op(enum.IntEnum):
     """Commands that run at most once."""
 
@@ -91,6 +123,10 @@ class Op(enum.IntEnum):
     START = 1
     STOP = 2
     RESET = 3
+    RESTART = 4
+    CONFIRM = 5
+    INSTALL = 6
+    RELEASE = 7
 
 
 class TransferOp(enum.IntEnum):
@@ -100,6 +136,7 @@ class TransferOp(enum.IntEnum):
     BEGIN = 1
     DATA = 2
     END = 3
+    READ = 4
 
 
 class TransferKind(enum.IntEnum):
@@ -107,6 +144,10 @@ class TransferKind(enum.IntEnum):
 
     STORED_JOB = 1
     STREAMED_JOB = 2
+    CONFIG = 3
+    UPDATE_FILE = 4
+    MANIFEST = 5
+    LOG = 6
 
 
 @record
@@ -150,6 +191,19 @@ class NodeStatus:
     leases_lost: A[int, UInt16(48)]
     heater_wait: A[bool, "the Job waits for a temperature", Bit(49, 0)]
     homing: A[bool, Bit(49, 1)]
+    unconfirmed: A[bool, "this application was installed and not confirmed yet", Bit(49, 2)]
+    storage_failed: A[bool, "the flash has refused a write", Bit(49, 3)]
+    probed: A[bool, "the last probing of the Job touched something", Bit(49, 4)]
+    reset_cause: A[ResetCause, UInt16(50)]
+    slot: A[Slot, UInt16(51)]
+    secure_version: A[int, "an update with a lower one is refused", UInt16(52)]
+    late_refused: A[int, "commands that came after their time", UInt16(53)]
+    repeated: A[int, "commands that had run already", UInt16(54)]
+    foreign: A[int, "writes of others than the owner", UInt16(55)]
+    old_epochs: A[int, "claims with an epoch that is too low", UInt16(56)]
+    fault_block: A[int, "number of the block that latched, 65535 for none", UInt16(57)]
+    boots: A[int, "starts of this application since it was installed, until it is confirmed", UInt16(58)]
+    log_end: A[int, "bytes ever written to the log", UInt32(60)]
 
 
 @record

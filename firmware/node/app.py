@@ -8,7 +8,7 @@ from time import ticks_add, ticks_diff, ticks_ms, ticks_us
 
 import micropython
 
-from node import RELEASE, blocks, pins
+from node import RELEASE, kinds, pins
 from node import registers as reg
 from node.bank import Bank
 from node.modbus import Server
@@ -16,14 +16,15 @@ from node.safety import Commands, Safety
 from node.store import Store, read_counter, write_counter
 from node.transfer import Window
 
-FORMAT = 1
+FORMAT = 2
 WATCHDOG_MS = 2000
 FEED_MS = 500
 HEATER_TICKS = 10
 COLLECT_TICKS = 100  # a multiple of HEATER_TICKS
 _TICK_MS = reg.TICK_MS
 _TICK_US = 1000 * reg.TICK_MS
-_KEYS = ("node", "uid", "map_hash", "host", "port", "commands", "blocks", "interlocks", "motion")
+_KEYS = ("node", "uid", "map_hash", "link", "commands", "blocks", "interlocks", "motion")
+_LINK_KEYS = {"tcp": ("host", "port"), "rtu": ("uart", "tx", "rx", "de", "baud", "unit")}
 
 
 class NodeError(Exception):
@@ -71,12 +72,10 @@ def check(config):
         _need(where, block, ("kind",))
         kind = block["kind"]
         where += " (%s)" % kind
-        if kind == "Output":
-            _need(where, block, blocks.FAN_KEYS if "job" in block else blocks.OUTPUT_KEYS)
-        elif kind in blocks.KEYS:
-            _need(where, block, blocks.KEYS[kind])
-        else:
+        if kind not in kinds.KINDS:
             raise NodeError("%s: this firmware has no such block" % where)
+        _need(where, block, kinds.find("Fan" if "job" in block else kind).KEYS)
+    _need("the link", config["link"], _LINK_KEYS.get(config["link"].get("kind"), ("kind",)))
     for first, words in config["commands"]:
         if first < reg.MACHINES_AT or first + len(words) > reg.REGISTERS:
             where = "registers %d to %d" % (reg.MACHINES_AT, reg.REGISTERS - 1)
@@ -116,7 +115,10 @@ class Node:
         jobs = Store(bank, motion["ring"] if motion else 0)
         commands = Commands(config["commands"], bank, self.effective)
         self.reads = []  # methods, bound once: a tick calls each of them a hundred times a second
+        self.watches = []
         self.writes = []
+        self.slows = []
+        self.rests = []
         self.heaters = []
         self.permits = []
         self.fans = []
@@ -135,21 +137,18 @@ class Node:
 
     def _add(self, block):
         kind = block["kind"]
-        if kind == "Input":
-            self.reads.append(blocks.Input(block, self.bank).read)
-        elif kind == "Counter":
-            self.reads.append(blocks.Counter(block, self.bank).read)
-        elif kind == "Drive":
-            self.writes.append(blocks.Drive(block, self.bank, self.effective).write)
-        elif kind == "Heater":
-            from node.heat import Heater
-
-            self.heaters.append(Heater(block, self.bank, pins))
+        if kind == "Heater":
+            self.heaters.append(kinds.find(kind)(block, self.bank, pins))
             self.permits.append(block["permit"])
-        elif "job" in block:
-            self.fans.append(blocks.Fan(block, self.bank))
-        else:
-            self.writes.append(blocks.Output(block, self.bank, self.effective).write)
+            return
+        made = kinds.find("Fan" if "job" in block else kind)(block, self.bank, self.effective)
+        if "job" in block:
+            self.fans.append(made)
+        for name, methods in (("read", self.reads), ("watch", self.watches), ("write", self.writes), ("slow", self.slows)):
+            if hasattr(made, name):
+                methods.append(getattr(made, name))
+        if hasattr(made, "rest"):
+            self.rests.append(made.rest)
 
     def _say_who(self, config):
         bank = self.bank
@@ -160,6 +159,8 @@ class Node:
         bank.put32(reg.S_MAP_HASH, config["map_hash"])
         bank.put32(reg.S_UID, config["uid"])
         bank.put32(reg.S_BOOT_ID, boot_id)
+        bank.put16(reg.S_RESET_CAUSE, pins.reset_cause())
+        bank.put16(reg.S_FAULT_BLOCK, 0xFFFF)
         bank.put32(reg.S_HEAP_FREE, gc.mem_free())
 
     @micropython.native
@@ -168,6 +169,12 @@ class Node:
         for read in self.reads:
             read()
         safety = self.safety
+        found = reg.FAULT_NONE
+        for watch in self.watches:
+            found = found or watch()
+        safety.block_fault = found
+        if found:
+            safety.latch(found)
         safety.tick(ticks_ms())
         silent = safety.silent
         if silent or safety.changed:
@@ -178,8 +185,11 @@ class Node:
         self._ticks = (self._ticks + 1) % COLLECT_TICKS
         for heater in self.heaters:
             heater.sample()
-        if self.heaters and self._ticks % HEATER_TICKS == 0:
-            self._tick_heaters()
+        if self._ticks % HEATER_TICKS == 0:
+            if self.heaters:
+                self._tick_heaters()
+            for slow in self.slows:
+                slow(HEATER_TICKS * _TICK_MS)
         self.beat = True
 
     def _tick_motion(self):
@@ -209,6 +219,8 @@ class Node:
             heater.off()
         for fan in self.fans:
             fan.set(0)
+        for rest in self.rests:
+            rest()
 
     @micropython.native
     async def loop(self):
@@ -246,8 +258,8 @@ class Node:
 
 def _load(config):
     """Import what only some nodes need, as long as memory is in one piece: compiling takes a lot of it for a while."""
-    if any(block["kind"] == "Heater" for block in config["blocks"]):
-        import node.heat
+    for block in config["blocks"]:
+        kinds.find(block["kind"])
     if config["motion"]:
         import node.motion
 
@@ -279,7 +291,7 @@ async def run(config):
         NodeError: it cannot listen where it should.
     """
     node = Node(config)
-    name, host, port = config["node"], config["host"], config["port"]
+    name, host, port = config["node"], config["link"]["host"], config["link"]["port"]
     config.clear()  # its memory is needed, and a place on some stack may still point to it
     try:
         await node.server.start(host, port)

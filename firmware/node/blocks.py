@@ -13,7 +13,9 @@ RAMP_TICKS = 50  # a set point falls from full to zero in half a second when the
 class Input:
     """A pin's level as a Status bit."""
 
-    def __init__(self, config, bank):
+    KEYS = ("pin", "invert", "at")
+
+    def __init__(self, config, bank, effective=None):
         self.pin = pins.input(config["pin"])
         self._level = self.pin.value
         self._bank = bank
@@ -36,7 +38,9 @@ class Counter:
     What follows a change within 5 ms is a bounce.
     """
 
-    def __init__(self, config, bank):
+    KEYS = ("pin", "at")
+
+    def __init__(self, config, bank, effective=None):
         self._bank = bank
         (self._at,) = config["at"]
         self._count = self._shown = 0
@@ -64,6 +68,8 @@ class Counter:
 class Output:
     """A Command bit as a pin's level. `hold`: it stays as it is while the owner is silent."""
 
+    KEYS = ("pin", "from", "silence")
+
     def __init__(self, config, bank, effective):
         self._pin = pins.output(config["pin"])
         self._effective = effective
@@ -86,7 +92,9 @@ class Output:
 class Fan:
     """A duty that a Job sets, shown in the Status."""
 
-    def __init__(self, config, bank):
+    KEYS = ("pin", "job", "at", "full")
+
+    def __init__(self, config, bank, effective=None):
         self._pwm = pins.pwm(config["pin"])
         self._bank = bank
         (self._at,) = config["at"]
@@ -104,6 +112,8 @@ class Drive:
 
     The run pin goes with the effective command at once. While the owner is silent the set point may ramp down, or hold.
     """
+
+    KEYS = ("run_pin", "speed_pin", "run", "speed", "full", "running", "shown", "silence")
 
     def __init__(self, config, bank, effective):
         self._run_pin = pins.output(config["run_pin"])
@@ -143,13 +153,3 @@ class Drive:
         if silent and self._silence == "ramp":
             return max(wanted, self._set_point - self._fall)
         return wanted
-
-
-KEYS = {
-    "Input": ("pin", "invert", "at"),
-    "Counter": ("pin", "at"),
-    "Drive": ("run_pin", "speed_pin", "run", "speed", "full", "running", "shown", "silence"),
-    "Heater": ("name", "heater_pin", "sensor_pin", "temperature", "target", "power", "permit", "highest"),
-}
-OUTPUT_KEYS = ("pin", "from", "silence")
-FAN_KEYS = ("pin", "job", "at", "full")

@@ -162,6 +162,8 @@ _QUICK = 1500  # tenths: what may get hotter than this is a small block, what ma
 class Heater:
     """A heater of node.json: sensor, law, watch, and their registers."""
 
+    KEYS = ("name", "heater_pin", "sensor_pin", "temperature", "target", "power", "permit", "highest")
+
     def __init__(self, config, bank, pins):
         self._pwm = pins.pwm(config["heater_pin"])
         self._sensor = Sensor(pins.adc(config["sensor_pin"]))

@@ -4,7 +4,7 @@ from select import POLLOUT, poll
 from time import ticks_add, ticks_diff, ticks_us
 
 import micropython
-from machine import ADC, I2S, PWM, WDT, Pin
+from machine import ADC, I2S, PWM, WDT, Pin, reset_cause  # noqa: F401
 
 FRAME_US = 10
 STREAM_FRAMES = 4096  # of DMA: 16 descriptors of 256 frames, 40.96 ms

@@ -80,14 +80,14 @@ class Safety:
         motion, heaters, fans: what a latch stops.
 
     Attributes:
-        heater_fault: what the heaters said last.
+        heater_fault, block_fault: what the heaters, and the other blocks, said last.
         changed: what takes effect is no longer what it was at the last tick.
         silent: at the last tick the owner had fallen silent, and nobody had reset since.
     """
 
     def __init__(self, interlocks, bank, commands, jobs, window, motion, heaters, fans):
         self.commands = commands
-        self.heater_fault = reg.FAULT_NONE
+        self.heater_fault = self.block_fault = reg.FAULT_NONE
         self.changed = self.silent = True
         self._bank = bank
         self._effective = commands.effective
@@ -262,7 +262,7 @@ class Safety:
         registers = self._bank.bytes
         if self._fault == reg.FAULT_INTERLOCK and any(registers[at] & mask for at, mask, _, _ in self._rules):
             return True
-        return self.heater_fault != reg.FAULT_NONE
+        return self.heater_fault != reg.FAULT_NONE or self.block_fault != reg.FAULT_NONE
 
     # ---- the latch
 

@@ -56,7 +56,16 @@ class WatchdogFed:
     timeout_ms: int
 
 
-Output = PinSet | FramesQueued | StreamCut | WatchdogFed
+@dataclass(frozen=True, slots=True)
+class SerialSent:
+    """The node has written so many bytes to a UART; they lie in its tty."""
+
+    time: Ns
+    uart: int
+    count: int
+
+
+Output = PinSet | FramesQueued | StreamCut | WatchdogFed | SerialSent
 
 
 class Inject(enum.IntEnum):

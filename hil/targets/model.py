@@ -73,7 +73,7 @@ class Model(Target):
         boot_id, epoch = self._recall()
         self._node = IdealNode(config, boot_id + 1, epoch)
         self._keep_in_flash()
-        self._server = socket.create_server((config["host"], config["port"]))
+        self._server = socket.create_server((config["link"]["host"], config["link"]["port"]))
         self._server.setblocking(False)
         self._started = self._away = NEVER
         self._outputs = []

@@ -186,7 +186,7 @@ class Serial(Vm, abc.ABC):
         """Start the firmware; it runs until it first waits."""
         config = json.loads((self.folder / "node.json").read_text(encoding="utf-8"))
         self._lines, self._heard, self._pending, self._granted = Lines(), [], b"", False
-        self._net = Net(config["host"], config["port"])
+        self._net = Net(config["link"]["host"], config["link"]["port"])
         with contextlib.ExitStack() as failing:
             failing.callback(self._net.close)
             self._port = self._start()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hil import micropython
-from hil.targets import FramesQueued, Inject, Output, PinSet, StreamCut, Target, TargetError, WatchdogFed
+from hil.targets import FramesQueued, Inject, Output, PinSet, SerialSent, StreamCut, Target, TargetError, WatchdogFed
 from twin.clock import US, Ns
 
 STAND_INS = Path(__file__).resolve().parents[1] / "vm"
@@ -28,7 +28,7 @@ _NO_INPUTS = struct.Struct("<QQBB?xI64x")
 _PIPE_BYTES = 1 << 20
 MOST_INJECTED = 64
 PATIENCE_S = 60.0  # wall time: a loop that never waits stops factory time
-_WAIT, _LEVEL, _DUTY, _FRAMES, _CUT, _FED = range(6)
+_WAIT, _LEVEL, _DUTY, _FRAMES, _CUT, _FED, _SENT = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,8 @@ class Vm(Target):
                 outputs.append(StreamCut(time, pin))
             elif kind == _FED:
                 outputs.append(WatchdogFed(time, value))
+            elif kind == _SENT:
+                outputs.append(SerialSent(time, pin, value))
             else:
                 raise TargetError(f"{self.name}: sent a record of unknown kind {kind}")
             at += length

@@ -18,6 +18,7 @@ class _Poll:
         self._poll = _poll()
         self._count = 0
         self._peripherals = []
+        self._uarts = {}  # by id: the UART and what is asked of it
 
     def register(self, obj, mask=POLLIN | POLLOUT):
         if hasattr(obj, "asked"):  # a peripheral of the stand-ins
@@ -25,15 +26,34 @@ class _Poll:
             return None
         vm_link.fresh = True
         self._count += 1
+        if hasattr(obj, "txdone"):
+            self._uarts[id(obj)] = (obj, mask)
+            return None
         return self._poll.register(obj, mask)
 
     def unregister(self, obj):
         self._count -= 1
+        if self._uarts.pop(id(obj), None) is not None:
+            return None
         return self._poll.unregister(obj)
 
     def modify(self, obj, mask):
         vm_link.fresh = True
+        if id(obj) in self._uarts:
+            self._uarts[id(obj)] = (obj, mask)
+            return None
         return self._poll.modify(obj, mask)
+
+    def _asked(self):
+        """The UARTs that have something to read, or may be written to, as they always may."""
+        found = []
+        for uart, mask in self._uarts.values():
+            ready = mask & POLLOUT
+            if mask & POLLIN and uart.any():
+                ready |= POLLIN
+            if ready:
+                found.append((uart, ready))
+        return found
 
     def ipoll(self, timeout=-1, flags=0):
         end = vm_link.FOREVER if timeout < 0 else vm_link.now + timeout * 1000
@@ -43,6 +63,8 @@ class _Poll:
         while True:
             if vm_link.fresh and self._count:
                 ready = self._poll.poll(0)
+                if self._uarts:
+                    ready = ready + self._asked()
                 if ready:
                     vm_link.io_due = True  # it is answered by a task, which may have to take its time first
                     if not vm_link.through:
@@ -59,3 +81,10 @@ class _Poll:
 
 def poll():
     return _Poll()
+
+
+def readable(file):
+    """A poll of the system's own that looks whether a file can be read."""
+    looked = _poll()
+    looked.register(file, POLLIN)
+    return looked

@@ -13,7 +13,7 @@ import sys
 
 import micropython
 
-WAIT, LEVEL, DUTY, FRAMES, CUT, FED = 0, 1, 2, 3, 4, 5
+WAIT, LEVEL, DUTY, FRAMES, CUT, FED, SENT = 0, 1, 2, 3, 4, 5, 6
 INPUTS = 16
 FOREVER = (1 << 62) - 1
 

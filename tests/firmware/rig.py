@@ -159,7 +159,7 @@ class Node:
         self.folder = folder
         self.port = free_port()
         config = json.loads(text)
-        config["port"] = self.port
+        config["link"]["port"] = self.port
         folder.mkdir(exist_ok=True)
         (folder / "node.json").write_text(sealed(config))
         self.commands: list[tuple[int, list[int]]] = [(first, words) for first, words in config["commands"]]

@@ -7,7 +7,7 @@ from typing import Any
 from tests.firmware.alone import Ticks, load
 from twin import node as n
 from twin.node import NodeCommand, NodeStatus, Reason, Result
-from twin.wire import decode, encode
+from twin.wire import decode, encode, layout
 
 US, THEM = 0x01020304, 0xA0B0C0D0
 HERE, THERE = 1, 2  # connections
@@ -105,7 +105,7 @@ class Bench:
 
     @property
     def status(self) -> NodeStatus:
-        return decode(NodeStatus, [self.bank.u16(at) for at in range(50)])
+        return decode(NodeStatus, [self.bank.u16(at) for at in range(n.STATUS_AT, n.STATUS_AT + layout(NodeStatus).size)])
 
     def judged(self, **command: Any) -> tuple[Result, Reason, int]:
         """What became of a command."""

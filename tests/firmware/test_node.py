@@ -172,10 +172,10 @@ def test_a_broken_sensor_latches_and_is_reset_only_when_it_is_mended(make: Make)
 BROKEN = {
     "no file": (None, "node.json: cannot be read"),
     "nothing in it": ("", "node.json: not JSON"),
-    "half a file": ('{"format": 1, "node"', "node.json: not JSON"),
-    "no table": ("[1, 2]", "node.json: not of format 1"),
-    "another format": ('{"format": 2}', "node.json: not of format 1"),
-    "a key missing": ('{"format": 1}', "node.json: the file has no 'node'"),
+    "half a file": ('{"format": 2, "node"', "node.json: not JSON"),
+    "no table": ("[1, 2]", "node.json: not of format 2"),
+    "another format": ('{"format": 1}', "node.json: not of format 2"),
+    "a key missing": ('{"format": 2}', "node.json: the file has no 'node'"),
 }
 
 
@@ -241,7 +241,8 @@ def test_a_node_file_that_asks_for_what_there_is_not_is_told_in_one_line(tmp_pat
 
 
 def test_a_taken_port_is_told_in_one_line(bench: Node, tmp_path: Path) -> None:
-    config = json.loads(node_file(tmp_path, BELT)) | {"port": bench.port}
+    config = json.loads(node_file(tmp_path, BELT))
+    config["link"]["port"] = bench.port
     (tmp_path / "node.json").write_text(export.sealed(config))
     said = refusal(tmp_path)
     assert said.startswith(f"lockstep: cannot listen at 127.0.0.1:{bench.port}: ") and said.count("\n") == 1

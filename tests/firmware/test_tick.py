@@ -11,7 +11,7 @@ import pytest
 from tests.firmware.alone import Ticks, load
 from twin import node as n
 from twin.node import Fault, NodeCommand, NodeStatus
-from twin.wire import decode, encode
+from twin.wire import decode, encode, layout
 
 BELT = 256
 RUN_BIT, PERMITS = 3, ((BELT, 9), (BELT + 1, 2))
@@ -37,7 +37,7 @@ class Board:
         self.complaint = [0, 0]
         self.left = 10_000
         self.collected = 0
-        machine = dict.fromkeys(("ADC", "I2S", "PWM", "WDT", "Pin"))
+        machine = {**dict.fromkeys(("ADC", "I2S", "PWM", "WDT", "Pin")), "reset_cause": lambda: 1}
         shims: dict[str, dict[str, Any]] = {
             "machine": machine,
             "gc": {"collect": self._collect, "mem_free": lambda: 60_000 + self.collected},
@@ -48,7 +48,7 @@ class Board:
         for module in (app, safety):
             module.read_counter, module.write_counter = {"boot": 5, "epoch": 0}.__getitem__, lambda name, value: True
         config = {
-            "node": "n", "uid": 77, "map_hash": 0x12345678, "host": "", "port": 0, "blocks": [], "interlocks": [],
+            "node": "n", "uid": 77, "map_hash": 0x12345678, "link": {}, "blocks": [], "interlocks": [],
             "commands": [[BELT, [0, 0]]], "motion": None,
         }  # fmt: skip
         self.node = made = app.Node(config)
@@ -103,7 +103,7 @@ class Board:
 
     @property
     def status(self) -> NodeStatus:
-        return decode(NodeStatus, [self.node.bank.u16(at) for at in range(50)])
+        return decode(NodeStatus, [self.node.bank.u16(at) for at in range(layout(NodeStatus).size)])
 
     def loops(self, sleeps: int) -> list[int]:
         """Run its loop for so many sleeps; returns when it ticked, in ms."""

@@ -106,9 +106,9 @@ class Bench:
 def bench(kind: type[Target], folder: Path, text: str | None = None, **how: Any) -> Bench:
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads(text or node_file(folder, BELT + LAMPS))
-    config["port"] = free_port()
+    config["link"]["port"] = free_port()
     (folder / "node.json").write_text(sealed(config))
-    made = Bench(kind("n", folder, **how), config["port"])
+    made = Bench(kind("n", folder, **how), config["link"]["port"])
     made.target.power(True)
     made.pass_ms(33)  # off the ticks: what happens on one may be seen by it or by the next
     return made

@@ -90,3 +90,7 @@ class WDT:
     def feed(self):
         self._fed += 1
         _put(FED, self._fed)
+
+
+def reset_cause():
+    return 1
