@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run setup setup-test vm kernels mbpoll test check check-firmware soak bench lock clean
+.PHONY: run setup setup-test vm kernels mbpoll test check lint types board-types imports check-firmware soak bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,12 +14,14 @@ BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check install -qq --require-hashes
 PYTEST := $(BIN)/python -m pytest
 PYTEST_ARGS ?=
+TOGETHER := @$(MAKE) --no-print-directory --jobs=2
 
 # $(call get,what,Debian packages): root on Debian gets them; else one line names what is missing.
 get = { \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "setup: installing $(2)"; \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); } >/dev/null; \
+		( flock 9 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) ) \
+			>/dev/null 9<Makefile; \
 	else echo "setup: $(1) is missing: install $(2) and try again" >&2; exit 1; fi; }
 need = command -v $(1) >/dev/null || $(call get,$(1),$(2))
 
@@ -54,7 +56,8 @@ vm: $(VENV)/.project
 kernels: $(VENV)/.project
 	@$(BIN)/python -m controller.prepare
 
-run: setup
+run:
+	$(TOGETHER) setup
 	@$(BIN)/lockstep run
 
 # ---- what the tests need besides -------------------------------------------------------------------------------------
@@ -68,7 +71,7 @@ tests/node_modules/.clients: tests/node_modules/.nodesets
 	@cd tests && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch tests/node_modules/.nodesets $@
 
-$(VENV)/.oracles: tests/requirements-oracles.lock $(VENV)/.locked
+$(VENV)/.oracles: tests/requirements-oracles.lock $(VENV)/.project
 	@echo "setup: libraries that the tests ask for the truth"
 	@$(BIN)/python $(PIP) --requirement tests/requirements-oracles.lock
 	@touch $@
@@ -94,13 +97,23 @@ mbpoll: $(VENV)/.project
 
 # ---- proofs ----------------------------------------------------------------------------------------------------------
 
-test: setup-test check
+test:
+	$(TOGETHER) setup-test
+	$(TOGETHER) check
 	$(PYTEST) --numprocesses 3 --dist worksteal $(PYTEST_ARGS)
 
-check: setup-test check-firmware
+check: lint types board-types imports check-firmware
+
+lint: setup-test
 	$(BIN)/ruff check .
+
+types: setup-test
 	$(BIN)/mypy
+
+board-types: setup-test
 	$(BIN)/pyright
+
+imports: setup-test
 	$(BIN)/lint-imports
 
 check-firmware: setup-test
@@ -112,6 +125,7 @@ soak: setup-test
 bench: setup-test $(VENV)/.bench
 	$(PYTEST) -m bench --capture=no $(PYTEST_ARGS)
 	$(BIN)/python -m tests.bench hil
+	$(BIN)/python -m tests.bench firmware
 	$(BIN)/python -m tests.bench kinematics
 
 $(VENV)/.bench: tests/requirements-bench.lock $(VENV)/.oracles

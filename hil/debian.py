@@ -140,26 +140,26 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lockstep"
 
 
-def unpacked(package: str) -> Path:
-    """The folder where `unpack(package)` puts its tree."""
-    return cache() / package
+def unpacked(package: str, architecture: str = "") -> Path:
+    """The folder where `unpack` puts a package's tree; `architecture` where it is not the system's own."""
+    return cache() / (f"{package}-{architecture}" if architecture else package)
 
 
-def command(package: str) -> list[str]:
+def command(package: str, architecture: str = "") -> list[str]:
     """The start of a command line that runs the unpacked program of the package's name, by its own loader.
 
     Raises:
         PackageError: it is not unpacked.
     """
-    tree = unpacked(package)
+    tree = unpacked(package, architecture)
     program = tree / "usr" / "bin" / package
-    loader = next(iter(sorted(tree.glob("usr/lib/*/ld-linux-*.so.*"))), None)
+    loader = next(iter(sorted(tree.glob("usr/lib/*/ld-linux*.so.*"))), None)
     if loader is None or not program.is_file():
         raise PackageError(f"{package} is not unpacked in {tree}")
     return [str(loader), "--inhibit-cache", "--library-path", str(loader.parent), str(program)]
 
 
-def unpack(package: str) -> None:
+def unpack(package: str, architecture: str = "") -> None:
     """Fetch a package with all it depends on, and put its tree in place, whole or not at all.
 
     Raises:
@@ -172,11 +172,11 @@ def unpack(package: str) -> None:
     mirrors = archives(sources(), codename)
     if not mirrors:
         raise PackageError(f"no source of apt's serves {codename} main, so {package} cannot be fetched")
-    tree = unpacked(package)
+    tree = unpacked(package, architecture)
     try:
         tree.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{package}-", dir=tree.parent) as scratch:
-            _download(package, Path(scratch), tuple(mirror.stanza(suite, components) for mirror in mirrors))
+            _download(package, architecture, Path(scratch), tuple(mirror.stanza(suite, components) for mirror in mirrors))
             _put(Path(scratch) / "tree", tree)
     except OSError as error:
         raise PackageError(f"{package} cannot be unpacked in {tree.parent}: {error.strerror}") from error
@@ -189,13 +189,13 @@ def _os_release() -> str:
         raise PackageError("this system has no os-release file, so its archive is not known") from None
 
 
-def _download(package: str, scratch: Path, stanzas: tuple[str, ...]) -> None:
+def _download(package: str, architecture: str, scratch: Path, stanzas: tuple[str, ...]) -> None:
     """Packages of the first mirror that serves them, unpacked in scratch/tree."""
     refusals = []
     for number, stanza in enumerate(stanzas):
         state = scratch / str(number)
         try:
-            _fetch(package, state, stanza)
+            _fetch(package, architecture, state, stanza)
         except PackageError as error:
             refusals.append(str(error))
             continue
@@ -207,7 +207,7 @@ def _download(package: str, scratch: Path, stanzas: tuple[str, ...]) -> None:
     raise PackageError(refusals[0])
 
 
-def _fetch(package: str, state: Path, stanza: str) -> None:
+def _fetch(package: str, architecture: str, state: Path, stanza: str) -> None:
     for folder in ("lists/partial", "cache/archives/partial", "sources"):
         (state / folder).mkdir(parents=True)
     (state / "status").touch()
@@ -228,6 +228,8 @@ def _fetch(package: str, state: Path, stanza: str) -> None:
         # apt's own download user could not enter a folder of this user's home.
         "APT::Sandbox::User": "root",
     }
+    if architecture:
+        options |= {"APT::Architecture": architecture, "APT::Architectures": architecture}
     apt = ["apt-get", "--quiet", "--yes", *(f"--option={key}={value}" for key, value in options.items())]
     _run([*apt, "update"], package)
     _run([*apt, "install", "--download-only", "--no-install-recommends", package], package)

@@ -21,6 +21,7 @@ NEEDED = (1, 25)
 ANSWER_TIMEOUT_S = 20.0
 NAMED_BY = "LOCKSTEP_MICROPYTHON"
 PACKAGE = "micropython"
+NARROW = {"x86_64": "i386"}
 REMEDY = f"install MicroPython >= {NEEDED[0]}.{NEEDED[1]} (unix port) on PATH, or name one in {NAMED_BY}"
 
 
@@ -38,6 +39,27 @@ def command() -> list[str]:
         MicroPythonError: there is none and none can be fetched, or the one that is named does not do.
     """
     argv = _locate()
+    return [*_fixed_addresses(), *argv]
+
+
+def narrow() -> list[str]:
+    """The start of a command line that runs a VM whose words have 32 bits, as a board's: what it holds takes as much memory there.
+
+    It is fetched as the other is, for the system's smaller brother; only x86 has one whose programs it runs.
+
+    Raises:
+        MicroPythonError: it cannot be had, or does not run here.
+    """
+    brother = NARROW.get(platform.machine())
+    if brother is None:
+        raise MicroPythonError(f"no VM of 32 bits: {platform.machine()} runs none of Debian's")
+    try:
+        if not debian.unpacked(PACKAGE, brother).is_dir():
+            debian.unpack(PACKAGE, brother)
+        argv = debian.command(PACKAGE, brother)
+    except debian.PackageError as error:
+        raise MicroPythonError(f"no VM of 32 bits: {error}") from error
+    version(argv)
     return [*_fixed_addresses(), *argv]
 
 

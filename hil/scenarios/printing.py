@@ -176,10 +176,11 @@ class _Held:
 # ---- a cut link makes the node safe
 
 
-def cut_while_printing(factory: Factory, folder: Path, program: str, seed: int) -> tuple[Verdict, ...]:
+def cut_while_printing(factory: Factory, folder: Path, program: str, seed: int, *, physics: Any = None) -> tuple[Verdict, ...]:
     """Cut the printer's link at an instant of its Job that the seed chooses, heal it, and judge what the printer did."""
     recipe = next(iter(factory.recipes))
-    with House(factory, folder, {PROGRAM: program}, recipe, PROGRAM, links=True) as house:
+    known = {printer_of(factory).name: physics} if physics is not None else {}
+    with House(factory, folder, {PROGRAM: program}, recipe, PROGRAM, links=True, physics=known) as house:
         stage = Stage(house.rig, house, seed=seed)
         return judge(play(stage, _cut_while_printing(stage, program)), stage.trace)
 

@@ -5,15 +5,17 @@ import tempfile
 from pathlib import Path
 
 from hil.targets import Absent, Target
-from hil.targets.vm import FREE, Costs, Vm
+from hil.targets.vm import FREE, Costs
 
 TARGETS = {
     "vm": "hil.targets.vm:Vm",
+    "narrow": "hil.targets.narrow:Narrow",
     "model": "hil.targets.model:Model",
     "qemu": "hil.targets.qemu:Qemu",
     "board": "hil.targets.board:Board",
 }
 DEFAULT = "vm"
+VIRTUAL = ("vm", "narrow")
 
 
 def make(target: str, node: str, folder: Path, costs: Costs = FREE) -> Target:
@@ -22,10 +24,9 @@ def make(target: str, node: str, folder: Path, costs: Costs = FREE) -> Target:
     Raises:
         KeyError: there is no such target.
     """
-    if target == DEFAULT:
-        return Vm(node, folder, costs)
     module, _, name = TARGETS[target].partition(":")
-    made: Target = getattr(importlib.import_module(module), name)(node, folder)
+    kind = getattr(importlib.import_module(module), name)
+    made: Target = kind(node, folder, costs) if target in VIRTUAL else kind(node, folder)
     return made
 
 

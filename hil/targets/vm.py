@@ -83,7 +83,7 @@ class Vm(Target):
             os.set_inheritable(end, False)
         _widen(self._from_vm)
         costs = [str(c) for c in (self.costs.switch_us, self.costs.exchange_us, self.costs.collect_us, self.costs.byte_ns)]
-        command = [*micropython.command(), "-X", f"heapsize={HEAP}", str(STAND_INS / "boot_vm.py")]
+        command = [*self._interpreter(), str(STAND_INS / "boot_vm.py")]
         path = f"{STAND_INS}:.frozen:{self.firmware}"
         log = (self.folder / "console.log").open("ab")
         self.process = subprocess.Popen(
@@ -102,6 +102,10 @@ class Vm(Target):
         os.close(from_vm)
         self._pending = b""
         self.collect()
+
+    def _interpreter(self) -> list[str]:
+        """The VM, with its heap."""
+        return [*micropython.command(), "-X", f"heapsize={HEAP}"]
 
     def power_off(self) -> None:
         """Take the power away, at once."""

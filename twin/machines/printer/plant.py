@@ -75,6 +75,7 @@ class Physics:
         ambient: °C.
         melt_heat: what melting takes [J/(mm³·K)] of the filament's volume, counted from the ambient.
         start_position_mm: of the carriages when power comes on, from their switches.
+        start_temperature: °C of hotend and bed then; the ambient's unless told.
         hard_stop_mm: play behind a switch; `overtravel_mm`: play beyond the far end.
         hysteresis_mm: a pressed switch opens this far from where it closed.
         max_step_rate: steps/s of each axis beyond which its motor stalls.
@@ -90,6 +91,7 @@ class Physics:
     melt_heat: float = 2.33e-3
     filament_diameter_mm: float = 1.75
     start_position_mm: tuple[float, float, float] = (60.0, 40.0, 20.0)
+    start_temperature: tuple[float, float] | None = None
     hard_stop_mm: float = 1.0
     overtravel_mm: float = 2.0
     hysteresis_mm: float = 0.05
@@ -178,14 +180,14 @@ class State:
 
 
 def start(params: Params, physics: Physics = Physics()) -> State:
-    """A cold printer with its carriages where they happen to stand."""
+    """A printer that is switched on with its carriages where they happen to stand."""
     per_mm = tuple(per / MM for per in params.steps_per_mm)
     track = np.zeros((9, 4), np.int64)
     for axis, at in enumerate(physics.start_position_mm):
         track[POSITION, axis] = track[HIGHEST, axis] = round(at * per_mm[axis])
     track[PRESSED] = track[POSITION] <= 0
     track[LAST], track[SHORTEST] = NEVER, -NEVER
-    heat = np.full((2, 2), physics.ambient)
+    heat = np.repeat(physics.start_temperature or (physics.ambient,) * 2, 2).reshape(2, 2)
     blank = State(Ns(0), 0, track, np.zeros((4, KEPT), np.int64), nothing_laid(), heat, 0, False, False, physics,
                   np.zeros((5, 4), np.int64), np.zeros((2, 7)), per_mm)  # fmt: skip
     return under(blank, params, physics)
