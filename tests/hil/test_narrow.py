@@ -20,7 +20,7 @@ def printed(target: str, folder: Path) -> tuple[str, int]:
     """The trace's digest of a short print, and the least heap that was free."""
     factory = one_printer()
     programs = {"p.gcode": first_layer(5.0)}
-    physics = {name: WARM for name in factory.machines}
+    physics = dict.fromkeys(factory.machines, WARM)
     recipe = next(iter(factory.recipes))
     with House(factory, folder, programs, recipe, "p.gcode", costs=BOARD, physics=physics, target=target) as house:
         (looks,) = house.looks.values()
