@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from controller.nodes import commands as node_commands
 from controller.orders.order import OrderError
 from controller.programs import check_name
 from controller.users import Role, UserError, Users
@@ -70,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--machine", help="under whose limits (the first that plans Jobs)")
     plan.add_argument("--json", action="store_true", help="one JSON object")
     plan.set_defaults(do=_plan)
+
+    node_commands.add_to(commands)
 
     commands.add_parser("hil", help="hardware in the loop: scenarios, fault plans, campaigns", add_help=False)
 

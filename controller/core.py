@@ -22,7 +22,8 @@ from controller.dispatch import taken_over
 from controller.feed import Desk, Feed, feed_signals, serve, told
 from controller.image import Image, blank
 from controller.jobs import STORED_BYTES, Jobs
-from controller.modbus.client import Link
+from controller.modbus.burst import AnyLink
+from controller.modbus.links import links
 from controller.modbus.pdu import ModbusError, Request
 from controller.modbus.plan import ScanPlan, scan_plan
 from controller.nodes.epochs import EpochError, Epochs, write_durably
@@ -50,7 +51,7 @@ class CoreError(Exception):
 class _Line:
     """One node as the core talks to it."""
 
-    def __init__(self, link: Link, plan: ScanPlan) -> None:
+    def __init__(self, link: AnyLink, plan: ScanPlan) -> None:
         self.link, self.plan = link, plan
         self.asking: asyncio.Task[None] | None = None
 
@@ -79,15 +80,13 @@ class Core:
         self._epochs, self._write = epochs, write
         self._period = Ns(factory.scan_ms * MS)
         self._image: Image = blank(factory)
-        self._lines = {
-            n.name: _Line(Link(n.name, n.host, n.port, clock), scan_plan(factory, n.name)) for n in factory.nodes.values()
-        }
+        self._lines = {n: _Line(link, scan_plan(factory, n)) for n, link in links(factory, folder, clock).items()}
         self._state = State(owner, taken_over(book.load(), clock.now()))
         signals = feed_signals(factory)
         self._feed, self._desk, self._rows = Feed(signals), Desk(), Rows(factory, signals)
         self._keeper = Keeper(book, self._state.orders, write, self._answer)
-        links = {name: line.link for name, line in self._lines.items()}
-        self._jobs = Jobs(factory, folder / "programs", links, self._ours, clock, compute, stored_bytes)
+        reached = {name: line.link for name, line in self._lines.items()}
+        self._jobs = Jobs(factory, folder / "programs", reached, self._ours, clock, compute, stored_bytes)
         self._fresh: dict[str, int] = {}
         self._claiming: set[str] = set()
         self._first = first if self._state.orders.newest is None else None

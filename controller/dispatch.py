@@ -285,7 +285,7 @@ def _of_job(now: Operation, status: NodeStatus, elapsed: Ns) -> tuple[Happening 
     """What a node's Status says of an operation's Job."""
     if status.boot_id != now.boot_id:
         return Happening.FAILED, "the node was restarted while its Job ran"
-    if status.job_id != now.job_id or status.job_state in (JobState.NONE, JobState.READY):
+    if status.job_id != now.job_id or status.job_state is JobState.NONE:
         late = elapsed >= GRACE
         return (Happening.FAILED, f"the node no longer has Job {now.job_id:#010x}") if late else (None, "")
     if status.job_state is JobState.DONE:

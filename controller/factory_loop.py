@@ -26,7 +26,7 @@ class _GrantedSelector(selectors.BaseSelector):
     """Waits in factory time: the rig is asked instead of the operating system."""
 
     def __init__(self, link: socket.socket) -> None:
-        self._real = selectors.DefaultSelector()
+        self._real = selectors.PollSelector()  # it sees at once what was written to a pseudo-terminal, epoll at times later
         self._link = link
         self.active = True
         self.now = Ns(0)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.aside import Aside
-from controller.modbus.client import Link
+from controller.modbus.burst import AnyLink
 from controller.nodes.transfer import Carrier, Load, NoRoom, TransferError
 from controller.orders.job import make, shortest_reserve
 from controller.orders.order import OrderError
@@ -30,7 +30,7 @@ class Jobs:
         self,
         factory: Factory,
         folder: Path,
-        links: Mapping[str, Link],
+        links: Mapping[str, AnyLink],
         ours: Callable[[str], bool],
         clock: Clock,
         aside: Aside,
@@ -141,7 +141,7 @@ class Jobs:
             load = Load(work.job_id, data, kind)
             return Carrier(self._links[node], self._clock, load, lambda: self._ours(node), ahead)
 
-        if len(data) <= self._stored_bytes:
+        if len(data) <= self._stored_bytes or self._factory.nodes[node].foreign is not None:
             try:
                 await carrier(TransferKind.STORED_JOB).carry()
                 return

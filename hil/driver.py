@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from controller.modbus.client import Reply
+from controller.modbus.burst import Reply
 from controller.modbus.pdu import Frames, ModbusError, Read, Request, frame, reply_to
 from controller.modbus.plan import Heard, scan_plan
 from controller.nodes.transfer import LOOK, Load, Window, window

@@ -234,7 +234,8 @@ class House:
 
     async def _look_at_all(self, clock: FactoryClock) -> None:
         """Look at every node once in a period. Several may answer at one instant; what they say is kept in a fixed order."""
-        nodes = self.rig.factory.nodes.values()  # past a Link that may be cut
+        # Past a Link that may be cut; a serial line has no room for another master.
+        nodes = [node for node in self.rig.factory.nodes.values() if node.serial is None]
         links = {node.name: Link(f"look at {node.name}", node.host, node.port, clock) for node in nodes}
         async with asyncio.TaskGroup() as tasks:
             for link in links.values():

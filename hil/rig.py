@@ -10,20 +10,24 @@ import itertools
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hil import bus
 from hil.guest import Door, Guest, Participant
+from hil.happenings import GuestCame, GuestLost, LinkCut, LinkHealed, NodeEnded, PowerOn
 from hil.link import Link
 from hil.ports import check_port
+from hil.processors import spread, take_one
 from hil.targets import Inject, Output, Target, TargetError, WatchdogFed, choice
 from hil.targets.vm import FREE, Costs
 from hil.world import FAR, STALE, World
 from twin.clock import MS, Ns, S, wall_ns, wall_sleep
 from twin.export import node_json
 from twin.factory import Factory
-from twin.trace import Event, Trace
+from twin.node import ResetCause
+from twin.trace import Trace
 
 STREAMING = Ns(30 * MS)
 """How long a VM may run alone while it makes steps: less than its stream lies ahead, so that each is known before it is made."""
@@ -33,38 +37,7 @@ MOST_ROUNDS = 10_000
 KNOCKS = 16  # instants between two looks at the door
 
 
-@dataclass(frozen=True, slots=True)
-class PowerOn(Event):
-    """A node's firmware was started."""
-
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class NodeEnded(Event):
-    """A node's firmware ended by itself."""
-
-    console: str
-
-
-@dataclass(frozen=True, slots=True)
-class LinkCut(Event):
-    """The network to a node was cut."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkHealed(Event):
-    """The network to a node is back."""
-
-
-@dataclass(frozen=True, slots=True)
-class GuestCame(Event):
-    """A process joined factory time."""
-
-
-@dataclass(frozen=True, slots=True)
-class GuestLost(Event):
-    """A process on factory time ended."""
+__all__ = ["MOST_ROUNDS", "STREAMING", "UNPACED", "GuestCame", "GuestLost", "LinkCut", "LinkHealed", "NodeEnded", "PowerOn", "Rig"]
 
 
 class Rig:
@@ -76,7 +49,7 @@ class Rig:
         costs: the cost model of the boards.
         speed: factory time per wall time at most; UNPACED for as fast as it goes.
         physics: per machine, what its plant really is like.
-        links: put a Link that can be cut before each node.
+        links: put a Link that can be cut before each node on a network; the lines of the others are the rig's anyway.
         kept: how much of the trace is kept, see Trace.
         firmware: the folder with another main.py, for all nodes or by name; a node's own is named in the factory.
         target: what the nodes run on.
@@ -97,12 +70,13 @@ class Rig:
         firmware: Path | Mapping[str, Path] | None = None,
         target: str = choice.DEFAULT,
     ) -> None:
-        self._processor = _one_processor() if together else None
+        self._processor = take_one() if together else None
         self.factory = factory
         self.now = Ns(0)
         self.trace = Trace(kept)
         self.world = World(factory, self.trace, physics or {})
         self.guests: list[Participant] = []
+        self.listeners: list[Callable[[str, Sequence[Output]], None]] = []  # told all that nodes do, by name
         self._door: Door | None = None
         self._speed = speed
         self._started_wall: Ns | None = None
@@ -119,15 +93,22 @@ class Rig:
             if node.virtual
         }
         if not together and speed == UNPACED:
-            _spread(self.nodes.values())
+            spread(self.nodes.values())
         given = {name: factory.nodes[name].firmware for name in self.nodes}
         given |= firmware if isinstance(firmware, Mapping) else dict.fromkeys(self.nodes, firmware) if firmware else {}
         for name, image in given.items():
             if image is not None:
                 self.nodes[name].flash(image)
         self.links = {
-            name: Link((factory.nodes[name].host, factory.nodes[name].port), name) for name in self.nodes if links
+            name: Link((factory.nodes[name].host, factory.nodes[name].port), name)
+            for name in self.nodes
+            if links and factory.nodes[name].serial is None
         }
+        self.lines = bus.lay(factory, folder)
+        for name, line in self.lines.items():
+            self.nodes[name].quiet = line.stations[name].pins
+        self._buses = tuple(dict.fromkeys(self.lines.values()))
+        self._carriers: tuple[Link | bus.Bus, ...] = (*self.links.values(), *self._buses)
 
     @property
     def seen_by_core(self) -> Factory:
@@ -145,6 +126,9 @@ class Rig:
         vm = self.nodes[node]
         if vm.alive:
             return
+        if node in self.lines:
+            self.lines[node].power(node, True, self.now)
+        vm.reset_cause = ResetCause.WATCHDOG if cause == "watchdog" else ResetCause.POWER
         vm.power_on()
         vm.wake = self.now
         self._look_who_lives()
@@ -157,16 +141,21 @@ class Rig:
         self._look_who_lives()
         self._watchdogs.pop(node, None)
         self.world.power_off(node, self.now)
+        if node in self.lines:
+            self.lines[node].power(node, False, self.now)
 
     def cut(self, node: str) -> None:
-        """Cut the network to a node."""
-        self.links[node].cut = True
+        """Cut the network to a node, or its wires to the serial line."""
+        self._wire(node).cut = True
         self.trace.event(self.now, LinkCut(node))
 
     def heal(self, node: str) -> None:
-        """Join the network to a node again."""
-        self.links[node].cut = False
+        """Join the network to a node again, or its wires."""
+        self._wire(node).cut = False
         self.trace.event(self.now, LinkHealed(node))
+
+    def _wire(self, node: str) -> "Link | bus.Station":
+        return self.lines[node].stations[node] if node in self.lines else self.links[node]
 
     def reset(self, node: str, cause: str = "rig") -> None:
         """Take a node's power away and give it back in the same instant."""
@@ -235,13 +224,13 @@ class Rig:
             guest.dismiss()
         for vm in self.nodes.values():
             vm.power_off()
-        for link in self.links.values():
-            link.close()
+        for carrier in self._carriers:
+            carrier.close()
         if self._door is not None:
             self._door.close()
 
     def __enter__(self) -> "Rig":
-        for name in self.nodes:
+        for name in self.nodes.keys() - self.lines.keys():
             check_port(name, self.factory.nodes[name].host, self.factory.nodes[name].port)
         with contextlib.ExitStack() as failing:
             failing.callback(self.close)
@@ -267,21 +256,29 @@ class Rig:
         while True:
             stirred |= self._pump()
             acted = self._ask_guests(stirred)
+            for line in self._buses:
+                line.fetch(self.now)
             if acted or (self.links and any(link.knocked for link in self.links.values())):
                 self._pump()
                 stirred = self._ask_nodes(self._live, alone=not any(guest.reacts for guest in self.guests), through=True)
                 if stirred:
                     continue
+            elif reached := self._reached():
+                self._ask_nodes(reached, alone=True, through=True)
             due = [vm for vm in self._live if vm.wake <= self.now]
             if not due:
                 return
             stirred = self._ask_nodes(due, alone=True, through=False)
 
     def _pump(self) -> bool:
-        if not self.links:
+        if not self._carriers:
             return False
-        moved = [link.pump(self.now) for link in self.links.values()]  # every one of them
+        moved = [carrier.pump(self.now) for carrier in self._carriers]  # every one of them
         return any(moved)
+
+    def _reached(self) -> list[Target]:
+        """The nodes that a serial line has brought something at this instant."""
+        return [self.nodes[name] for line in self._buses for name in line.heard if self.nodes[name].alive]
 
     def _ask_guests(self, stirred: bool) -> bool:
         """Whether any guest did anything."""
@@ -308,7 +305,7 @@ class Rig:
         for vm in granted:
             try:
                 self._take(vm, vm.collect())
-                active |= vm.active
+                active |= vm.active and vm.name not in self.lines  # a line takes its time
             except TargetError:
                 self._take(vm, vm.leftover())
                 self._ended(vm)
@@ -319,6 +316,8 @@ class Rig:
         if vm.settling:
             return self.now
         alone = STREAMING if self.world.streams(vm.name) else self.world.alone[vm.name]
+        if vm.name in self.lines:
+            alone = min(alone, self.lines[vm.name].alone(self.now))
         return self.world.edge(self.now, Ns(max(self.now, min(self.now + alone, reach))))
 
     def _reach(self) -> Ns:
@@ -332,8 +331,8 @@ class Rig:
         """When a guest, a link, a watchdog or the timeline is next due."""
         found = [self._wake_of(guest) for guest in self.guests]
         found += self._watchdogs.values()
-        if self.links:
-            found += [link.wake for link in self.links.values()]
+        if self._carriers:
+            found += [carrier.wake for carrier in self._carriers]
         if self._timeline:
             found.append(self._timeline[0][0])
         return min(found, default=FAR)
@@ -345,6 +344,11 @@ class Rig:
         for output in outputs:
             if isinstance(output, WatchdogFed):
                 self._watchdogs[vm.name] = Ns(output.time + output.timeout_ms * MS)
+        for listener in self.listeners:
+            listener(vm.name, outputs)
+        if vm.name in self.lines:
+            self.lines[vm.name].listen(vm.name, outputs)
+            outputs = [output for output in outputs if getattr(output, "pin", -1) not in vm.quiet]
         self.world.outputs(vm.name, outputs)
 
     def _ended(self, vm: Target) -> None:
@@ -386,21 +390,6 @@ class Rig:
         if self._speed == UNPACED or self._started_wall is None:
             return Ns(0)
         return Ns(max(0, round(wall_ns() - self._started_wall - self.now / self._speed)))
-
-
-def _one_processor() -> set[int]:
-    """Confine this process, and with it all that it starts, to one of its processors."""
-    chosen = {max(os.sched_getaffinity(0))}
-    os.sched_setaffinity(0, chosen)
-    return chosen
-
-
-def _spread(nodes: Iterable[Target]) -> None:
-    """Each of many nodes keeps to a processor: they run at the same time, and moving them about costs more than it gains."""
-    several, processors = list(nodes), sorted(os.sched_getaffinity(0))
-    if len(several) > len(processors):
-        for number, node in enumerate(several):
-            node.processors = {processors[number % len(processors)]}
 
 
 def _prepare(folder: Path, config: str) -> Path:

@@ -13,7 +13,7 @@ from twin.clock import MS, Ns, S
 from twin.factory import Factory, Machine
 from twin.faults import FRAMES, Edit
 from twin.kernel import Floats, Ints
-from twin.machine import Heater, Input, Joint
+from twin.machine import Heater, Input, Joint, Servo, Stepper
 from twin.trace import Trace
 
 STEP = Ns(10 * MS)
@@ -76,7 +76,8 @@ class World:
         """Whether every change of a node's sensors is known before: levels only, and plants that say when they change."""
         blocks = [block for machine in self._on[node] for block in machine.type.blocks]
         plants = [plant.plant_of(machine.type) for machine in self._on[node]]
-        return not any(isinstance(block, (Heater, Joint)) for block in blocks) and all(hasattr(one, "horizon") for one in plants)
+        unforeseen = (Heater, Stepper, Servo, Joint)  # a step stream's words come one after the other
+        return not any(isinstance(block, unforeseen) for block in blocks) and all(hasattr(one, "horizon") for one in plants)
 
     # ---- what the nodes do
 

@@ -2,19 +2,26 @@
 
 import itertools
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twin.chips import CHIPS
+from twin.foreign import KEYS as FOREIGN_KEYS
+from twin.foreign import Moonraker, check_foreign, foreign
 from twin.frames import Pose
-from twin.machine import Heater, MachineType, MachineTypeError, Output, Stepper, load, make_params
+from twin.machine import GcodePrinter, Heater, MachineType, MachineTypeError, Output, Servo, Stepper, load, make_params
+from twin.network import Network, network
 from twin.node import MACHINES_AT, REGISTERS
 from twin.obstacles import Obstacle, Space, obstacle, pose, space
+from twin.pins import Use, impossible, uses
 from twin.recipes import CARRIES, Recipe, recipe
+from twin.serial import KEYS as SERIAL_KEYS
+from twin.serial import Serial, check_lines, pins_of, serial
 from twin.tables import Mistakes, Reader
 
-BUILT_IN_TYPES = ("arm", "conveyor", "printer")
+BUILT_IN_TYPES = ("arm", "conveyor", "extractor", "gcode_printer", "printer")
 GPIO = range(0, 40)
 
 
@@ -27,9 +34,14 @@ class Node:
     """One endpoint with our firmware.
 
     Attributes:
-        host, port: where its Modbus server listens.
+        host, port: where its Modbus server listens on a network.
+        serial: the serial line that it hangs on instead.
         virtual: it runs in a MicroPython VM in factory time instead of on a board.
         firmware: the folder with its own main.py; None for ours.
+        chip: of its board, one of twin.chips.
+        network: how its board gets onto the network; None where that is not its business.
+        repl: it is being worked on: Ctrl-C at its console stops it.
+        foreign: how it is reached where it does not run our firmware at all.
     """
 
     name: str
@@ -38,6 +50,11 @@ class Node:
     port: int
     virtual: bool
     firmware: Path | None = None
+    serial: Serial | None = None
+    chip: str = "esp32"
+    network: Network | None = None
+    repl: bool = False
+    foreign: Moonraker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +165,15 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
     machines = {
         name: machine
         for name, value in listed.items()
-        if (machine := _machine(reader, name, value, tuple(cells), tuple(nodes), paths)) is not None
+        if (machine := _machine(reader, name, value, tuple(cells), nodes, paths)) is not None
     }
     _check_nodes(reader, nodes)
+    check_lines(reader, nodes.values())
     _check_registers(reader, machines)
-    _check_pins(reader, machines)
+    _check_pins(reader, nodes, machines)
+    _check_wired(reader, nodes, machines)
     _check_motion(reader, machines)
+    check_foreign(reader, machines.values(), [node.name for node in nodes.values() if node.foreign is not None])
     kinds = {name: machine.type for name, machine in machines.items()}
     arms = tuple(name for name, kind in kinds.items() if set(CARRIES) <= set(kind.capabilities))
     given = reader.tables("handovers", tables.get("handovers", []))
@@ -180,18 +200,26 @@ def _type_path(reader: Reader, name: str, value: Any, folder: Path) -> Path:
     return folder / reader.text(f"types.{name}.path", table.get("path"))
 
 
+_NODE_KEYS = ("uid", "host", "port", "virtual", "firmware", "chip", "network", "repl", *SERIAL_KEYS, *FOREIGN_KEYS)
+
+
 def _node(reader: Reader, name: str, value: Any, folder: Path) -> Node:
     key = f"nodes.{name}"
-    table = reader.table(key, value, ("uid", "host", "port", "virtual", "firmware"))
+    table = reader.table(key, value, _NODE_KEYS)
     return Node(
         name,
         reader.integer(f"{key}.uid", table.get("uid"), 1, 2**32 - 1),
         reader.text(f"{key}.host", table.get("host", "127.0.0.1")),
-        reader.integer(f"{key}.port", table.get("port", 502), 0, 65535),
+        reader.integer(f"{key}.port", table.get("port", 0 if "url" in table else 502), 0, 65535),
         reader.flag(f"{key}.virtual", table.get("virtual", False)),
         _firmware(reader, f"{key}.firmware", folder / reader.text(f"{key}.firmware", table["firmware"]))
         if "firmware" in table
         else None,
+        serial(reader, key, table, GPIO),
+        reader.choice(f"{key}.chip", table.get("chip", "esp32"), tuple(CHIPS)),
+        network(reader, f"{key}.network", table.get("network"), folder, GPIO),
+        reader.flag(f"{key}.repl", table.get("repl", False)),
+        foreign(reader, key, table, folder),
     )
 
 
@@ -206,13 +234,13 @@ _MACHINE_KEYS = ("type", "cell", "node", "base", "pose", "pins", "params", "spac
 
 
 def _machine(
-    reader: Reader, name: str, value: Any, cells: tuple[str, ...], nodes: tuple[str, ...], paths: Mapping[str, Path]
+    reader: Reader, name: str, value: Any, cells: tuple[str, ...], nodes: Mapping[str, Node], paths: Mapping[str, Path]
 ) -> Machine | None:
     key = f"machines.{name}"
     table = reader.table(key, value, _MACHINE_KEYS)
     type_name = reader.choice(f"{key}.type", table.get("type"), (*BUILT_IN_TYPES, *paths))
     cell = reader.choice(f"{key}.cell", table.get("cell"), cells)
-    node = reader.choice(f"{key}.node", table.get("node"), nodes)
+    node = reader.choice(f"{key}.node", table.get("node"), tuple(nodes))
     base = reader.integer(f"{key}.base", table.get("base"), MACHINES_AT, REGISTERS - 1)
     where = pose(reader, f"{key}.pose", table.get("pose", [0, 0, 0, 0, 0, 0]))
     taken = space(reader, f"{key}.space", table.get("space", []))
@@ -223,7 +251,8 @@ def _machine(
     except MachineTypeError as unusable:
         reader.wrong(f"{key}.type", str(unusable))
         return None
-    pins = _pins(reader, f"{key}.pins", table.get("pins", {}), kind.pins)
+    wired = node not in nodes or nodes[node].foreign is None
+    pins = _pins(reader, f"{key}.pins", table.get("pins", {}), kind.pins if wired else ())
     try:
         values = make_params(kind.params, reader.table(f"{key}.params", table.get("params", {})))
     except MachineTypeError as unusable:
@@ -280,7 +309,7 @@ def _check_carried(reader: Reader, key: str, source: MachineType | None, target:
 def _check_nodes(reader: Reader, nodes: Mapping[str, Node]) -> None:
     checks: tuple[tuple[str, Callable[[Node], Any]], ...] = (
         ("uid", lambda node: node.uid),
-        ("port", lambda node: (node.host, node.port) if node.port else node.name),
+        ("port", lambda node: (node.host, node.port) if node.port and node.serial is None else node.name),
     )
     for what, of in checks:
         seen: dict[Any, str] = {}
@@ -312,7 +341,8 @@ def _check_motion(reader: Reader, machines: Mapping[str, Machine]) -> None:
     owners: dict[str, str] = {}
     for machine in machines.values():
         blocks = machine.type.blocks
-        plays = any(isinstance(b, (Stepper, Heater)) or (isinstance(b, Output) and b.job is not None) for b in blocks)
+        players = (Stepper, Servo, Heater, GcodePrinter)
+        plays = any(isinstance(b, players) or (isinstance(b, Output) and b.job is not None) for b in blocks)
         if plays and machine.node in owners:
             taken = f"{machine.node} plays the Jobs of machines.{owners[machine.node]} already"
             reader.wrong(f"machines.{machine.name}.node", taken)
@@ -320,11 +350,34 @@ def _check_motion(reader: Reader, machines: Mapping[str, Machine]) -> None:
             owners.setdefault(machine.node, machine.name)
 
 
-def _check_pins(reader: Reader, machines: Mapping[str, Machine]) -> None:
+def _check_pins(reader: Reader, nodes: Mapping[str, Node], machines: Mapping[str, Machine]) -> None:
     taken: dict[tuple[str, int], str] = {}
+    for node in nodes.values():
+        for name, pin in pins_of(node.serial).items() if node.serial is not None else ():
+            if (node.name, pin) in taken:
+                reader.wrong(f"nodes.{node.name}.{name}", f"GPIO {pin} is taken by {taken[node.name, pin]}")
+            taken.setdefault((node.name, pin), f"nodes.{node.name}.{name}")
     for machine in machines.values():
         for name, pin in machine.pins.items():
             where = (machine.node, pin)
             if where in taken:
                 reader.wrong(f"machines.{machine.name}.pins.{name}", f"GPIO {pin} is taken by {taken[where]}")
             taken.setdefault(where, f"machines.{machine.name}.pins.{name}")
+
+
+def _check_wired(reader: Reader, nodes: Mapping[str, Node], machines: Mapping[str, Machine]) -> None:
+    """A board's pin must be able to do what it is used for; those of a virtual node are mere numbers."""
+    for key, node, gpio, use in _wired(nodes, machines):
+        wifi = node.network is not None and node.network.kind == "wifi"
+        if not node.virtual and node.chip in CHIPS and (why := impossible(CHIPS[node.chip], gpio, use, wifi)):
+            reader.wrong(key, f"GPIO {gpio} cannot be used ({use.value}) on an {node.chip}: {why}")
+
+
+def _wired(nodes: Mapping[str, Node], machines: Mapping[str, Machine]) -> Iterator[tuple[str, Node, int, Use]]:
+    for node in nodes.values():
+        for name, gpio in pins_of(node.serial).items() if node.serial is not None else ():
+            yield f"nodes.{node.name}.{name}", node, gpio, Use.SERIAL_IN if name == "rx" else Use.SERIAL_OUT
+    for machine in machines.values():
+        for pin in uses(machine.type.blocks):
+            if machine.node in nodes and pin.name in machine.pins:
+                yield f"machines.{machine.name}.pins.{pin.name}", nodes[machine.node], machine.pins[pin.name], pin.use

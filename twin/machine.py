@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from twin.blocks import *  # noqa: F403  (the words of a spec, offered here too)
-from twin.blocks import Alarm, Block, Never, named, pins_of
+from twin.blocks import Alarm, Block, Interlock, named, pins_of
 from twin.clock import Ns
 from twin.trace import Event, Sample
 from twin.units import ONE, Unit
@@ -124,7 +124,7 @@ class MachineType:
     command: type
     params: type
     blocks: tuple[Block, ...]
-    interlocks: tuple[Never, ...]
+    interlocks: tuple[Interlock, ...]
     alarms: tuple[Alarm, ...]
     capabilities: tuple[str, ...]
     on_link_loss: OnLinkLoss

@@ -212,7 +212,7 @@ class NodeCommand:
 
     owner: A[int, UInt32(0)] = 0
     epoch: A[int, UInt32(2)] = 0
-    lease: A[int, MS, UInt16(4)] = LEASE_MS
+    lease: A[int, MS, "50 to 5000, beyond that the nearest", UInt16(4)] = LEASE_MS
     heartbeat: A[int, "must change for the lease to live", UInt16(5)] = 0
     sequence: A[int, "changes with every command", UInt16(6)] = 0
     op: A[Op, UInt16(7)] = Op.NONE

@@ -68,7 +68,7 @@ def _page() -> Iterator[str]:
     for name in BUILT_IN_TYPES:
         kind = load(name)
         status, command = kind.layouts
-        able = ", ".join(kind.capabilities)
+        able = ", ".join(kind.capabilities) or "none"
         yield f"## {name}\n\n{kind.size} registers; offsets from the machine's base. Capabilities: {able}.\n"
         yield f"Status\n\n{table(status)}"
         yield f"Command\n\n{table(command, status.size, default=True)}"

@@ -55,5 +55,7 @@ MS = Unit("ms", "C26", 1e-3, "millisecond")
 HZ = Unit("Hz", "HTZ", 1.0, "hertz")
 OHM = Unit("Ω", "OHM", 1.0, "ohm")
 W = Unit("W", "WTT", 1.0, "watt")
+AMPERE = Unit("A", "AMP", 1.0, "ampere")
+PASCAL = Unit("Pa", "PAL", 1.0, "pascal")
 
-ALL = (ONE, PERCENT, DEG, DEG_PER_S, M, MM, M_PER_S, MM_PER_S, MM_PER_S2, M_PER_S2, KG, DEG_C, S, MS, HZ, OHM, W)
+ALL = (ONE, PERCENT, DEG, DEG_PER_S, M, MM, M_PER_S, MM_PER_S, MM_PER_S2, M_PER_S2, KG, DEG_C, S, MS, HZ, OHM, W, AMPERE, PASCAL)

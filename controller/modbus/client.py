@@ -5,28 +5,23 @@ A lost node is no exception above this module: every burst comes back, with word
 
 import asyncio
 import socket
-import zlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
+from controller.modbus.burst import Burst, Counters, Reply, pause
 from controller.modbus.pdu import (
     Frames,
     LinkDown,
-    ModbusError,
     NoReply,
     ProtocolError,
     QueueFull,
     Refused,
     Request,
-    Words,
     frame,
     reply_to,
 )
-from twin.clock import MS, Clock, Ns, S, seconds
-
-Reply = Words | ModbusError
+from twin.clock import Clock, Ns, S, seconds
 
 WINDOW = 16
 MOST_QUEUED = 256
@@ -34,47 +29,9 @@ MOST_LATE = 1024
 CONNECT = S
 SILENCE = S
 STEADY = Ns(5 * S)
-FIRST_PAUSE, LONGEST_PAUSE, LONGEST_FLAP_PAUSE = Ns(100 * MS), S, Ns(10 * S)
 
 
-@dataclass(slots=True)
-class Counters:
-    """What has happened on a link since start."""
-
-    connections: int = 0
-    sent: int = 0
-    timeouts: int = 0
-    late: int = 0
-    strange: int = 0
-    broken: int = 0
-
-
-class _Burst:
-    """Requests that were asked together, and their replies as they come."""
-
-    __slots__ = ("_missing", "done", "replies")
-
-    def __init__(self, size: int, done: "asyncio.Future[None]") -> None:
-        self.replies: list[Reply | None] = [None] * size
-        self.done = done
-        self._missing = size
-
-    def take(self, index: int, reply: Reply) -> None:
-        if self.done.done():
-            return
-        self.replies[index] = reply
-        self._missing -= 1
-        if not self._missing:
-            self.done.set_result(None)
-
-    def fail(self, error: ModbusError) -> None:
-        """The same error for every request that has no reply yet."""
-        if not self.done.done():
-            self.replies = [error if reply is None else reply for reply in self.replies]
-            self.done.set_result(None)
-
-
-_Asked = tuple[_Burst, int, Request]
+_Asked = tuple[Burst, int, Request]
 
 
 class _Line(asyncio.Protocol):
@@ -158,7 +115,7 @@ class _Line(asyncio.Protocol):
             burst.take(index, broken)
             raise
 
-    def forget(self, burst: _Burst) -> None:
+    def forget(self, burst: Burst) -> None:
         """Give a burst's transactions up: their replies are dropped when they come after all."""
         for transaction in [t for t, asked in self._in_flight.items() if asked[0] is burst]:
             del self._in_flight[transaction]
@@ -230,7 +187,7 @@ class Link:
             full = QueueFull(f"{self.name}: {len(queue)} requests wait already, at most {self._most_queued}")
             return [full] * len(requests)
         loop = asyncio.get_running_loop()
-        burst = _Burst(len(requests), loop.create_future())
+        burst = Burst(len(requests), loop.create_future())
         queue.extend((burst, index, request) for index, request in enumerate(requests))
         timer = loop.call_later(max(0.0, seconds(Ns(deadline - self.clock.now()))), self._expire, line, burst)
         line.pump()
@@ -252,7 +209,7 @@ class Link:
                     return asked
         return None
 
-    def _expire(self, line: _Line, burst: _Burst) -> None:
+    def _expire(self, line: _Line, burst: Burst) -> None:
         if burst.done.done():
             return
         line.forget(burst)
@@ -280,7 +237,7 @@ class Link:
                 failed = 0
                 lived = await self._live(line)
                 flaps = 0 if lived >= STEADY else flaps + 1
-            await self.clock.until(Ns(self.clock.now() + _pause(self.name, failed, flaps)))
+            await self.clock.until(Ns(self.clock.now() + pause(self.name, failed, flaps)))
 
     async def _connect(self) -> _Line | None:
         loop = asyncio.get_running_loop()
@@ -310,11 +267,3 @@ class Link:
             while (asked := self.next_asked()) is not None:
                 asked[0].fail(LinkDown(f"{self.name}: {self.cause}"))
         return Ns(self.clock.now() - start)
-
-
-def _pause(name: str, failed: int, flaps: int) -> Ns:
-    """How long to wait before the next attempt: doubling, with a share of its own for each node and attempt."""
-    refused = min(FIRST_PAUSE << min(max(failed - 1, 0), 10), LONGEST_PAUSE)
-    flapped = min(FIRST_PAUSE << min(flaps, 10), LONGEST_FLAP_PAUSE) if flaps else FIRST_PAUSE
-    share = zlib.crc32(f"{name} {failed} {flaps}".encode()) % 256
-    return Ns(max(refused, flapped) * (1024 + share) // 1024)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.modbus.client import Reply
+from controller.modbus.burst import Reply
 from controller.modbus.pdu import MOST_READ, MOST_WRITTEN, ModbusError, Read, Request, Words, Write
 from twin.factory import Factory, Machine
 from twin.node import COMMAND_AT, STATUS_AT, NodeStatus

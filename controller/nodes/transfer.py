@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from controller.modbus.client import Reply
+from controller.modbus.burst import Reply
 from controller.modbus.pdu import ModbusError, Read, Refused, Request, Words, Write
 from controller.nodes.grant import words
 from twin.clock import MS, Clock, Ns, S

@@ -13,6 +13,7 @@ from controller.orders.turn import MakePlan, Request, View
 from twin.factory import Factory, Machine
 from twin.machine import MachineTypeError
 from twin.making import Asked, Job, making
+from twin.motion import lines
 from twin.motion.arm import job as joints
 from twin.motion.deposit import Deposit
 from twin.motion.job import HEADER, decode
@@ -95,6 +96,8 @@ def shortest_reserve(job: bytes, ring: int) -> float:
     """Seconds of motion that a full ring holds where the Job is densest; infinite if the ring takes all of it."""
     if len(job) <= ring:
         return float("inf")
+    if job.startswith(lines.MAGIC):
+        return lines.shortest_reserve(job, ring)
     records = joints.decode(job) if job.startswith(joints.MAGIC) else decode(job)
     ends = np.cumsum(records.chunks)
     offsets = records.offset + HEADER.size

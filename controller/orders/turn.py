@@ -253,7 +253,7 @@ class Turn:
     def foreign_job(self, machine: Machine) -> str:
         """What a node executes that no operation at work knows of."""
         status = self.view.status(machine)
-        if status is None or status.job_state not in (JobState.RUNNING, JobState.HOLDING):
+        if status is None or status.job_state not in (JobState.READY, JobState.RUNNING, JobState.HOLDING):
             return ""
         known = self.on(machine.name)
         if known is not None and known[1].job_id == status.job_id:

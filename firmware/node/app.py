@@ -8,23 +8,23 @@ from time import ticks_add, ticks_diff, ticks_ms, ticks_us
 
 import micropython
 
-from node import RELEASE, kinds, pins
+from node import RELEASE, kinds, pins, slots
 from node import registers as reg
 from node.bank import Bank
-from node.modbus import Server
 from node.safety import Commands, Safety
 from node.store import Store, read_counter, write_counter
+from node.supervisor import Supervisor
 from node.transfer import Window
+from node.use import Use
 
 FORMAT = 2
 WATCHDOG_MS = 2000
-FEED_MS = 500
 HEATER_TICKS = 10
 COLLECT_TICKS = 100  # a multiple of HEATER_TICKS
 _TICK_MS = reg.TICK_MS
 _TICK_US = 1000 * reg.TICK_MS
 _KEYS = ("node", "uid", "map_hash", "link", "commands", "blocks", "interlocks", "motion")
-_LINK_KEYS = {"tcp": ("host", "port"), "rtu": ("uart", "tx", "rx", "de", "baud", "unit")}
+_LINK_KEYS = {"tcp": ("host", "port", "unit"), "rtu": ("uart", "tx", "rx", "de", "baud", "unit")}
 
 
 class NodeError(Exception):
@@ -116,44 +116,69 @@ class Node:
         commands = Commands(config["commands"], bank, self.effective)
         self.reads = []  # methods, bound once: a tick calls each of them a hundred times a second
         self.watches = []
+        self._watched = []  # numbers of the blocks that these, and the heaters, are of
+        self._heated = []
         self.writes = []
         self.slows = []
         self.rests = []
         self.heaters = []
         self.permits = []
         self.fans = []
-        for block in config["blocks"]:
-            self._add(block)
-        self.motion = _motion(motion, bank, jobs, self.heaters, self.fans) if motion else NoMotion()
+        for number, block in enumerate(config["blocks"]):
+            self._add(number, block)
+            if "max_age" in block:
+                for name in ("from", "run", "speed"):
+                    if name in block:
+                        commands.age(block[name], block["max_age"], number)
+        self.motion = _motion(motion, bank, jobs, self.heaters, self.fans, self.effective) if motion else NoMotion()
+        rest = getattr(self.motion, "rest", None)
+        if rest:
+            self.rests.append(rest)
         self._moves = bool(motion)
         self._run = motion["run"] if motion else (0, 0)
-        window = Window(bank, jobs)
-        self.safety = Safety(config["interlocks"], bank, commands, jobs, window, self.motion, self.heaters, self.fans)
-        self.server = Server(bank, self.safety, (b"Lockstep", b"node", RELEASE.encode()))
+        self.window = window = Window(bank, jobs)
+        self.use = Use(bank)
+        self.safety = Safety(config["interlocks"], bank, commands, jobs, window, self.motion, self.heaters, self.fans, self.use)
+        identity = (b"Lockstep", b"node", RELEASE.encode())
+        self.server = _server(config["link"])(bank, self.safety, identity, config["link"])
         self.beat = False
+        self.supervisor = Supervisor()
+        self.supervisor.expect(self)
+        self.supervisor.expect(self.server)
         self._late = 0
         self._ticks = 0
         self._say_who(config)
+        if self.use.before:
+            self.safety.latch(reg.FAULT_RESTARTED)
+        slots.equip(self, config)
 
-    def _add(self, block):
+    def _add(self, number, block):
         kind = block["kind"]
         if kind == "Heater":
             self.heaters.append(kinds.find(kind)(block, self.bank, pins))
             self.permits.append(block["permit"])
+            self._heated.append(number)
             return
         made = kinds.find("Fan" if "job" in block else kind)(block, self.bank, self.effective)
         if "job" in block:
             self.fans.append(made)
-        for name, methods in (("read", self.reads), ("watch", self.watches), ("write", self.writes), ("slow", self.slows)):
+        for name, methods in (
+            ("read", self.reads),
+            ("watch", self.watches),
+            ("write", self.writes),
+            ("slow", self.slows),
+            ("rest", self.rests),
+        ):
             if hasattr(made, name):
                 methods.append(getattr(made, name))
-        if hasattr(made, "rest"):
-            self.rests.append(made.rest)
+        if hasattr(made, "watch"):
+            self._watched.append(number)
 
     def _say_who(self, config):
         bank = self.bank
         boot_id = read_counter("boot") + 1
-        write_counter("boot", boot_id)
+        if not write_counter("boot", boot_id):
+            bank.put_bit(reg.S_STORAGE_FAILED, reg.S_STORAGE_FAILED_BIT, 1)
         bank.put16(reg.S_MAGIC, reg.MAGIC)
         bank.put16(reg.S_VERSION, reg.VERSION)
         bank.put32(reg.S_MAP_HASH, config["map_hash"])
@@ -169,12 +194,8 @@ class Node:
         for read in self.reads:
             read()
         safety = self.safety
-        found = reg.FAULT_NONE
-        for watch in self.watches:
-            found = found or watch()
-        safety.block_fault = found
-        if found:
-            safety.latch(found)
+        if self.watches:
+            self._watch()
         safety.tick(ticks_ms())
         silent = safety.silent
         if silent or safety.changed:
@@ -190,7 +211,19 @@ class Node:
                 self._tick_heaters()
             for slow in self.slows:
                 slow(HEATER_TICKS * _TICK_MS)
+            self.use.look(safety.idle)
         self.beat = True
+
+    @micropython.native
+    def _watch(self):
+        """What the blocks find wrong latches now, before anything is written; every one of them is asked in every tick."""
+        found = reg.FAULT_NONE
+        for k in range(len(self.watches)):
+            fault = self.watches[k]()
+            if fault:
+                found = fault
+                self.safety.latch(fault, self._watched[k])
+        self.safety.block_fault = found
 
     def _tick_motion(self):
         motion = self.motion
@@ -203,24 +236,28 @@ class Node:
     def _tick_heaters(self):
         found = reg.FAULT_NONE
         for k in range(len(self.heaters)):
+            heater = self.heaters[k]
             at, bit = self.permits[k]
-            fault = self.heaters[k].tick(self.effective.bit(at, bit), HEATER_TICKS * reg.TICK_MS)
-            found = found or fault
+            permitted = self.effective.bit(at, bit)
+            if heater.wanted and not permitted and self.motion.running:
+                self.motion.stop()  # a Job that has lost its heat does not go on in the cold
+            fault = heater.tick(permitted, HEATER_TICKS * reg.TICK_MS)
+            if fault:
+                found = found or fault
+                self.safety.latch(fault, self._heated[k])
         self.safety.heater_fault = found
-        if found:
-            self.safety.latch(found)
 
     def rest(self):
         """Everything off, whatever state the rest is in; nothing ticks after this, and the watchdog is not fed."""
         self.safety.commands.settle(False)
         for write in self.writes:
-            write(False)
+            _surely(write, False)
         for heater in self.heaters:
-            heater.off()
+            _surely(heater.off)
         for fan in self.fans:
-            fan.set(0)
+            _surely(fan.set, 0)
         for rest in self.rests:
-            rest()
+            _surely(rest)
 
     @micropython.native
     async def loop(self):
@@ -247,33 +284,53 @@ class Node:
         finally:
             self.rest()
 
-    async def supervise(self, watchdog):
-        """Feed the watchdog as long as both the tick and the server live."""
-        while True:
-            await asyncio.sleep_ms(FEED_MS)
-            if self.beat and self.server.beat:
-                self.beat = self.server.beat = False
-                watchdog.feed()
+
+def _surely(act, *what):
+    """Do it; what fails must not keep the others from being done."""
+    try:
+        act(*what)
+    except Exception as failed:
+        print("lockstep: while everything was switched off:", failed)
 
 
 def _load(config):
     """Import what only some nodes need, as long as memory is in one piece: compiling takes a lot of it for a while."""
     for block in config["blocks"]:
         kinds.find(block["kind"])
-    if config["motion"]:
+    if config["motion"] and "backend" in config["motion"]:
+        import node.marlin
+    elif config["motion"]:
         import node.motion
 
         if "order" in config["motion"]:
-            import node.joints  # noqa: F401
+            import node.joints
+        if "probe" in config["motion"]:
+            import node.probe
+        if any("servo" in axis for axis in config["motion"]["axes"]):
+            import node.servo  # noqa: F401
+    _server(config["link"])
     gc.collect()
 
 
-def _motion(config, bank, jobs, heaters, fans):
+def _motion(config, bank, jobs, heaters, fans, effective):
+    if config.get("backend") == "marlin":
+        from node.marlin import Marlin
+
+        return Marlin(config, bank, jobs, effective)
     if "order" in config:
         from node.joints import JointMotion as Motion
     else:
         from node.motion import Motion
     return Motion(config, bank, jobs, heaters, fans)
+
+
+def _server(link):
+    """The server for the link's kind."""
+    if link["kind"] == "rtu":
+        from node.rtu import Server
+    else:
+        from node.modbus import Server
+    return Server
 
 
 def _end_of(commands):
@@ -284,6 +341,17 @@ def _end_of(commands):
     return end
 
 
+def _network(config, node):
+    """The task that keeps the board on its network, where it has one to look after."""
+    if not config:
+        return ()
+    from node.net import Network
+
+    network = Network(config, node.bank)
+    node.supervisor.expect(network)
+    return (asyncio.create_task(network.run()),)
+
+
 async def run(config):
     """Make the node and run it, for ever. The configuration is used up.
 
@@ -291,20 +359,21 @@ async def run(config):
         NodeError: it cannot listen where it should.
     """
     node = Node(config)
-    name, host, port = config["node"], config["link"]["host"], config["link"]["port"]
+    network = _network(config.get("network"), node)
+    name, where = config["node"], node.server.where
     config.clear()  # its memory is needed, and a place on some stack may still point to it
     try:
-        await node.server.start(host, port)
+        await node.server.start()
     except OSError as failed:
-        raise NodeError("cannot listen at %s:%d: %s" % (host, port, failed)) from None
+        raise NodeError("cannot listen at %s: %s" % (where, failed)) from None
     gc.threshold(-1)  # from here on the tick says when
     gc.collect()
     node.bank.put32(reg.S_HEAP_FREE, gc.mem_free())
-    print("lockstep: node %s listens at %s:%d" % (name, host, port))
+    print("lockstep: node %s listens at %s" % (name, where))
     tasks = (
         asyncio.create_task(node.server.watch()),
-        asyncio.create_task(node.supervise(pins.watchdog(WATCHDOG_MS))),
-    )
+        asyncio.create_task(node.supervisor.watch(pins.watchdog(WATCHDOG_MS))),
+    ) + network
     try:
         await node.loop()
     finally:

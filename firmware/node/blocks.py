@@ -5,9 +5,9 @@ from time import ticks_diff, ticks_ms
 import micropython
 
 from node import pins
+from node.registers import TICK_MS
 
 BOUNCE_MS = 5
-RAMP_TICKS = 50  # a set point falls from full to zero in half a second when the owner is silent
 
 
 class Input:
@@ -110,10 +110,11 @@ class Fan:
 class Drive:
     """A run bit as a level and a speed set point as a duty, `full` (raw) being the whole of it.
 
-    The run pin goes with the effective command at once. While the owner is silent the set point may ramp down, or hold.
+    The run pin goes with the effective command at once. While the owner is silent the set point may hold, or ramp
+    down, from full to zero in `ramp` ms.
     """
 
-    KEYS = ("run_pin", "speed_pin", "run", "speed", "full", "running", "shown", "silence")
+    KEYS = ("run_pin", "speed_pin", "run", "speed", "full", "running", "shown", "silence", "ramp")
 
     def __init__(self, config, bank, effective):
         self._run_pin = pins.output(config["run_pin"])
@@ -126,7 +127,7 @@ class Drive:
         self._running, self._running_bit = config["running"]
         self._shown = config["shown"][0] if config["shown"] else None
         self._silence = config["silence"]
-        self._fall = self._full // RAMP_TICKS + 1
+        self._fall = self._full * TICK_MS // config["ramp"] + 1
         self._level = 0
         self._set_point = 0
 

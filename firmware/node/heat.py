@@ -3,6 +3,7 @@
 from array import array
 from math import exp
 
+from node.belief import Belief
 from node.law import Law
 from node.registers import FAULT_HEATER_STUCK, FAULT_NONE, FAULT_OVER_TEMPERATURE, FAULT_SENSOR
 
@@ -18,8 +19,9 @@ PULL_UP = 4700.0
 _LOWEST = -20  # °C
 _STEP = 2  # °C between entries
 _ENTRIES = 236  # up to 450 °C
-_BAD_READINGS = 3
 _JUMP = 2000  # hundredths of a degree: further than a block comes from one reading to the next
+_AGREE = 500  # as near are readings of a sensor that has failed, and is to be believed again
+STEADY_MS = 1000  # so long they must be so, where node.json says nothing else
 
 
 def _readings():
@@ -53,9 +55,9 @@ def _hundredths(adc):
 class Sensor:
     """A thermistor on an ADC pin."""
 
-    def __init__(self, adc):
+    def __init__(self, adc, steady_ms=STEADY_MS):
         self._adc = adc
-        self._bad = 0
+        self._belief = Belief(_JUMP, _AGREE, steady_ms // 100)
         self._sum = self._good = self._seen = 0
         self.celsius = 0.0
         self.tenths = NO_READING
@@ -63,8 +65,8 @@ class Sensor:
 
     @property
     def failed(self):
-        """Whether it has been open or short for three readings."""
-        return self._bad >= _BAD_READINGS
+        """Whether three readings in a row were none, or jumped; and no steady ones have come since."""
+        return self._belief.failed
 
     def sample(self):
         """Look at the ADC: a reading is the mean of what was seen since the last one, so that its noise does not heat."""
@@ -78,19 +80,15 @@ class Sensor:
         """Take a reading. One that no temperature gives, or none so near the last one, leaves the last temperature as it was."""
         if not self._seen:
             self.sample()
-        self.valid = 2 * self._good > self._seen
-        hundredths = _hundredths(self._sum // self._good) if self.valid else 0
+        good = 2 * self._good > self._seen
+        hundredths = _hundredths(self._sum // self._good) if good else 0
         self._sum = self._good = self._seen = 0
+        self.valid = self._belief.take(good, hundredths)
         if self.valid:
-            self.valid = self.tenths == NO_READING or abs(hundredths - 10 * self.tenths) <= _JUMP
-        if not self.valid:
-            self._bad = min(self._bad + 1, _BAD_READINGS)
-            if self._bad == _BAD_READINGS:
-                self.tenths = NO_READING
-            return
-        self._bad = 0
-        self.celsius = hundredths * 0.01
-        self.tenths = (hundredths + 5) // 10
+            self.celsius = hundredths * 0.01
+            self.tenths = (hundredths + 5) // 10
+        elif self._belief.failed:
+            self.tenths = NO_READING
 
 
 _FAR = 5.0  # °C below the target: far enough that full power must show
@@ -166,7 +164,7 @@ class Heater:
 
     def __init__(self, config, bank, pins):
         self._pwm = pins.pwm(config["heater_pin"])
-        self._sensor = Sensor(pins.adc(config["sensor_pin"]))
+        self._sensor = Sensor(pins.adc(config["sensor_pin"]), config.get("steady", STEADY_MS))
         self._bank = bank
         (self._at_temperature,) = config["temperature"]
         (self._at_target,) = config["target"]
@@ -195,6 +193,11 @@ class Heater:
             self._held = False
             self._near_s = 0.0
             self._watch.rest()
+
+    @property
+    def wanted(self):
+        """There is a target."""
+        return self._target > 0
 
     def off(self):
         """No power from now on, and no target."""

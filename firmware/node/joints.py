@@ -18,9 +18,8 @@ class CamHoming(Homing):
     """
 
     def __init__(self, motion, mask):
-        self._motion = motion
+        Homing.__init__(self, motion, 0)
         self._todo = [k for k in motion.order if mask >> k & 1]
-        self._phase = None
 
     def _begin_axis(self):
         if not self._todo:
@@ -78,7 +77,7 @@ class JointMotion(Motion):
 
     def tick(self, now_us, run, deadline_us):
         """As any Motion's; once the drives have tripped the arm must be homed again."""
-        if self.homed and self._tripped and self._bank.bit(self._tripped[0], self._tripped[1]):
+        if self.homed and self._tripped and self.bank.bit(self._tripped[0], self._tripped[1]):
             self.homed = False
         Motion.tick(self, now_us, run, deadline_us)
 
@@ -86,7 +85,7 @@ class JointMotion(Motion):
         """24 bits chunks | alpha << 10, then 24 bits for two axes each, 12 bits an axis; or an operation."""
         if not self._need(2):
             return False
-        (head,) = unpack_from("<H", self._buffer, self._at)
+        (head,) = unpack_from("<H", self.feed.buffer, self.feed.at)
         if head == 0:
             return self._need(8) and self._operate()
         if not self._need(_RECORD):
@@ -95,8 +94,8 @@ class JointMotion(Motion):
         if chunks == 0:
             self._bad_job()
             return False
-        data = self._buffer
-        at = self._at
+        data = self.feed.buffer
+        at = self.feed.at
         alpha = (head >> 10 | data[at + 2] << 6) << 2
         steps = self.steps
         moves = False
@@ -106,15 +105,15 @@ class JointMotion(Motion):
             steps[k] = ((pair & 0xFFF) ^ 0x800) - 0x800
             steps[k + 1] = (pair >> 12 ^ 0x800) - 0x800
             moves = moves or pair != 0
-        self._at += _RECORD
+        self.feed.at += _RECORD
         if moves:
-            self.motors.value(1)
+            self.power(1)
         self._chunks += chunks
         self.player.load(chunks, steps, alpha)
         return True
 
     def _operate(self):
-        op, argument, value = unpack_from("<BBi", self._buffer, self._at + 2)
+        op, argument, value = unpack_from("<BBi", self.feed.buffer, self.feed.at + 2)
         if op == _HOME and argument != (1 << len(self.axes)) - 1:
             self._bad_job()
             return False
@@ -123,7 +122,7 @@ class JointMotion(Motion):
         if self.ahead_us() > 0:
             self._starved = False
             return False
-        self._at += 8
+        self.feed.at += 8
         if op == _DWELL:
             if value > 0:
                 self._dwell(value)
@@ -149,7 +148,7 @@ class JointMotion(Motion):
             return False
         if op == _EXPECT:
             at, bit = self._inputs[argument]
-            met = self._bank.bit(at, bit) == value
+            met = self.bank.bit(at, bit) == value
         else:
             met = self.homed and self.player.position[argument] == value
         if not met:

@@ -13,6 +13,14 @@ KINDS = {
     "Fan": "blocks",
     "Drive": "blocks",
     "Heater": "heat",
+    "Analog": "analog",
+    "CheckedOutput": "checked",
+    "Exclusive": "rules",
+    "Travel": "rules",
+    "Stall": "rules",
+    "Accelerometer": "sense",
+    "Above": "limit",
+    "Kept": "keep",
 }
 
 

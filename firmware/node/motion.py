@@ -3,17 +3,24 @@
 from struct import unpack_from
 from time import ticks_diff
 
-import micropython
+from micropython import const
 
 from node import pins
 from node import registers as reg
+from node.feed import Feed
 from node.homing import Homing
 from node.pins import FRAME_US
 from node.player import BATCH, CHUNK, Player
 
-_HEAT, _WAIT, _FAN, _HOME, _MOTORS, _LINE, _END = 1, 2, 3, 4, 5, 6, 255
-_HEADER = 32
-_REPORT = 5  # ticks between two reports of where the axes are
+_HEAT = const(1)
+_WAIT = const(2)
+_FAN = const(3)
+_HOME = const(4)
+_MOTORS = const(5)
+_LINE = const(6)
+_PROBE = const(11)
+_END = const(255)
+_REPORT = const(5)  # ticks between two reports of where the axes are
 
 
 class Motion:
@@ -24,10 +31,9 @@ class Motion:
 
     def __init__(self, config, bank, store, heaters, fans):
         self.axes = config["axes"]
-        self._fingerprint = config["fingerprint"]
         self._finish = config["on_link_loss"] == "finish"
-        self._bank = bank
-        self._store = store
+        self.bank = bank
+        self.feed = Feed(store, self.magic, config["fingerprint"])
         self._heaters = heaters
         self._fans = fans
         self.stream = pins.Stream(config["clock_pin"], config["latch_pin"], config["data_pin"])
@@ -37,126 +43,147 @@ class Motion:
         while len(self.accelerations) < 4:
             self.accelerations.append(1)
         self.player = Player(max(4, len(self.axes)))
-        self._reader = None
-        self._buffer = bytearray(256)
-        self._view = memoryview(self._buffer)
-        self._filled = self._at = 0
+        self._alone = False
         self._sent = self._made = 0  # words of the player's that the stream has taken, and that it was given
         self.steps = [0] * len(self.player.n)
         self._chunks = 0
         self._ticks = 0
         self._wait = None
-        self._homing = None
+        self._errand = None
         self._stopping = False
         self._starved = False
         self._state = reg.JOB_STATE_NONE
         self.homed = False
         self.fault = reg.FAULT_NONE
+        self._follow(config)
         self._put_state(reg.JOB_STATE_NONE)
+
+    def _follow(self, config):
+        """What must know how far the stream has been played: servos and a probe, where there are any."""
+        self.servos = ()
+        self.played = None
+        self.probe = config.get("probe")
+        servos = [k for k in range(len(self.axes)) if "servo" in self.axes[k]]
+        if servos or self.probe:
+            from node.servo import Played, Servo
+
+            self.played = Played(self.player, list(range(len(self.axes))) if self.probe else servos)
+            self.servos = [Servo(k, self.axes[k]["servo"]) for k in servos]
+        if self.probe:
+            self.probe_pin = pins.input(self.probe["pin"])
 
     # ---- what the rest of the node asks for
 
     @property
     def moving(self):
         """Words are being played, or about to be."""
-        return self.ahead_us() > 0 or self._homing is not None
+        return self.ahead_us() > 0 or self._errand is not None
 
     @property
     def running(self):
         """A Job is in work."""
-        return self._state in (reg.JOB_STATE_RUNNING, reg.JOB_STATE_HOLDING)
+        return reg.JOB_STATE_READY <= self._state <= reg.JOB_STATE_HOLDING
 
     @property
     def finishes(self):
-        """The Job goes on without the link."""
-        return self._finish and self.running
+        """The Job goes on without the link: it lies whole in the flash, and its machine's spec says so."""
+        return self._alone and self.running
 
     def start(self, job_id):
-        """Open a Job and begin; returns a Reason, 0 when it runs."""
+        """Open a Job and begin; returns a Reason, 0 when it runs. A stored one is READY until its CRC has been found right."""
         if self.running or self.moving:
             return reg.REASON_BUSY
-        reader = self._store.open(job_id)
-        if reader is None:
-            return reg.REASON_NO_SUCH_JOB
-        if reader.readinto(self._view[:_HEADER]) != _HEADER:
-            reader.close()
-            return reg.REASON_BAD_JOB
-        magic, frame_us, chunk, _, _, _, fingerprint = unpack_from("<4sHHIIII", self._buffer, 0)
-        if magic != self.magic or frame_us != FRAME_US or chunk != CHUNK:
-            reader.close()
-            return reg.REASON_BAD_JOB
-        if fingerprint != self._fingerprint:
-            reader.close()
-            return reg.REASON_WRONG_MACHINE
-        self._reader = reader
-        self._filled = self._at = 0
+        reason = self.feed.open(job_id)
+        if reason:
+            return reason
+        self._alone = self._finish and self.feed.stored
         self._chunks = 0
         self._wait = None
-        self._homing = None
+        self._errand = None
         self._stopping = False
         self._starved = False
         self.player.forget()
         self.player.peak = 0
-        self._bank.put32(reg.S_JOB_ID, job_id)
-        self._bank.put32(reg.S_JOB_LINE, 0)
-        self._bank.put32(reg.S_JOB_CHUNKS, 0)
-        self._put_state(reg.JOB_STATE_RUNNING)
+        self.bank.put32(reg.S_JOB_ID, job_id)
+        self.bank.put32(reg.S_JOB_LINE, 0)
+        self.bank.put32(reg.S_JOB_CHUNKS, 0)
+        self._put_state(reg.JOB_STATE_READY if self.feed.stored else reg.JOB_STATE_RUNNING)
         return reg.REASON_NONE
 
     def stop(self):
         """Decelerate along the path, then give the Job up. It cannot be taken up again."""
-        if not self.running or self._stopping:
-            return
-        self._stopping = True
-        if self._homing is not None:
-            self._homing.abandon()
-            self._homing = None
+        if self.running:
+            self._stopping = True
 
-    def homing_ended(self, fault):
-        """The axes are where their switches are, or were not found."""
-        self._homing = None
+    def errand_ended(self, fault):
+        """A homing or a probing is over."""
+        self._errand = None
         if fault:
             self.fault = fault
             self._give_up()
-        else:
-            self.homed = True
 
     def tick(self, now_us, run, deadline_us):
         """Keep the stream ahead. Without `run`, and for frames played after `deadline_us`, the axes slow down and rest."""
+        silent = deadline_us is not None and ticks_diff(now_us, deadline_us) >= 0
         if self.running:
-            if deadline_us is not None and ticks_diff(now_us, deadline_us) >= 0 and not self._finish:
+            if silent and not self._alone:
                 self.stop()
-            if self._homing is not None:
-                self._homing.tick(run)
+            run = run and not self._stopping
+            if self._state == reg.JOB_STATE_READY:
+                self._tick_check()
+            elif self._errand is not None:
+                self._errand.tick(run)
             elif self._wait is not None and not self._stopping:
                 self._tick_wait()
-            if self.running and self._homing is None:
-                self._tick_stream(now_us, run and not self._stopping, deadline_us)
+            if self.running and self._state != reg.JOB_STATE_READY:
+                self._tick_stream(now_us, run, deadline_us)
+        for servo in self.servos:
+            servo.follow(self.played.at(servo.axis, now_us), silent and not self.running)
         self._ticks += 1
         if self._ticks >= _REPORT:
             self._ticks = 0
             self._report()
 
+    def rest(self):
+        """Set points to their fallback; the stream runs dry by itself."""
+        for servo in self.servos:
+            servo.rest()
+
+    def power(self, level):
+        """The motors' drivers on or off."""
+        self.motors.value(level)
+        for servo in self.servos:
+            servo.power(level)
+
+    def _tick_check(self):
+        if self._stopping:
+            self._give_up()
+            return
+        reason = self.feed.check()
+        if reason:
+            self._bad_job(reason)
+        elif reason is not None:
+            self._put_state(reg.JOB_STATE_RUNNING)
+
     # ---- the stream
 
-    @micropython.native
     def ahead_us(self):
         """Time until all that was generated has been played."""
         return self.stream.ahead_us() + (self._made - self._sent) * FRAME_US
 
-    @micropython.native
     def pump(self):
         """Hand on what was generated and not taken yet; whether all of it has been taken."""
         if self._sent < self._made:
             self._sent += self.stream.write(self.player.words(self._sent, self._made))
         return self._sent == self._made
 
-    @micropython.native
     def produce(self, frames):
         """Generate up to `frames` words more; False when there were none to make. All earlier ones must have been taken."""
         self._sent = 0
         self._made = self.player.fill(frames)
         self.pump()
+        if self.played is not None:
+            self.played.note(self._made, self.ahead_us())
         return self._made > 0
 
     def cut(self):
@@ -164,23 +191,34 @@ class Motion:
         self.stream.cut()
         self._sent = self._made = 0
         self.player.forget()
+        if self.played is not None:
+            self.played.forget()
 
-    @micropython.native
     def _tick_stream(self, now_us, run, deadline_us):
         player = self.player
+        if self._starved and self.stream.ahead_us() == 0:
+            self._starved = False
+            if player.full:
+                self._count_underrun()
         if player.rate == 0 or (not run and player.idle):
             if self.ahead_us() == 0 and not run:
                 if self._stopping:
-                    self._give_up()
-                elif self._wait is None:
+                    self._abandon()
+                    return
+                if self._wait is None and self._state != reg.JOB_STATE_HOLDING:
                     self._put_state(reg.JOB_STATE_HOLDING)
         if run and self._state == reg.JOB_STATE_HOLDING:
             self._put_state(reg.JOB_STATE_RUNNING)
-        while self.pump() and self.running and self._wait is None and self._homing is None:
+        while self.pump() and self.running and self._wait is None:
             frames = BATCH * CHUNK
             going = run
             ahead = self.ahead_us()
-            if going and deadline_us is not None and not self._finish:
+            errand = self._errand
+            if errand is not None and errand.near_us:
+                frames = min(frames, (errand.near_us - ahead) // FRAME_US)
+                if frames < CHUNK:
+                    break
+            if going and deadline_us is not None and not self._alone:
                 left = (ticks_diff(deadline_us, now_us) - ahead) // FRAME_US
                 if left < CHUNK:
                     going = False
@@ -189,15 +227,13 @@ class Motion:
             if not going and (player.rate == 0 or (player.idle and ahead == 0)):
                 break
             if player.idle:
-                if not self._next():
+                if not (self._next() if errand is None else errand.next()):
                     break
                 continue
             self._steer(going)
-            if ahead == 0 and self._starved and player.full:
-                self._count_underrun()
             if not self.produce(frames):
                 break
-            self._starved = True
+            self._starved = errand is None
             if self._sent < self._made:
                 break  # the DMA is full
         if player.short:
@@ -213,20 +249,24 @@ class Motion:
             player.slow(self.accelerations)
 
     def _count_underrun(self):
-        bank = self._bank
+        bank = self.bank
         bank.put16(reg.S_UNDERRUNS, bank.u16(reg.S_UNDERRUNS) + 1 & 0xFFFF)
+
+    def _abandon(self):
+        if self._errand is not None:
+            self._errand.abandon()
+        self._give_up()
 
     def _give_up(self):
         self.player.forget()
         self._close(reg.JOB_STATE_ABORTED)
 
     def _close(self, state):
-        self._reader.close()
-        self._reader = None
+        self.feed.close()
         self._stopping = False
         self._starved = False
         self._wait = None
-        self._homing = None
+        self._errand = None
         self._put_state(state)
         for heater in self._heaters:
             if state == reg.JOB_STATE_ABORTED:
@@ -237,21 +277,11 @@ class Motion:
 
     # ---- records
 
-    def _have(self, count):
-        """Whether `count` bytes stand at the reading place; reads on where not."""
-        if self._filled - self._at >= count:
-            return True
-        rest = self._filled - self._at
-        self._buffer[:rest] = self._buffer[self._at : self._filled]
-        self._at = 0
-        self._filled = rest + self._reader.readinto(self._view[rest:])
-        return self._filled >= count
-
     def _need(self, count):
-        """The same; a Job that ends before them is a bad one."""
-        if self._have(count):
+        """Whether so many bytes of the Job are there; a Job that ends before them is a bad one."""
+        if self.feed.have(count):
             return True
-        if self._reader.ended and self.ahead_us() == 0:
+        if self.feed.ended and self.ahead_us() == 0:
             self._bad_job()
         return False
 
@@ -259,7 +289,7 @@ class Motion:
         """Take the next record; False when there is none to play now."""
         if not self._need(2):
             return False
-        (head,) = unpack_from("<H", self._buffer, self._at)
+        (head,) = unpack_from("<H", self.feed.buffer, self.feed.at)
         if head == 0:
             return self._need(8) and self._operate()
         mask = head >> 12
@@ -271,39 +301,39 @@ class Motion:
             size = 4 + 2 * ((mask & 1) + (mask >> 1 & 1) + (mask >> 2 & 1) + (mask >> 3))
         if not self._need(size):
             return False
-        at = self._at + 2
+        at = self.feed.at + 2
         steps = self.steps
         for k in range(4):
             if mask >> k & 1:
-                (steps[k],) = unpack_from("<h", self._buffer, at)
+                (steps[k],) = unpack_from("<h", self.feed.buffer, at)
                 at += 2
             else:
                 steps[k] = 0
         alpha = 32768
         if mask:
-            (alpha,) = unpack_from("<H", self._buffer, at)
-        self._at += size
+            (alpha,) = unpack_from("<H", self.feed.buffer, at)
+        self.feed.at += size
         if mask:
-            self.motors.value(1)
+            self.power(1)
         self._chunks += head & 0xFFF
         self.player.load(head & 0xFFF, steps, alpha)
         return True
 
     def _bad_job(self, reason=reg.REASON_BAD_JOB):
-        self._bank.put16(reg.S_JOB_FAULT, reason)
+        self.bank.put16(reg.S_JOB_FAULT, reason)
         self.fault = reg.FAULT_JOB
         self._give_up()
 
     def _operate(self):
         """What stands between movements. Those that need the axes at rest wait until all has been played."""
-        op, argument, value = unpack_from("<BBi", self._buffer, self._at + 2)
-        if op in (_WAIT, _HOME, _MOTORS, _END) and self.ahead_us() > 0:
+        op, argument, value = unpack_from("<BBi", self.feed.buffer, self.feed.at + 2)
+        if op in (_WAIT, _HOME, _MOTORS, _PROBE, _END) and self.ahead_us() > 0:
             self._starved = False
             return False
         if (op in (_HEAT, _WAIT) and argument >= len(self._heaters)) or (op == _FAN and argument >= len(self._fans)):
             self._bad_job()
             return False
-        self._at += 8
+        self.feed.at += 8
         if op == _HEAT:
             self._heaters[argument].set(value)
         elif op == _WAIT:
@@ -314,21 +344,35 @@ class Motion:
         elif op == _FAN:
             self._fans[argument].set(value)
         elif op == _HOME:
-            self._starved = False
             self.homed = False
-            self._homing = self.homing(self, argument)
-            self._homing.begin()
-            return False
+            return self._send(self.homing(self, argument))
+        elif op == _PROBE:
+            if self.probe is None or argument >= len(self.axes) or "homing_rate" not in self.axes[argument] or not value:
+                self._bad_job()
+                return False
+            from node.probe import Probe
+
+            return self._send(Probe(self, argument, value))
         elif op == _MOTORS:
-            self.motors.value(argument)
+            self.power(argument)
             if not argument:
                 self.homed = False
         elif op == _LINE:
-            self._bank.put32(reg.S_JOB_LINE, value)
+            self.bank.put32(reg.S_JOB_LINE, value)
         elif op == _END:
             self._close(reg.JOB_STATE_DONE)
             return False
+        else:
+            self._bad_job()
+            return False
         return True
+
+    def _send(self, errand):
+        """Let an errand move the axes; its pieces come next, and records when it is over."""
+        self._starved = False
+        self._errand = errand
+        errand.begin()
+        return self._errand is not None
 
     def _tick_wait(self):
         if self._wait.ready():
@@ -339,15 +383,14 @@ class Motion:
     def _put_state(self, state):
         self._state = state
         self._ticks = _REPORT
-        self._bank.put16(reg.S_JOB_STATE, state)
+        self.bank.put16(reg.S_JOB_STATE, state)
 
     def _report(self):
-        bank = self._bank
+        bank = self.bank
         player = self.player
         for k in range(len(self.axes)):
             axis = self.axes[k]
-            thousandths = round(player.where(k) * 1000 / axis["steps_per_unit"])
-            bank.put32(axis["at"][0], thousandths & 0xFFFFFFFF)
+            self.tell(k, axis["at"], player.where(k))
             if "endstop" in axis:
                 register, bit = axis["endstop"]
                 bank.put_bit(register, bit, self.endstops[k].value())
@@ -357,4 +400,8 @@ class Motion:
         bank.put_bit(reg.S_MOVING, reg.S_MOVING_BIT, self.moving)
         bank.put_bit(reg.S_HOMED, reg.S_HOMED_BIT, self.homed)
         bank.put_bit(reg.S_HEATER_WAIT, reg.S_HEATER_WAIT_BIT, self._wait is not None)
-        bank.put_bit(reg.S_HOMING, reg.S_HOMING_BIT, self._homing is not None)
+        bank.put_bit(reg.S_HOMING, reg.S_HOMING_BIT, self._errand is not None and not self._errand.near_us)
+
+    def tell(self, k, at, steps):
+        """A place of an axis to the Status, in thousandths of its unit."""
+        self.bank.put32(at[0], round(steps * 1000 / self.axes[k]["steps_per_unit"]) & 0xFFFFFFFF)

@@ -4,7 +4,7 @@ from select import POLLOUT, poll
 from time import ticks_add, ticks_diff, ticks_us
 
 import micropython
-from machine import ADC, I2S, PWM, WDT, Pin, reset_cause  # noqa: F401
+from machine import ADC, I2S, PWM, WDT, Pin, reset, reset_cause, unique_id  # noqa: F401
 
 FRAME_US = 10
 STREAM_FRAMES = 4096  # of DMA: 16 descriptors of 256 frames, 40.96 ms
@@ -28,6 +28,21 @@ def pwm(number, freq=1000):
 def adc(number):
     """A voltage, 65535 for full scale."""
     return ADC(Pin(number), atten=ADC.ATTN_11DB)
+
+
+def i2c(scl, sda):
+    """The I²C bus at 400 kHz. A device that holds it up is given up after 2 ms, with an OSError."""
+    from machine import I2C
+
+    return I2C(0, scl=Pin(scl), sda=Pin(sda), freq=400_000, timeout=2000)
+
+
+def uart(number, tx, rx, baud, room=512, parity=None, stop=1):
+    """A serial port of eight bits; parity: None, 0 (even) or 1 (odd). `room` bytes either way are kept for it."""
+    from machine import UART
+
+    ends = {"tx": Pin(tx), "rx": Pin(rx), "rxbuf": room, "txbuf": room}
+    return UART(number, baudrate=baud, parity=parity, stop=stop, timeout=0, **ends)
 
 
 def watchdog(timeout_ms):

@@ -8,21 +8,34 @@ says which part of a planned frame passes in a real one, so a hold stays on the 
 from array import array
 
 import micropython
+from micropython import const
 
 CHUNK = 4  # frames
-BATCH = 256  # chunks generated at a time
+BATCH = 64  # chunks generated at a time
+_PIECE = const(256)  # frames generated at a time while the rate changes
 _ONE = 1 << 30
-_FULL = 1 << 20
+_FULL = const(0x100000)
 
 _room = [bytearray(BATCH * CHUNK * 4)]  # taken while the file is loaded: later the heap may have no such stretch
 
 # Places in the player's state.
-_P, _V, _A, _LEFT, _ND, _DONE, _BASE, _DOM, _PHASE, _RATE, _SLEW, _T = range(12)
-_N0 = 12  # steps of each axis, those of the dominant one 0; room for six
-_E0 = 18  # their errors
-_Q30 = 24  # 2^30 itself: a literal of that size is no small integer on a board
-_AXES = 25
-_SIZE = 26
+_P = const(0)
+_V = const(1)
+_A = const(2)
+_LEFT = const(3)
+_ND = const(4)
+_DONE = const(5)
+_BASE = const(6)
+_DOM = const(7)
+_PHASE = const(8)
+_RATE = const(9)
+_SLEW = const(10)
+_T = const(11)
+_N0 = const(12)  # steps of each axis, those of the dominant one 0; room for six
+_E0 = const(18)  # their errors
+_Q30 = const(24)  # 2^30 itself: a literal of that size is no small integer on a board
+_AXES = const(25)
+_SIZE = const(26)
 
 
 @micropython.viper
@@ -162,6 +175,7 @@ class Player:
         self.state[_Q30] = _ONE
         self.state[_AXES] = axes
         self.short = 0
+        self._accelerations = ()
 
     @property
     def idle(self):
@@ -230,11 +244,15 @@ class Player:
     def fill(self, frames):
         """Words for up to `frames` frames; returns how many, less than asked where the record or a hold ends."""
         s = self.state
+        frames = min(frames, BATCH * CHUNK)  # there is room for no more
         if s[_RATE] == _FULL and s[_SLEW] >= _FULL and s[_PHASE] == 0:
             chunks = min(frames // CHUNK, s[_LEFT])
             _play(s, self.out, 0, chunks)  # pyright: ignore[reportArgumentType]
             made = chunks * CHUNK
         else:
+            frames = min(frames, _PIECE)
+            if s[_SLEW] != _FULL:
+                self._ramp(frames)
             made = int(_play_slowed(s, self.out, 0, frames))  # pyright: ignore[reportArgumentType]
         if s[_LEFT] == 0:
             if s[_DONE] != s[_ND]:
@@ -269,19 +287,40 @@ class Player:
         s[_RATE] = s[_SLEW] = _FULL
 
     def slow(self, accelerations):
-        """Bring the axes to rest along the path, each within speed / acceleration of its own."""
-        s = self.state
-        nd = s[_ND]
-        frames = 1
-        if nd and s[_LEFT]:
-            rate = (s[_V] >> 4) * 100000 >> 26  # steps/s of the dominant axis
-            for k in range(len(self.n)):
-                n = abs(self.n[k])
-                if n:
-                    frames = max(frames, rate * n // nd * 100000 // accelerations[k])
-        s[_SLEW] = _FULL - max(1, _FULL // frames)
+        """Bring the axes to rest along the path, none of them braking harder than its acceleration [steps/s²]."""
+        self._accelerations = accelerations
+        self.state[_SLEW] = _FULL - 1
 
     def resume(self):
         """Back to the planned speed, as gently as it was left."""
+        self.state[_SLEW] = _FULL + 1
+
+    def _ramp(self, frames):
+        """How fast the rate may change in the next few frames.
+
+        With the planned speed v and the rate r an axis goes at v r, so it accelerates by v r' + v' r²: what the plan itself
+        accelerates or brakes (v') is no longer there for the hold.
+        """
         s = self.state
-        s[_SLEW] = _FULL + max(1, _FULL - s[_SLEW])
+        rate = s[_RATE] / _FULL
+        speed = s[_V]
+        gain = s[_A] if s[_A] < _ONE >> 1 else s[_A] - _ONE
+        braking = s[_SLEW] < _FULL
+        allowed = 1.0  # of the rate, in a frame
+        if s[_ND] and s[_LEFT] and speed:
+            later = speed + gain * frames // CHUNK
+            fastest = max(speed, later) / _ONE * 100000  # steps/s of the dominant axis
+            for k in range(len(self.n)):
+                n = abs(self.n[k])
+                if n:
+                    allowed = min(allowed, self._accelerations[k] * s[_ND] / (fastest * n * 100000))
+            planned = gain / (CHUNK * speed)  # share of the speed, in a frame
+            if not braking:
+                planned = -planned
+            if braking and planned > 0:  # it helps less and less
+                rate = max(0.0, rate - allowed * frames)
+            elif planned < 0 and not braking:  # it takes more and more
+                rate = min(1.0, rate + allowed * frames)
+            allowed = min(allowed + planned * rate * rate, 1.0)
+        slew = max(1, int(allowed * _FULL))
+        s[_SLEW] = _FULL - slew if braking else _FULL + slew

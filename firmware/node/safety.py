@@ -10,6 +10,7 @@ import micropython
 from node import registers as reg
 from node.bank import place
 from node.codec import FAILED
+from node.commands import Commands  # noqa: F401  (of one piece with Safety)
 from node.store import read_counter, write_counter
 
 MIN_LEASE_MS = 50
@@ -19,56 +20,7 @@ _FIRST = 2 * reg.COMMAND_AT
 _UPTIME = 2 * reg.S_UPTIME
 _IDENTITY = 8  # bytes of owner and epoch, which come first
 _ANSWERED = 2 * (reg.COMMAND_AT + reg.C_SIZE)
-
-
-class Commands:
-    """The machines' Command records: what was written, and what takes effect."""
-
-    def __init__(self, records, bank, effective):
-        self._bank = bank
-        self.effective = effective
-        self._records = []
-        for first, words in records:
-            self._records.append((2 * first, 2 * (first + len(words))))
-            for k in range(len(words)):
-                bank.put16(first + k, words[k])
-                effective.put16(first + k, words[k])
-        self._defaults = bytes(effective.bytes)
-        self._armed = bytearray(len(self._records))
-        self.arm()
-
-    def writable(self, start, end):
-        """Whether the bytes lie in one machine's record."""
-        return any(first <= start and end <= last for first, last in self._records)
-
-    @property
-    def idle(self):
-        """Every command is at its default."""
-        return all(self._at_default(k) for k in range(len(self._records)))
-
-    def disarm(self):
-        """From now on a machine's commands act only after all of them have been seen at their defaults."""
-        for k in range(len(self._armed)):
-            self._armed[k] = 0
-
-    def arm(self):
-        """Note whose commands are at their defaults."""
-        for k in range(len(self._armed)):
-            if not self._armed[k] and self._at_default(k):
-                self._armed[k] = 1
-
-    def settle(self, obeyed):
-        """What takes effect: the commands where they are obeyed and armed, else the defaults."""
-        target = self.effective.bytes
-        for k in range(len(self._records)):
-            source = self._bank.bytes if obeyed and self._armed[k] else self._defaults
-            first, last = self._records[k]
-            for at in range(first, last):
-                target[at] = source[at]
-
-    def _at_default(self, k):
-        first, last = self._records[k]
-        return self._bank.view[first:last] == self._defaults[first:last]
+_NO_BLOCK = 0xFFFF
 
 
 class Safety:
@@ -78,14 +30,16 @@ class Safety:
         interlocks: of node.json.
         jobs: the store; window: the transfer window.
         motion, heaters, fans: what a latch stops.
+        use: is told when the node comes into use, by its begin(), or None.
 
     Attributes:
         heater_fault, block_fault: what the heaters, and the other blocks, said last.
         changed: what takes effect is no longer what it was at the last tick.
         silent: at the last tick the owner had fallen silent, and nobody had reset since.
+        ops: what other parts of the node carry out: by Op, a function of the argument that returns a Reason.
     """
 
-    def __init__(self, interlocks, bank, commands, jobs, window, motion, heaters, fans):
+    def __init__(self, interlocks, bank, commands, jobs, window, motion, heaters, fans, use=None):
         self.commands = commands
         self.heater_fault = self.block_fault = reg.FAULT_NONE
         self.changed = self.silent = True
@@ -96,7 +50,10 @@ class Safety:
         self._motion = motion
         self._heaters = heaters
         self._fans = fans
-        self._rules = [place(*rule["when"]) + place(*rule["output"]) for rule in interlocks]
+        self.ops = {}
+        self._use = use
+        self._rules = [place(*rule["when"]) + place(*rule["output"]) for rule in interlocks if "when" in rule]
+        self._pairs = [place(*rule["beside"]) + place(*rule["output"]) for rule in interlocks if "beside" in rule]
         self._leased = False
         self._latched = False
         self._finishing = False
@@ -128,14 +85,18 @@ class Safety:
         self._expire(ticks_ms())
         if first < reg.TRANSFER_AT:
             return self._write_grant(peer, first + first - _FIRST, data)
+        if first == reg.TRANSFER_AT and data[1] == reg.TRANSFER_OP_READ and data[0] == 0:
+            return self._window.read(data)  # by anybody: it changes nothing
         if not self._owns(peer):
-            self._count(reg.S_REFUSED)
-            return FAILED
+            return self._refuse_foreign()
         if first == reg.TRANSFER_AT:
             return self._window.write(data)
         self._bank.view[first + first : first + first + len(data)] = data
         self.commands.arm()
+        self.commands.written(first + first, first + first + len(data))
         self._stale = True
+        if self._use and not self._latched and not self.commands.idle:
+            self._use.begin()
         return 0
 
     def _owns(self, peer):
@@ -147,8 +108,7 @@ class Safety:
         grant = self._next
         # Without owner and epoch in it, a write says nothing of who sends it: only the owner's own connection may.
         if (at > 0 or len(data) < _IDENTITY) and not self._owns(peer):
-            self._count(reg.S_REFUSED)
-            return FAILED
+            return self._refuse_foreign()
         grant[:] = self._bank.view[_FIRST:_ANSWERED]
         grant[at : at + len(data)] = data
         if not (grant[0] or grant[1] or grant[2] or grant[3]):
@@ -156,23 +116,31 @@ class Safety:
         owner, epoch = _u32(grant, 0), _u32(grant, 4)
         if self._leased:
             if owner != self._bank.u32(reg.S_OWNER) or epoch != self._epoch:
-                return self._refuse_claim(reg.REASON_LEASE_LIVE)
-            self._renew(grant, peer)
+                at = reg.S_OLD_EPOCHS if epoch < self._epoch else reg.S_FOREIGN
+                return self._refuse(at, reg.REASON_LEASE_LIVE)
+            return self._renew(grant, peer)
         elif epoch <= self._epoch:
-            return self._refuse_claim(reg.REASON_OLD_EPOCH)
+            return self._refuse(reg.S_OLD_EPOCHS, reg.REASON_OLD_EPOCH)
         else:
             self._claim(grant, peer, owner, epoch)
         return 0
 
-    def _refuse_claim(self, reason):
+    def _refuse(self, at, reason):
+        """Count it in its own register too, and say why."""
+        self._count(at)
         self._count(reg.S_REFUSED)
         self._bank.put16(reg.S_REASON, reason)
         return 0
 
+    def _refuse_foreign(self):
+        self._refuse(reg.S_FOREIGN, reg.REASON_NOT_OWNER)
+        return FAILED
+
     def _claim(self, grant, peer, owner, epoch):
         """A new owner. Its first write commands nothing: what it finds from before a restart must not run twice."""
         self._epoch = epoch
-        write_counter("epoch", epoch)  # where the flash refuses, the fence lasts until the next start
+        if not write_counter("epoch", epoch):  # the fence lasts until the next start only
+            self._bank.put_bit(reg.S_STORAGE_FAILED, reg.S_STORAGE_FAILED_BIT, 1)
         self._leased = True
         self._finishing = False
         self._sequence = _u16(grant, 12)
@@ -184,14 +152,18 @@ class Safety:
         self._hear(grant, peer)
 
     def _renew(self, grant, peer):
+        sequence = _u16(grant, 12)
+        newer = sequence - self._sequence & 0xFFFF
+        if newer > 0x7FFF:  # it was overtaken on its way: neither its command nor its heartbeat counts any more
+            return self._refuse(reg.S_REPEATED, reg.REASON_REPEATED)
         if _u16(grant, 10) != self._bank.u16(reg.S_HEARTBEAT):
             self._hear(grant, peer)
         else:
             self._take(grant, peer)
-        sequence = _u16(grant, 12)
-        if sequence != self._sequence:
+        if newer:
             self._sequence = sequence
             self._judge(sequence, _u16(grant, 14), _u32(grant, 16), _u32(grant, 20), _u32(grant, 24))
+        return 0
 
     def _take(self, grant, peer):
         """Keep what the owner wrote."""
@@ -217,9 +189,16 @@ class Safety:
             result = reg.RESULT_NONE
         elif command_id in self._done:
             executions = 1  # it has run; it does not run again
+            reason = reg.REASON_REPEATED
+            self._count(reg.S_REPEATED)
+            self._count(reg.S_REFUSED)
         else:
             late = bank.u32(reg.S_UPTIME) - not_after & 0xFFFFFFFF
-            reason = self._run(op, argument) if late == 0 or late > 0x7FFFFFFF else reg.REASON_TOO_LATE
+            if late == 0 or late > 0x7FFFFFFF:
+                reason = self._run(op, argument)
+            else:
+                reason = reg.REASON_TOO_LATE
+                self._count(reg.S_LATE_REFUSED)
             if reason:
                 result = reg.RESULT_REFUSED
                 self._count(reg.S_REFUSED)
@@ -242,8 +221,21 @@ class Safety:
             self._motion.stop()
             return reg.REASON_NONE
         if op == reg.OP_START:
-            return reg.REASON_LATCHED if self._latched else self._motion.start(argument)
+            return self._start(argument)
+        if op == reg.OP_RELEASE:
+            self._end_lease()
+            return reg.REASON_NONE
+        if op in self.ops:
+            return self.ops[op](argument)
         return reg.REASON_UNKNOWN_COMMAND
+
+    def _start(self, job_id):
+        if self._latched:
+            return reg.REASON_LATCHED
+        reason = self._motion.start(job_id)
+        if not reason and self._use:
+            self._use.begin()
+        return reason
 
     def _reset(self):
         if not self._latched:
@@ -251,6 +243,7 @@ class Safety:
         if self._cause():
             return reg.REASON_LATCHED
         self._latched = False
+        self._bank.put16(reg.S_FAULT_BLOCK, _NO_BLOCK)
         self.commands.disarm()
         self.commands.arm()
         self._stale = True
@@ -260,16 +253,20 @@ class Safety:
     def _cause(self):
         """Whether what latched the outputs is still so. Silence is over when somebody asks, a Job's fault with the Job."""
         registers = self._bank.bytes
-        if self._fault == reg.FAULT_INTERLOCK and any(registers[at] & mask for at, mask, _, _ in self._rules):
-            return True
+        if self._fault == reg.FAULT_INTERLOCK:
+            if any(registers[at] & mask for at, mask, _, _ in self._rules):
+                return True
+            if any(registers[at] & mask and registers[other] & others for at, mask, other, others in self._pairs):
+                return True  # both are still asked for
         return self.heater_fault != reg.FAULT_NONE or self.block_fault != reg.FAULT_NONE
 
     # ---- the latch
 
-    def latch(self, fault):
+    def latch(self, fault, block=_NO_BLOCK):
         """Everything to its safe state, until an operator's reset. The first fault is the one that is shown."""
         if self._latched:
             return
+        self._bank.put16(reg.S_FAULT_BLOCK, block)
         self._latched = True
         self._finishing = False
         self._stale = True
@@ -290,6 +287,11 @@ class Safety:
         """Outputs are safe until a reset."""
         return self._latched
 
+    @property
+    def idle(self):
+        """Nothing is commanded, nothing runs, and nobody's reset is waited for."""
+        return not self._latched and not self._motion.running and self.commands.resting
+
     # ---- the tick
 
     @micropython.native
@@ -306,12 +308,19 @@ class Safety:
             self._expire(now_ms)
         if self._finishing and not self._motion.running:
             self.latch(reg.FAULT_SILENCE)
+        overdue = self.commands.overdue(now_ms)
+        if overdue >= 0:
+            self.latch(reg.FAULT_SILENCE, overdue)
         self.changed = self._stale
         if self.changed:
             self._stale = False
             self.commands.settle((self._leased or self._finishing) and not self._latched)
         for at, mask, output_at, output_mask in self._rules:
             if registers[at] & mask and self._effective.bytes[output_at] & output_mask:
+                self._forbid(output_at, output_mask)
+        for at, mask, output_at, output_mask in self._pairs:
+            if self._effective.bytes[at] & mask and self._effective.bytes[output_at] & output_mask:
+                self._forbid(at, mask)
                 self._forbid(output_at, output_mask)
         self.silent = not self._leased or self._fault == reg.FAULT_SILENCE
 
@@ -328,12 +337,16 @@ class Safety:
         """Where the owner has been silent for its lease, that ends."""
         if not self._leased or ticks_diff(now_ms, self._heard_ms) < self._lease_ms:
             return
+        self._count(reg.S_LEASES_LOST)
+        self._end_lease()
+
+    def _end_lease(self):
+        """Nobody commands any more: what is not idle goes to its safe state, but for a Job that may finish."""
         bank = self._bank
         self._leased = False
         self._peer = 0
         bank.put32(reg.S_OWNER, 0)
         bank.put_bit(reg.S_LEASED, reg.S_LEASED_BIT, 0)
-        self._count(reg.S_LEASES_LOST)
         self._stale = True
         motion = self._motion
         if motion.finishes and not self._latched and self._jobs.stored(bank.u32(reg.S_JOB_ID)):

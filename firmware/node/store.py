@@ -99,10 +99,27 @@ class Ring:
 
     def __init__(self, size):
         self.size = size
-        self._blocks = [memoryview(bytearray(min(BLOCK, size - at))) for at in range(0, size, BLOCK)]
+        self._blocks = []
         self._first = 0
         self.used = 0
         self.closed = False
+        if not self.take():
+            raise MemoryError
+
+    def take(self):
+        """Have its memory, as from the start; False where the heap has no room for it now."""
+        try:
+            while len(self._blocks) * BLOCK < self.size:
+                at = len(self._blocks) * BLOCK
+                self._blocks.append(memoryview(bytearray(min(BLOCK, self.size - at))))
+        except MemoryError:
+            return False
+        return True
+
+    def lend(self):
+        """Leave its memory to others until the next `take`; what was in it is gone."""
+        self.clear()
+        self._blocks = []
 
     @property
     def free(self):

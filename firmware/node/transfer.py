@@ -7,12 +7,14 @@ while it comes. A transfer is taken up again where it stands, but not after a re
 from binascii import crc32
 from hashlib import sha256
 
+from node import log, slots
 from node import registers as reg
 from node.codec import BUSY, ILLEGAL_VALUE
 from node.store import file_name, remove
 
 _HEAD = 2 * reg.TRANSFER_HEAD
 _BEGIN = 36  # total length, SHA-256
+_UPKEEP = (reg.TRANSFER_KIND_CONFIG, reg.TRANSFER_KIND_UPDATE_FILE, reg.TRANSFER_KIND_MANIFEST)
 
 
 class _Nowhere:
@@ -81,10 +83,21 @@ class _ToRing:
         self._store.streamed = None
 
 
+def _never():
+    return False
+
+
 class Window:
-    """Takes the writes into the transfer window, and tells in the Status what became of them."""
+    """Takes the writes into the transfer window, and tells in the Status what became of them.
+
+    Attributes:
+        resting: whether the node is at rest, as a function: only then is an update or a configuration taken in.
+        uid: which configurations are this node's.
+    """
 
     def __init__(self, bank, store):
+        self.resting = _never
+        self.uid = 0
         self._bank = bank
         self._store = store
         self._state = reg.TRANSFER_STATE_IDLE
@@ -125,6 +138,22 @@ class Window:
             if self._state == reg.TRANSFER_STATE_RECEIVING:
                 return self._data(offset, body) if op == reg.TRANSFER_OP_DATA else self._end()
         return self._tell(reg.REASON_NO_SUCH_JOB)
+
+    def read(self, data):
+        """A client wants to read the log from an offset on: what there is lies in the window for its next request.
+
+        Whose answer it is is seen from its head: it may begin later than asked for, and somebody else may have come between.
+        """
+        if data[2] << 8 | data[3] != reg.TRANSFER_KIND_LOG:
+            return ILLEGAL_VALUE
+        view = self._bank.view[2 * reg.TRANSFER_AT : 2 * reg.TRANSFER_AT + _HEAD + reg.TRANSFER_BYTES]
+        offset, count = log.read(_u32(data, 8), view[_HEAD:])
+        view[:8] = data[:8]
+        bank = self._bank
+        bank.put32(reg.T_OFFSET, offset)
+        bank.put16(reg.T_LENGTH, count)
+        bank.put32(reg.T_CRC, crc32(view[_HEAD : _HEAD + count]))
+        return 0
 
     # ---- what the Status tells
 
@@ -171,19 +200,49 @@ class Window:
         if self._same(kind, job_id, sha):
             return self._tell(reg.REASON_NONE)  # taken up where it stands
         streamed = kind == reg.TRANSFER_KIND_STREAMED_JOB
+        if kind in _UPKEEP:
+            return self._begin_upkeep(kind, job_id, body, sha)
         if not streamed and kind != reg.TRANSFER_KIND_STORED_JOB:
             return self._tell(reg.REASON_UNKNOWN_COMMAND)
         if self._busy(streamed, job_id):
             return self._tell(reg.REASON_BUSY)
+        self._renew(kind, job_id, body, sha)
+        if not self._total:
+            return self._enter(reg.TRANSFER_STATE_REFUSED, reg.REASON_BAD_JOB)
+        if not (self._open_ring() if streamed else self._open_file()):
+            return self._enter(reg.TRANSFER_STATE_REFUSED, reg.REASON_NO_SPACE)
+        return self._enter(reg.TRANSFER_STATE_RECEIVING)
+
+    def _renew(self, kind, job_id, body, sha):
         self._drop()
         self._kind, self._id, self._sha = kind, job_id, sha
         self._total = _u32(body, 0)
         self._received = 0
         self._hash = sha256()
-        if not self._total:
-            return self._enter(reg.TRANSFER_STATE_REFUSED, reg.REASON_BAD_JOB)
-        if not (self._open_ring() if streamed else self._open_file()):
+
+    def _begin_upkeep(self, kind, number, body, sha):
+        """What concerns the node itself. The flash stops the processor for a while, and a signature for longer."""
+        if not self.resting():
+            return self._tell(reg.REASON_BUSY)
+        if kind != reg.TRANSFER_KIND_CONFIG and not slots.slotted():
+            return self._tell(reg.REASON_UNKNOWN_COMMAND)
+        self._renew(kind, number, body, sha)
+        if self._store.streamed is None and not self._store.streaming:
+            self._store.ring.lend()  # an update takes as much for itself, and ends with a restart
+        try:
+            from node import update
+        except MemoryError:
             return self._enter(reg.TRANSFER_STATE_REFUSED, reg.REASON_NO_SPACE)
+        try:
+            sink = update.sink(kind, number, self._total, sha, self.uid)
+        except update.Refusal as refused:
+            return self._enter(reg.TRANSFER_STATE_REFUSED, refused.args[0])
+        except (OSError, MemoryError):
+            return self._enter(reg.TRANSFER_STATE_REFUSED, reg.REASON_NO_SPACE)
+        if sink.there:
+            self._received = self._total
+            return self._enter(reg.TRANSFER_STATE_STORED)
+        self._sink = sink
         return self._enter(reg.TRANSFER_STATE_RECEIVING)
 
     def _same(self, kind, job_id, sha):
@@ -200,7 +259,8 @@ class Window:
         return not streamed and self._bank.bit(reg.S_MOVING, reg.S_MOVING_BIT)
 
     def _open_ring(self):
-        if not self._store.ring.size:
+        ring = self._store.ring
+        if not ring.size or not ring.take():
             return False
         self._sink = _ToRing(self._store, self._id)
         return True
@@ -237,9 +297,24 @@ class Window:
             return BUSY
         if self._hash.digest() != self._sha:
             return self._refuse(reg.REASON_BAD_CHECKSUM)
+        if self._kind in _UPKEEP:
+            return self._end_upkeep()
         try:
             self._sink.finish()
         except OSError:
+            return self._refuse(reg.REASON_NO_SPACE)
+        return self._enter(reg.TRANSFER_STATE_STORED)
+
+    def _end_upkeep(self):
+        from node import update
+
+        if not self.resting():
+            return BUSY
+        try:
+            self._sink.finish()
+        except update.Refusal as refused:
+            return self._refuse(refused.args[0])
+        except (OSError, MemoryError):
             return self._refuse(reg.REASON_NO_SPACE)
         return self._enter(reg.TRANSFER_STATE_STORED)
 

@@ -11,7 +11,7 @@ from hil.judging.series import Held, windows
 from twin.clock import MS, Ns, S, seconds
 from twin.factory import Factory, Machine
 from twin.fault import Subject
-from twin.machine import Drive, Heater, OnLinkLoss, Output
+from twin.machine import Drive, Heater, Never, OnLinkLoss, Output
 from twin.node import LEASE_MS, TICK_MS
 from twin.plant import PartArrived, PartHandedOver, PartMade
 from twin.trace import Event, Trace
@@ -219,6 +219,8 @@ def interlocks_hold(factory: Factory, trace: Trace) -> Iterator[str]:
     for machine in factory.machines.values():
         weak = windows(trace, machine.node, Subject.NODE)
         for rule in machine.type.interlocks:
+            if not isinstance(rule, Never):
+                continue
             pins = Held(trace, f"{machine.name}/pin/{rule.output}")
             for since, until, _ in _stretches(trace.series.get(f"{machine.name}/sensor/{rule.when}", ()), trace):
                 due = Ns(since + TICK + LATE)

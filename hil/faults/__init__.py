@@ -10,7 +10,9 @@ from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from hil.bus import BusFault
 from hil.faults import catalogue, intruders
+from hil.faults import lines as linefaults
 from hil.faults import links as linkfaults
 from hil.faults import nodes as nodefaults
 from hil.faults.links import BOTH, FROM_NODE, TO_NODE
@@ -20,7 +22,7 @@ from hil.rig import Rig
 from hil.targets import Inject
 from twin import faults as world
 from twin.clock import US, Ns
-from twin.factory import Factory
+from twin.factory import Factory, Node
 from twin.fault import Fault, FaultError, Kind, Subject
 
 if TYPE_CHECKING:
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "FaultFired", "FaultOff", "FaultOn", "arm", "check", "kinds_of"]
 
-_OURS: Mapping[str, Kind] = {kind.name: kind for kind in (*catalogue.LINK, *catalogue.NODE, *catalogue.CONTROLLER)}
+_OURS: Mapping[str, Kind] = {kind.name: kind for kind in (*catalogue.LINK, *catalogue.LINE, *catalogue.NODE, *catalogue.CONTROLLER)}
 KINDS: Mapping[str, Kind] = MappingProxyType({**world.KINDS, **_OURS})
 assert len(KINDS) == len(world.KINDS) + len(_OURS), "two kinds have one name"
 CORE = "core"
+CUT = "link-cut"  # of whatever a node hangs on
 
 
 def kinds_of(factory: Factory) -> Mapping[str, Kind]:
@@ -59,7 +62,7 @@ def _foreign_master(site: Site) -> LinkFault:
 
 
 def _astray(site: Site) -> LinkFault:
-    names = list(site.rig.nodes)
+    names = [name for name in site.rig.nodes if name not in site.rig.lines]
     other = site.rig.factory.nodes[names[(names.index(site.target) + 1) % len(names)]]
     return linkfaults.Astray((other.host, other.port))
 
@@ -99,6 +102,33 @@ _LINK: Mapping[str, Callable[[Site], LinkFault]] = {
 }
 
 
+def _spoilt(site: Site, strike: Callable[..., Any], replies: bool = False) -> BusFault:
+    return linefaults.Spoilt(site.target, site.values["share"], site.chance, strike, replies)
+
+
+_LINE: Mapping[str, Callable[[Site], BusFault]] = {
+    "line-wrong-crc": lambda s: _spoilt(s, linefaults.flipped, replies=True),
+    "line-gap": lambda s: _spoilt(s, linefaults.parted(s.time("gap"))),
+    "line-echo": lambda s: linefaults.Echo(s.time("lump")),
+    "line-lost-byte": lambda s: _spoilt(s, linefaults.lost),
+    "line-noise": lambda s: _spoilt(s, linefaults.noise),
+    "line-collision": lambda s: _spoilt(s, linefaults.collided),
+    "line-stuck": lambda s: linefaults.Stuck(s.target),
+}
+
+
+class _OnLine(Strike):
+    """Something that happens on a serial line."""
+
+    def begin(self) -> None:
+        self._fault = _LINE[self.site.fault.kind](self.site)
+        self._fault.first = self.fired
+        self.site.rig.lines[self.site.target].add(self._fault)
+
+    def end(self) -> None:
+        self.site.rig.lines[self.site.target].remove(self._fault)
+
+
 class _OnLink(Strike):
     """Something that a link does."""
 
@@ -130,8 +160,9 @@ class _Cut(Strike):
 
 _inside = nodefaults.Inside
 _STRIKES: Mapping[str, Callable[[Site], Strike]] = {
-    "link-cut": _Cut,
+    CUT: _Cut,
     **dict.fromkeys(_LINK, _OnLink),
+    **dict.fromkeys(_LINE, _OnLine),
     "node-reset": nodefaults.Reset,
     "node-power-cut": nodefaults.PowerCut,
     "node-brown-out": nodefaults.BrownOut,
@@ -258,11 +289,18 @@ def check(factory: Factory, faults: Iterable[Fault]) -> None:
 
 
 def _check_target(factory: Factory, fault: Fault, kind: Kind) -> None:
-    there = [CORE] if kind.subject is Subject.CONTROLLER else [node.name for node in factory.nodes.values() if node.virtual]
+    there = [CORE] if kind.subject is Subject.CONTROLLER else [n.name for n in factory.nodes.values() if _carried(n, kind)]
     if fault.target not in there:
         raise FaultError(f"{fault.kind}: there is no {kind.subject} {fault.target!r}; there are {', '.join(there) or 'none'}")
     if fault.kind == "link-swapped" and len(there) < 2:
         raise FaultError(f"{fault.target}: {fault.kind} needs a second node, and there is none")
+
+
+def _carried(node: Node, kind: Kind) -> bool:
+    """Whether a node in the rig hangs on what a kind of fault strikes."""
+    if not node.virtual or kind.subject is not Subject.LINK or kind.name == CUT:
+        return node.virtual
+    return (node.serial is not None) == (kind.name in _LINE)
 
 
 def arm(rig: Rig, faults: Iterable[Fault], seed: int, house: "House | None" = None) -> None:
@@ -276,7 +314,7 @@ def arm(rig: Rig, faults: Iterable[Fault], seed: int, house: "House | None" = No
     kinds = kinds_of(rig.factory)
     for fault in faults:
         kind = kinds[fault.kind]
-        if kind.subject is Subject.LINK and fault.target not in rig.links:
+        if kind.subject is Subject.LINK and fault.target not in (*rig.links, *rig.lines):
             raise FaultError(f"{fault.target}: {fault.kind} needs a link; the rig was made without")
         if kind.subject is Subject.CONTROLLER and house is None:
             raise FaultError(f"{fault.target}: {fault.kind} needs a core in a House")

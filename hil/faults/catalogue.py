@@ -1,12 +1,12 @@
 """How links, nodes and the controller fail: the kinds, what a safe factory does about each, and where that shows.
 
-What breaks on a serial line (a wrong CRC-16, a gap within a frame, an echo) is not here: nothing speaks Modbus over serial yet.
+A link is a network's, a line is a serial one; both are targeted by the node at their end.
 """
 
 from twin.fault import Kind, Parameter, Subject
 
 SAFE = "By lease + one tick every output is at its default, and the node latches; nothing moves again without an operator."
-RESTART = "Outputs fall to low at once; the node comes back with its commands at their defaults, and the order is held."
+RESTART = "Outputs fall to low at once; the node comes back latched, for it was in use, and the order is held."
 UNUSED = "No value of such a reply is used; the machine goes on as it was told, or the lease ends and it is safe."
 OUTPUTS = "the machines' pins; leased, latched and fault of the node"
 BELIEF = "quality of the core's Samples; the machines' pins"
@@ -20,6 +20,10 @@ _LINES = Parameter(default=4, low=1, high=8, text="connections")
 
 def _link(name: str, text: str, expected: str, reference: str, observable: str = OUTPUTS, **parameters: Parameter) -> Kind:
     return _kind(f"link-{name}", Subject.LINK, text, expected, reference, observable, parameters)
+
+
+def _line(name: str, text: str, expected: str, reference: str, observable: str = OUTPUTS, **parameters: Parameter) -> Kind:
+    return _kind(f"line-{name}", Subject.LINK, text, expected, reference, observable, parameters)
 
 
 def _node(name: str, text: str, expected: str, reference: str, observable: str = OUTPUTS, **parameters: Parameter) -> Kind:
@@ -105,6 +109,24 @@ LINK = (
           "standing of the nodes as the core sees it; the machines' pins"),
 )  # fmt: skip
 
+_OFTEN = Parameter(default=0.05, low=0.0, high=1.0, text="of the frames")
+
+LINE = (
+    _line("wrong-crc", "A bit of replies flips on the line: their CRC-16 is wrong.", UNUSED, "P5", BELIEF, share=_SHARE),
+    _line("gap", "Frames come with a pause in their middle.",
+          "Both ends put them together again; where the pause is too long, the frame is dropped and the next one is heard.", "P6",
+          share=_SHARE, gap=Parameter(default=0.002, low=1e-5, high=0.1, text="s that it lasts")),
+    _line("echo", "The controller's adapter hears what it says, and hands over what it hears in lumps.",
+          "The echo is not taken for a reply: all goes on.", "P7",
+          lump=Parameter(default=0.016, low=1e-4, high=0.1, text="s from one to the next")),
+    _line("lost-byte", "Frames come with a byte less.", "The frame is dropped; the next one is heard: all goes on.", "P4",
+          share=_OFTEN),
+    _line("noise", "Frames come with a byte more.", "The frame is dropped; the next one is heard: all goes on.", "P5",
+          share=_OFTEN),
+    _line("collision", "Somebody else speaks: the last quarter of frames is not what was sent.", SAFE, "P5", share=_SHARE),
+    _line("stuck", "The node's transceiver drives the line and does not let go.", SAFE, "P7"),
+)  # fmt: skip
+
 _BIT = Parameter(default=-1, low=-1, high=1e6, text="which bit of the file; -1 by chance")
 
 NODE = (
@@ -125,8 +147,9 @@ NODE = (
     _node("flash-read-only", "The flash takes no writes.", "It serves and is safe as before; only Jobs cannot be stored.", "D4",
           "epoch and leased of the node"),
     _node("config-flip", "A bit of node.json has flipped while the power was off.",
-          "The node does not start, and says why on its console: the file does not match its checksum.", "D3",
-          "NodeEnded and the console; the machines' pins", bit=_BIT),
+          "The node does nothing: it says why on its console, and where the file still tells where, it listens with the uid 0, "
+          "which no core believes; else it does not start.", "D3",
+          "standing of the node as the core sees it; the console; the machines' pins", bit=_BIT),
     _node("config-foreign", "The node has the configuration of another factory.",
           "The core neither believes nor commands it: its map hash is not the factory's. An alarm says so.", "V1",
           "standing of the node as the core sees it; the machines' pins"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twin.clock import Ns
 from twin.kernel import Words
+from twin.node import ResetCause
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 CAPTURED = 10_000  # outputs kept for capture()
@@ -103,6 +104,8 @@ class Target(abc.ABC):
         settling: its processor is busy with a request until `wake`.
         clock_start_us: what its clock says when the rig's says 0.
         drift_ppm: how much too fast its clock goes.
+        reset_cause: what its next start is to be told by the processor, as machine.reset_cause() has it.
+        quiet: pins whose changes reach nothing at once, so that they need not be told of at once.
         processors: those of this machine that it may use from its next power-on on, where it is a process; None for all.
     """
 
@@ -116,7 +119,9 @@ class Target(abc.ABC):
         self.settling = False
         self.clock_start_us = 0
         self.drift_ppm = 0
+        self.reset_cause = ResetCause.POWER
         self.processors: set[int] | None = None
+        self.quiet: tuple[int, ...] = ()
         self._staged: dict[int, int] = {}
         self._levels: dict[int, int] = {}
         self._captured: deque[Output] = deque(maxlen=CAPTURED)

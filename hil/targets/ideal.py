@@ -32,8 +32,7 @@ from twin.node import (
 from twin.wire import encode, layout
 
 SHORTEST_LEASE_MS, LONGEST_LEASE_MS = 50, 5000
-RAMP_MS = 500
-"""How long a set point takes from full to 0 when its owner falls silent."""
+IDLE_MS = 60_000
 FULL_DUTY = 65_535
 
 _ASKED = struct.Struct(">IIHHHHIII")
@@ -62,7 +61,7 @@ class IdealNode:
 
     Attributes:
         outputs: what its pins put out, by GPIO: levels and duties.
-        epoch: the highest ever granted; whoever holds its flash keeps that.
+        epoch: the highest ever granted; used: it is in use, or was within the last minute. Whoever holds its flash keeps both.
 
     Args:
         config: what `node.json` says. One that plays Jobs is not for this node.
@@ -72,7 +71,7 @@ class IdealNode:
     size = REGISTERS
     identity = (b"Lockstep", b"node", b"0.1.0")
 
-    def __init__(self, config: Mapping[str, Any], boot_id: int, epoch: int) -> None:
+    def __init__(self, config: Mapping[str, Any], boot_id: int, epoch: int, used: bool = False) -> None:
         self.config = config
         self.boot_id = boot_id
         self.epoch = epoch
@@ -87,7 +86,10 @@ class IdealNode:
             self.words[first : first + len(default)] = default
         self._owner, self._peer, self._deadline = 0, -1, Ns(0)
         self._heartbeat = self._refused = self._leases_lost = 0
-        self._fault = Fault.NONE
+        self._counted = dict.fromkeys(("late", "repeated", "foreign", "old"), 0)
+        self.used = used
+        self._used_at = Ns(0)
+        self._fault = Fault.RESTARTED if used else Fault.NONE
         self._sequence = self._sequence_seen = self._command_id = self._executions = 0
         self._result, self._reason = Result.NONE, Reason.NONE
         self._ran: set[int] = set()
@@ -119,7 +121,9 @@ class IdealNode:
             "magic": MAGIC, "version": VERSION, "map_hash": self.config["map_hash"], "uid": self.config["uid"],
             "boot_id": self.boot_id, "uptime": self.uptime, "fault": self._fault, "leased": self._owner != 0,
             "latched": self.latched, "epoch": self.epoch, "owner": self._owner, "heartbeat": self._heartbeat,
-            "refused": self._refused & 0xFFFF, "sequence": self._sequence, "result": self._result, "reason": self._reason,
+            "refused": self._refused & 0xFFFF, "late_refused": self._counted["late"], "repeated": self._counted["repeated"],
+            "foreign": self._counted["foreign"], "old_epochs": self._counted["old"], "fault_block": 0xFFFF,
+            "sequence": self._sequence, "result": self._result, "reason": self._reason,
             "executions": self._executions, "command_id": self._command_id,
             "transfer_state": self._transfer[0], "transfer_reason": self._transfer[1],
             "leases_lost": self._leases_lost & 0xFFFF,
@@ -156,12 +160,13 @@ class IdealNode:
         return self._owner != 0 and self._peer == peer
 
     def _turn_away(self) -> int:
-        """Counted; the exception is all that it is told, for it was neither a command nor a claim."""
-        self._refused += 1
+        """Who does not own it."""
+        self._refuse(Reason.NOT_OWNER, "foreign")
         return FAILED
 
-    def _refuse(self, reason: Reason) -> None:
+    def _refuse(self, reason: Reason, kind: str) -> None:
         self._refused += 1
+        self._counted[kind] += 1
         self._reason = reason
 
     # ---- who commands
@@ -181,7 +186,7 @@ class IdealNode:
 
     def _claim(self, peer: int, asked: Asked, written: list[int]) -> int:
         if asked.epoch <= self.epoch:
-            self._refuse(Reason.OLD_EPOCH)
+            self._refuse(Reason.OLD_EPOCH, "old")
             return 0
         self.epoch, self._owner, self._peer = asked.epoch, asked.owner, peer
         self._take(asked, written)
@@ -190,7 +195,10 @@ class IdealNode:
 
     def _renew(self, peer: int, asked: Asked, written: list[int]) -> int:
         if (asked.owner, asked.epoch) != (self._owner, self.epoch):
-            self._refuse(Reason.LEASE_LIVE)
+            self._refuse(Reason.LEASE_LIVE, "old" if asked.epoch < self.epoch else "foreign")
+            return 0
+        if asked.sequence - self._sequence_seen & 0xFFFF >= 0x8000:
+            self._refuse(Reason.REPEATED, "repeated")
             return 0
         self._peer = peer
         if asked.heartbeat != self._heartbeat:
@@ -211,8 +219,11 @@ class IdealNode:
     def _expire(self) -> None:
         if not self._owner or self.now < self._deadline:
             return
-        self._owner, self._peer = 0, -1
         self._leases_lost += 1
+        self._end_lease()
+
+    def _end_lease(self) -> None:
+        self._owner, self._peer = 0, -1
         if any(self._acts(at) and not self._at_default(at) for at, _ in self._machines):
             self._latch(Fault.SILENCE)
 
@@ -223,10 +234,13 @@ class IdealNode:
         if asked.op == Op.NONE:  # nothing was asked, whatever the id
             self._result, self._reason, self._executions = Result.NONE, Reason.NONE, 0
             return
-        reason = Reason.NONE if asked.command_id in self._ran else self._carry_out(asked)
+        repeated = asked.command_id in self._ran
+        reason = Reason.REPEATED if repeated else self._carry_out(asked)
         self._executions = int(asked.command_id in self._ran)
-        self._result, self._reason = (Result.REFUSED if reason else Result.DONE), reason
+        self._result, self._reason = (Result.DONE if self._executions else Result.REFUSED), reason
         self._refused += bool(reason)
+        self._counted["repeated"] += repeated
+        self._counted["late"] += reason is Reason.TOO_LATE
 
     def _carry_out(self, asked: Asked) -> Reason:
         """Why it is not carried out; NONE once it is."""
@@ -238,6 +252,8 @@ class IdealNode:
             self._unlatch()
         elif asked.op == Op.START:
             return Reason.LATCHED if self.latched else Reason.UNKNOWN_COMMAND
+        elif asked.op == Op.RELEASE:
+            self._end_lease()
         elif asked.op != Op.STOP:
             return Reason.UNKNOWN_COMMAND
         self._ran.add(asked.command_id)
@@ -287,6 +303,14 @@ class IdealNode:
                 self._put_out(block)
             elif block["kind"] == "Drive":
                 self._drive(block)
+        self._note_use()
+
+    def _note_use(self) -> None:
+        works = self._owner != 0 and any(self._acts(at) and not self._at_default(at) for at, _ in self._machines)
+        if works or (self.used and self.latched):
+            self.used, self._used_at = True, self.now
+        elif self.now - self._used_at >= IDLE_MS * MS:
+            self.used = False
 
     def sense(self, changed: Mapping[int, int]) -> None:
         """Inputs have changed: rising edges are counted at once, levels are shown at the next tick."""
@@ -338,6 +362,6 @@ class IdealNode:
         word = self._effective(speed_at)
         wanted = float(min(block["full"], max(0, word - (word >> 15 << 16))))
         if self._silent(block, "ramp"):
-            wanted = max(wanted, before - block["full"] * TICK_MS / RAMP_MS)
+            wanted = max(wanted, before - block["full"] * TICK_MS / block["ramp"])
         self._set_points[speed_at] = wanted
         return wanted

@@ -70,8 +70,8 @@ class Model(Target):
             raise Absent(f"model: {self.name} plays Jobs; the model has neither axes nor heaters")
         if self.drift_ppm or self.clock_start_us:
             raise Absent(f"model: {self.name} has no clock of its own that could drift or wrap")
-        boot_id, epoch = self._recall()
-        self._node = IdealNode(config, boot_id + 1, epoch)
+        boot_id, epoch, used = self._recall()
+        self._node = IdealNode(config, boot_id + 1, epoch, used)
         self._keep_in_flash()
         self._server = socket.create_server((config["link"]["host"], config["link"]["port"]))
         self._server.setblocking(False)
@@ -143,8 +143,10 @@ class Model(Target):
     def _do_tick(self, node: IdealNode) -> None:
         due = max(self._tick, self._away)
         node.now = Ns(due - self._started)
-        before = dict(node.outputs)
+        before, used = dict(node.outputs), node.used
         node.tick()
+        if node.used != used:
+            self._keep_in_flash()
         self._outputs += [PinSet(due, pin, value) for pin, value in node.outputs.items() if before[pin] != value]
         if due >= self._feed:
             self._outputs.append(WatchdogFed(due, WATCHDOG_MS))
@@ -206,14 +208,14 @@ class Model(Target):
     def _flash(self) -> Path:
         return self.folder / "model.json"
 
-    def _recall(self) -> tuple[int, int]:
-        """How often it was started, and the highest epoch it granted."""
+    def _recall(self) -> tuple[int, int, bool]:
+        """How often it was started, the highest epoch it granted, and whether it was in use."""
         if not self._flash.exists():
-            return 0, 0
+            return 0, 0, False
         kept = json.loads(self._flash.read_text(encoding="utf-8"))
-        return int(kept["boot_id"]), int(kept["epoch"])
+        return int(kept["boot_id"]), int(kept["epoch"]), bool(kept.get("used"))
 
     def _keep_in_flash(self) -> None:
         assert self._node is not None
-        kept = {"boot_id": self._node.boot_id, "epoch": self._node.epoch}
+        kept = {"boot_id": self._node.boot_id, "epoch": self._node.epoch, "used": self._node.used}
         self._flash.write_text(json.dumps(kept), encoding="utf-8")

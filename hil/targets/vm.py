@@ -18,7 +18,9 @@ from hil.targets import FramesQueued, Inject, Output, PinSet, SerialSent, Stream
 from twin.clock import US, Ns
 
 STAND_INS = Path(__file__).resolve().parents[1] / "vm"
-HEAP = "208K"  # 160 KB, as an ESP32 leaves to Python, and what the stand-ins take that a board has in C
+HEAP = "336K"
+"""As many objects as 160 KB hold on a board, whose words are half as long, and the stand-ins that a board has in C (48 KB). What
+a board's heap really has room for is seen on the target `narrow`."""
 
 _RECORD = struct.Struct("<QBBHI")
 _GRANT = struct.Struct("<QQBB?xI")
@@ -89,7 +91,12 @@ class Vm(Target):
         self.process = subprocess.Popen(
             [*command, str(self.firmware / "main.py"), *costs],
             cwd=self.folder,
-            env={**_plain_environment(), "MICROPYPATH": path, "LOCKSTEP_RIG": f"{to_vm},{from_vm}"},
+            env={
+                **_plain_environment(),
+                "MICROPYPATH": path,
+                "LOCKSTEP_RIG": f"{to_vm},{from_vm}", **self._quiet(),
+                "LOCKSTEP_RESET": str(int(self.reset_cause)),
+            },
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -106,6 +113,9 @@ class Vm(Target):
     def _interpreter(self) -> list[str]:
         """The VM, with its heap."""
         return [*micropython.command(), "-X", f"heapsize={HEAP}"]
+
+    def _quiet(self) -> dict[str, str]:
+        return {"LOCKSTEP_QUIET": " ".join(map(str, self.quiet))} if self.quiet else {}
 
     def power_off(self) -> None:
         """Take the power away, at once."""

@@ -1,5 +1,6 @@
 """`machine` for the VM: pins whose levels come from the rig and go to it, with the manners of the ESP32 port."""
 
+import os
 import sys
 
 import micropython
@@ -173,7 +174,7 @@ def unique_id():
 
 
 def reset_cause():
-    return PWRON_RESET
+    return int(os.getenv("LOCKSTEP_RESET") or PWRON_RESET)
 
 
 def freq():
@@ -190,4 +191,8 @@ def __getattr__(name):
         from vm_uart import UART
 
         return UART
+    if name == "I2C":
+        from vm_accelerometer import I2C
+
+        return I2C
     raise AttributeError(name)

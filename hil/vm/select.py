@@ -63,8 +63,11 @@ class _Poll:
         while True:
             if vm_link.fresh and self._count:
                 ready = self._poll.poll(0)
-                if self._uarts:
-                    ready = ready + self._asked()
+                if not ready and self._uarts:
+                    ready = self._asked()
+                    if ready:  # what is sent in answer bears its time: no need to wait until it is granted
+                        vm_link.now += vm_link.exchange_us
+                        return ready
                 if ready:
                     vm_link.io_due = True  # it is answered by a task, which may have to take its time first
                     if not vm_link.through:

@@ -1,6 +1,7 @@
 """The VM's end of factory time: it asks for time, is granted it, and reports what its pins did.
 
 The rig names two pipes in the environment: LOCKSTEP_RIG=FROM,TO, numbers of file descriptors.
+LOCKSTEP_QUIET may name pins whose changes reach nobody at once.
 
 rig -> VM, 88 bytes: now [µs] u64, grant [µs] u64, number of inputs u8, fault u8 (0: none), through u8, 1 spare, argument of the
 fault u32, then 16 x (pin u8, spare u8, value u16)
@@ -28,6 +29,7 @@ io_due = False  # a task that was woken by a socket has not run yet
 inputs = {}  # pin -> value
 watchers = {}  # pin -> function called when its value changes
 strike = print  # what breaks the node from inside, called with a number and its argument; boot_vm sets it
+quiet = [int(pin) for pin in (os.getenv("LOCKSTEP_QUIET") or "").split()]  # pins that nobody outside reacts to
 failing_reads = 0  # so many readings of digital inputs fail from here on
 
 switch_us = 0  # cost model: charged for each resumed task
@@ -90,7 +92,16 @@ def output(kind, pin, value):
     """A pin has changed. What follows may come back, so the VM goes on alone no longer than to its next wait."""
     global grant
     send(kind, pin, value)
-    grant = 0
+    if pin not in quiet:
+        grant = 0
+
+
+def sent(uart, count, end):
+    """A UART has been given bytes. Until the last has left nothing can come back, and then something may."""
+    global grant
+    send(SENT, uart, count)
+    if grant > end:
+        grant = end
 
 
 @micropython.native

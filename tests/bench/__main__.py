@@ -1,6 +1,7 @@
-"""`python -m tests.bench hil|kinematics [--json] [--only METRIC …]`: how fast it is on this machine, now.
+"""`python -m tests.bench hil|firmware|kinematics [--json] [--only METRIC …]`: how fast it is on this machine, now.
 
 hil: each figure is {"ours": x, "ratio": y}; y is how many times better x is than what has to be reached at least.
+firmware: {"ours": x, "peer": y, "peer_name": name, "ratio": ours / peer, "unit": of x and y}; a figure without a peer is only told.
 kinematics: {"ours": x, "peer": y, "peer_name": name, "ratio": how many times faster, "error": largest difference, "unit": of x
 and y}; ours and the peer are timed in turn in this one process, on one thread each.
 """
@@ -60,6 +61,19 @@ def _hil(wanted: Callable[[str], bool]) -> Lines:
             yield metric.name, figures, f"{metric.name:76} {ours:10.4g}   {bounds}: {ratio:.2f} times"
 
 
+def _firmware(wanted: Callable[[str], bool]) -> Lines:
+    from tests.bench.firmware.figures import METRICS
+
+    for name, measure in METRICS:
+        if wanted(name):
+            found = measure()
+            peer, ratio = (None if value is None else _short(value) for value in (found.peer, found.ratio))
+            figures: dict[str, object] = {"ours": _short(found.ours), "peer": peer, "peer_name": found.peer_name}
+            figures |= {"ratio": ratio, "unit": found.unit}
+            told = "" if peer is None else f"{peer:10.4g}   ratio {ratio:.3g}, {found.bound}   {found.peer_name}"
+            yield name, figures, f"{name:72} {found.ours:10.4g} {found.unit:4} {told}"
+
+
 def _kinematics(wanted: Callable[[str], bool]) -> Lines:
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
@@ -104,7 +118,7 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-SETS: dict[str, Callable[[Callable[[str], bool]], Lines]] = {"hil": _hil, "kinematics": _kinematics}
+SETS: dict[str, Callable[[Callable[[str], bool]], Lines]] = {"hil": _hil, "firmware": _firmware, "kinematics": _kinematics}
 
 if __name__ == "__main__":
     sys.exit(main())

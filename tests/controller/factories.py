@@ -29,7 +29,7 @@ def with_ports(ports: dict[str, int], name: str = "shop", file: Path = SHOP) -> 
 
 def belts(bases: list[int]) -> Factory:
     """One node with a conveyor at each base."""
-    head = '[factory]\nname = "belts"\n[cells.c]\n[nodes.n]\nuid = 1\n'
+    head = '[factory]\nname = "belts"\n[cells.c]\n[nodes.n]\nuid = 1\nvirtual = true\n'
     names = ("at_entry", "at_exit", "tripped", "run", "speed")
     machines = [
         f'[machines.b{i}]\ntype = "conveyor"\ncell = "c"\nnode = "n"\nbase = {base}\n'

@@ -25,7 +25,7 @@ def test_check_names_every_mistake_with_its_key_and_what_is_allowed(
     (tmp_path / "factory.toml").write_text(text + "\n[recipes.other]\noperation = []\n")
     assert main(["check", str(tmp_path / "factory.toml")]) == 1
     told = capsys.readouterr().err
-    assert "machines.belt-1.type: must be one of arm, conveyor, printer" in told
+    assert "machines.belt-1.type: must be one of arm, conveyor, extractor, gcode_printer, printer" in told
     assert "factory.scan_ms: must be a whole number from 20 to 200, not 5" in told
     assert "recipes.other.operation: unknown key; allowed are operations" in told
 

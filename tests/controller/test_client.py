@@ -8,7 +8,8 @@ import pytest
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from controller.modbus.client import FIRST_PAUSE, LONGEST_FLAP_PAUSE, Link
+from controller.modbus.burst import FIRST_PAUSE, LONGEST_FLAP_PAUSE
+from controller.modbus.client import Link
 from controller.modbus.pdu import LinkDown, NoReply, ProtocolError, QueueFull, Read, Refused, Write, WriteOne, frame
 from tests.controller.virtual import run
 from twin.clock import MS, LoopClock, Ns, S

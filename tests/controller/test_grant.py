@@ -14,7 +14,7 @@ from tests.controller.fakenode import FakeNode
 from twin.clock import MS, Ns, S
 from twin.node import LEASE_MS, Fault, NodeCommand, NodeStatus, Op, Reason, Result
 from twin.trace import Belief, Quality, Sample
-from twin.wire import decode
+from twin.wire import decode, layout
 
 US, THEM = 0xAAAA, 0xBBBB
 
@@ -22,7 +22,7 @@ US, THEM = 0xAAAA, 0xBBBB
 def status(**values: int) -> NodeStatus:
     node = FakeNode(shop(), "belt-1")
     node.set(**values)
-    return decode(NodeStatus, node.bank[:50])
+    return decode(NodeStatus, node.bank[: layout(NodeStatus).size])
 
 
 def sample(**values: int) -> Sample[NodeStatus]:

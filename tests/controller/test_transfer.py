@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.modbus.client import Reply
+from controller.modbus.burst import Reply
 from controller.modbus.pdu import LinkDown, NoReply, Read, Refused, Request, Write
 from controller.nodes.transfer import LOOK, Carrier, Load, NoRoom, TransferError
 from controller.orders.job import shortest_reserve

@@ -14,7 +14,7 @@ PATIENCE_S = 5.0
 
 class _Selector(selectors.BaseSelector):
     def __init__(self) -> None:
-        self._real = selectors.DefaultSelector()
+        self._real = selectors.PollSelector()  # it sees at once what is in a pseudo-terminal
         self.now_s = 0.0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:

@@ -1,5 +1,6 @@
 """Modules of the firmware alone, under CPython, in a time that stands in a test's hands."""
 
+import builtins
 import importlib
 import sys
 from types import ModuleType
@@ -47,6 +48,7 @@ def load(*names: str, ticks: Ticks | None = None, **stands_in: dict[str, Any]) -
     lacking |= {name: _module(name, **holds) for name, holds in stands_in.items()}
     with (
         mock.patch.dict(sys.modules, lacking),
+        mock.patch.dict(vars(builtins), ptr8=bytes, ptr16=bytes),  # of viper's annotations
         mock.patch.object(sys, "path", [str(FIRMWARE), *sys.path]),
         mock.patch.object(sys, "dont_write_bytecode", True),
     ):

@@ -1,13 +1,16 @@
 """Nodes for the firmware's tests."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.firmware.conformance import WIDE
 from tests.firmware.factories import BELT, LAMPS, node_file
 from tests.firmware.rig import Client, Node
+from tests.firmware.serial_rig import Line
 
 Make = Callable[..., Node]
 
@@ -43,3 +46,29 @@ def client(bench: Node) -> Iterator[Client]:
     made = bench.client()
     yield made
     made.close()
+
+
+def wide(folder: Path) -> str:
+    """A node's file with a machine's Command of 125 registers at WIDE."""
+    config = json.loads(node_file(folder, BELT + LAMPS))
+    config["commands"].append([WIDE, [0] * 125])
+    return json.dumps(config)
+
+
+@pytest.fixture(scope="module")
+def tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node with registers to write, on the network."""
+    folder = tmp_path_factory.mktemp("tcp")
+    node = Node(folder / "node", wide(folder)).start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """The same on a serial line."""
+    folder = tmp_path_factory.mktemp("rtu")
+    (folder / "node").mkdir()
+    made = Line(folder / "node", wide(folder))
+    yield made
+    made.stop()

@@ -181,8 +181,11 @@ class Node:
             self._pins = mmap.mmap(file.fileno(), 256)
         self._process = launch(self.folder, self._main)
         assert self._process.stdout is not None
-        self.said = self._process.stdout.readline()
-        assert "listens" in self.said, self.said + self._process.stdout.read()
+        before = ""
+        while "listens" not in (said := self._process.stdout.readline()):
+            assert said, before  # it has ended
+            before += said
+        self.said = said
         return self
 
     def stop(self) -> None:
@@ -235,11 +238,19 @@ class Node:
         return value
 
 
+def interpreter() -> list[str]:
+    """A VM with a board's words and heap; where there is none, the wide one with as many objects' room."""
+    try:
+        return [*micropython.narrow(), "-X", "heapsize=160K"]
+    except micropython.MicroPythonError:
+        return [*micropython.command(), "-X", "heapsize=288K"]
+
+
 def launch(folder: Path, main: Path) -> "subprocess.Popen[str]":
     """The interpreter with a board's heap, running a main file in a folder."""
     path = f"{STANDINS}:.frozen:{FIRMWARE}"
     return subprocess.Popen(
-        [*micropython.command(), "-X", "heapsize=160K", str(main)],
+        [*interpreter(), str(main)],
         cwd=folder,
         env={**os.environ, "MICROPYPATH": path},
         stdin=subprocess.DEVNULL,

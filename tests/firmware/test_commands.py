@@ -98,11 +98,15 @@ def test_a_claim_commands_nothing_so_a_command_from_before_a_restart_does_not_ru
     jobs.stop()
     jobs.start()
     client = jobs.client()
-    client.grant(US, 2, op=Op.START, argument=7, command_id=70, sequence=9)
-    client.grant(US, 2, op=Op.START, argument=7, command_id=70, sequence=9)
+    assert client.status().fault is Fault.RESTARTED
+    client.grant(US, 2, sequence=8)
+    client.grant(US, 2, op=Op.RESET, command_id=69, sequence=9)
+    client.let_lapse(US, 2)
+    client.grant(US, 3, op=Op.START, argument=7, command_id=70, sequence=9)
+    client.grant(US, 3, op=Op.START, argument=7, command_id=70, sequence=9)
     status = client.status()
-    assert (status.leased, status.result, status.executions, starts(client)) == (True, Result.NONE, 0, 0)
-    client.grant(US, 2, op=Op.START, argument=7, command_id=71, sequence=10)
+    assert (status.leased, status.command_id, status.executions, starts(client)) == (True, 69, 1, 0)
+    client.grant(US, 3, op=Op.START, argument=7, command_id=71, sequence=10)
     assert starts(client) == 1, "the Job itself has outlived the restart"
 
 
@@ -148,7 +152,7 @@ def test_the_last_sixteen_commands_are_remembered_and_no_more() -> None:
         bench.judged(op=Op.STOP, command_id=number)
     told = list(bench.motion.told)
     for number in range(2, 18):
-        assert bench.judged(op=Op.STOP, command_id=number) == (Result.DONE, Reason.NONE, 1)
+        assert bench.judged(op=Op.STOP, command_id=number) == (Result.DONE, Reason.REPEATED, 1)
     assert bench.motion.told == told == ["stop"] * 17
     bench.judged(op=Op.STOP, command_id=1)
     assert len(bench.motion.told) == 18, "it was forgotten"
@@ -170,14 +174,17 @@ def test_a_command_runs_until_its_very_millisecond_over_the_wrap_of_uptime(uptim
 
 
 @given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.integers(0, 2**32 - 1))
-def test_a_sequence_that_differs_in_any_bit_is_another_command(first: int, then: int, command_id: int) -> None:
+def test_a_sequence_that_is_newer_by_however_much_is_another_command_and_one_that_is_older_is_none(
+    first: int, then: int, command_id: int
+) -> None:
     bench = Bench()
     bench.grant(sequence=first)
     bench.grant(sequence=first, op=Op.STOP, command_id=command_id)
     assert (bench.motion.told, bench.status.command_id) == ([], 0), "a claim's own sequence commands nothing"
     bench.grant(sequence=then, op=Op.STOP, command_id=command_id)
-    told = ["stop"] if then != first else []
-    assert bench.motion.told == told
+    newer = then - first & 0xFFFF
+    told = ["stop"] if 0 < newer < 0x8000 else []
+    assert bench.motion.told == told and bench.status.repeated == bench.status.refused == (newer >= 0x8000)
     assert (bench.status.sequence, bench.status.command_id) == ((then, command_id) if told else (0, 0))
 
 

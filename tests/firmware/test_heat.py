@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.firmware.alone import load
 from tests.firmware.heat_loop import BED, HOTEND, STILL, VM, Loop, Seen, first, flow, off_by, scaled
 from twin.machines.printer.plant import Physics
 from twin.node import Fault
@@ -207,8 +208,29 @@ def test_one_bad_reading_is_borne_without_power_and_three_are_a_fault() -> None:
     assert [s.fault for s in seen] == [Fault.NONE, Fault.NONE, Fault.SENSOR]
     assert seen[-1].temperature == -273.1, "no temperature: outside any range, so the controller calls it bad"
     assert seen[-1].target == 0
+    vm.close()
+
+
+def test_a_sensor_that_has_failed_is_believed_again_when_it_has_been_steady_for_a_second() -> None:
+    vm = VM([2750])
+    for _ in range(3):
+        one(vm, 65_535)
+    healing = [one(vm, reading(200)) for _ in range(9)]
+    assert {(s.fault, s.temperature, s.duty) for s in healing} == {(Fault.SENSOR, -273.1, 0)}
     healed = one(vm, reading(200))
     assert (healed.fault, healed.temperature, healed.duty) == (Fault.NONE, 200.0, 0)
+    vm.close()
+
+
+def test_a_temperature_that_jumps_to_and_fro_is_never_believed_again_and_one_that_has_jumped_is_only_when_it_stays() -> None:
+    vm = VM([2750])
+    assert one(vm, reading(200), target=2100).temperature == 200.0
+    assert [one(vm, reading(60)).fault for _ in range(3)][-1] == Fault.SENSOR
+    for k in range(40):
+        assert one(vm, reading(60 if k // 8 % 2 else 90)).fault == Fault.SENSOR, "the first of a row counts as one of it"
+    seen = [one(vm, reading(60)) for _ in range(10)]
+    assert [s.fault for s in seen] == [Fault.SENSOR] * 9 + [Fault.NONE]
+    assert (seen[-1].temperature, seen[-1].target, seen[-1].duty) == (60.0, 0, 0)
     vm.close()
 
 
@@ -256,3 +278,24 @@ def test_nothing_is_left_behind_tick_by_tick() -> None:
         loop.run(200)
     begin, end = loop.end["used"]
     assert end <= begin + 256, "bytes after 1000 ticks and after 3000"
+
+
+# ---- the watch's figures: those of Klipper's verify_heater
+
+
+@pytest.mark.parametrize(("short", "lasts"), [(5.0, None), (8.0, 40), (11.0, 20), (25.0, 6)])
+def test_a_held_temperature_may_fall_short_by_120_degree_seconds_beyond_5_degrees(short: float, lasts: float | None) -> None:
+    (heat,) = load("heat")
+    watch = heat.Watch(20.0, 10.0)
+    seen = [watch.tick(210.0 - short, 210.0, 0.5, True, 0.1) for _ in range(1000)]
+    assert (seen.index(True) / 10 if True in seen else None) == (None if lasts is None else pytest.approx(lasts, abs=0.2))
+
+
+@pytest.mark.parametrize(
+    ("gain_s", "rate", "stuck"), [(20.0, 0.099, True), (20.0, 0.105, False), (60.0, 0.0325, True), (60.0, 0.035, False)]
+)
+def test_full_power_must_gain_2_degrees_in_its_time(gain_s: float, rate: float, stuck: bool) -> None:
+    (heat,) = load("heat")
+    watch = heat.Watch(gain_s, 10.0)
+    seen = [watch.tick(20.0 + 0.1 * rate * k, 210.0, 1.0, False, 0.1) for k in range(1200)]
+    assert any(seen) is stuck

@@ -85,8 +85,10 @@ def test_owner_and_epoch_are_told_from_others_in_every_bit(owner: int, epoch: in
     for bit in range(32):
         bench.grant(owner ^ 1 << bit, epoch, peer=THERE)
         bench.grant(owner, epoch ^ 1 << bit, peer=THERE)
+        assert bench.status.reason is Reason.LEASE_LIVE
         assert bench.write(BELT, [0, 0], THERE) == 4
-    assert bench.status.reason is Reason.LEASE_LIVE and bench.write(BELT, [0, 0]) == 0
+        assert bench.status.reason is Reason.NOT_OWNER
+    assert bench.write(BELT, [0, 0]) == 0
     bench.tick(500)
     bench.grant(owner, epoch)
     assert (bench.status.leased, bench.status.reason) == (False, Reason.OLD_EPOCH)

@@ -203,14 +203,31 @@ def test_a_node_file_cut_short_anywhere_is_told_in_one_line(tmp_path: Path) -> N
         assert said.startswith(("lockstep: node.json: not ", "lockstep: node.json: does not match")) and said.count("\n") == 1, said
 
 
-def test_a_node_file_with_a_flipped_bit_anywhere_is_never_taken_for_a_good_one(tmp_path: Path) -> None:
-    text = bytearray(node_file(tmp_path, BELT + LAMPS).encode())
+def test_a_node_file_with_a_flipped_bit_anywhere_is_never_taken_for_a_good_one(tmp_path: Path, bench: Node) -> None:
+    config = json.loads(node_file(tmp_path, BELT + LAMPS))
+    config["link"]["port"] = bench.port  # taken: a node that is quarantined ends there
+    text = export.sealed(config).encode()
     for at in range(0, len(text) - 2, len(text) // 20):
         flipped = bytearray(text)
         flipped[at] ^= 1
         (tmp_path / "node.json").write_bytes(flipped)
-        said = refusal(tmp_path)
-        assert said.startswith("lockstep: node.json: ") and said.count("\n") == 1, said
+        said = refusal(tmp_path).splitlines()
+        assert said[0].startswith("lockstep: node.json: "), said
+        assert len(said) == 1 or ("quarantined" in said[0] and said[1].startswith("lockstep: cannot listen at ")), said
+
+
+def test_a_node_whose_file_is_broken_listens_as_nobody_and_does_nothing(make: Make, tmp_path: Path) -> None:
+    node = make()
+    node.stop()
+    text = (node.folder / "node.json").read_text()
+    (node.folder / "node.json").write_text(text.replace('"pin": 34', '"pin": 35'))
+    node.start()
+    client = node.client()
+    status = client.status()
+    assert (status.uid, status.map_hash) == (0, 0)
+    client.grant(US, 1)
+    assert client.write(BELT_COMMAND, [1, 2500]) == 2  # there is no such register on it
+    assert (node.out(RUN), node.out(SPEED)) == (0, 0)
 
 
 def spoil_kind(config: dict[str, Any]) -> None:

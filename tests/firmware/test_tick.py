@@ -14,6 +14,7 @@ from twin.node import Fault, NodeCommand, NodeStatus
 from twin.wire import decode, encode, layout
 
 BELT = 256
+MACHINE = ("ADC", "I2S", "PWM", "WDT", "Pin", "UART", "SoftI2C", "SPI", "reset")
 RUN_BIT, PERMITS = 3, ((BELT, 9), (BELT + 1, 2))
 
 
@@ -37,18 +38,21 @@ class Board:
         self.complaint = [0, 0]
         self.left = 10_000
         self.collected = 0
-        machine = {**dict.fromkeys(("ADC", "I2S", "PWM", "WDT", "Pin")), "reset_cause": lambda: 1}
+        machine = {**dict.fromkeys(MACHINE), "reset_cause": lambda: 1, "unique_id": lambda: b"\0\0\0\0\0\1"}
         shims: dict[str, dict[str, Any]] = {
             "machine": machine,
             "gc": {"collect": self._collect, "mem_free": lambda: 60_000 + self.collected},
             "asyncio": {"sleep_ms": self._sleep},
             "os": {"ilistdir": lambda: ()},
         }
-        app, safety = load("app", "safety", ticks=self.ticks, **shims)
-        for module in (app, safety):
+        app, safety, use, modbus = load("app", "safety", "use", "modbus", ticks=self.ticks, **shims)
+        app._server = lambda link: modbus.Server
+        for module in (app, safety, use):
             module.read_counter, module.write_counter = {"boot": 5, "epoch": 0}.__getitem__, lambda name, value: True
+        use._marked = lambda: False
         config = {
-            "node": "n", "uid": 77, "map_hash": 0x12345678, "link": {}, "blocks": [], "interlocks": [],
+            "node": "n", "uid": 77, "map_hash": 0x12345678,
+            "link": {"kind": "tcp", "host": "", "port": 0, "unit": 1}, "blocks": [], "interlocks": [],
             "commands": [[BELT, [0, 0]]], "motion": None,
         }  # fmt: skip
         self.node = made = app.Node(config)
@@ -57,7 +61,8 @@ class Board:
         made.fans.append(SimpleNamespace(set=lambda duty: self.told.append(("fan", duty))))
         for k in range(heaters):
             off = partial(self.told.append, (f"heater {k}", "off"))
-            made.heaters.append(SimpleNamespace(sample=lambda: None, tick=self._heater(k), off=off))
+            made.heaters.append(SimpleNamespace(sample=lambda: None, tick=self._heater(k), off=off, wanted=False))
+            made._heated.append(k)
             made.permits.append(PERMITS[k])
         self.motion = SimpleNamespace(running=False, finishes=False, fault=0, stop=lambda: self.told.append(("motion", "stop")))
         self.motion.tick = lambda *asked: self.told.append(("motion", asked))
@@ -251,7 +256,7 @@ def test_the_watchdog_is_fed_only_while_both_the_tick_and_the_server_live(alive:
     board.node.beat, board.node.server.beat = alive
     board.left = 4
     with pytest.raises(TurnEnded):
-        asyncio.run(board.node.supervise(SimpleNamespace(feed=feed)))
+        asyncio.run(board.node.supervisor.watch(SimpleNamespace(feed=feed)))
     assert fed == ([500, 1000, 1500, 2000] if all(alive) else [])
 
 
@@ -266,3 +271,65 @@ def test_a_node_says_who_it_is() -> None:
     status = Board().status
     assert (status.magic, status.version, status.map_hash, status.uid) == (n.MAGIC, n.VERSION, 0x12345678, 77)
     assert (status.boot_id, status.heap_free) == (6, 60_001)
+
+
+# ---- what blocks find wrong, and the tasks that the watchdog hangs on
+
+
+def watched(board: Board, *faults: int) -> list[list[int]]:
+    """Blocks 4, 5, … that find what stands in these lists."""
+    found = [[fault] for fault in faults]
+    for number, block in enumerate(found):
+        board.node.watches.append(lambda k=number, block=block: (board.told.append(("watch", k)), block[0])[1])
+        board.node._watched.append(4 + number)
+    return found
+
+
+def test_what_a_block_finds_wrong_latches_before_anything_is_written_and_says_which_it_was() -> None:
+    board = Board(motion=False, heaters=0)
+    found = watched(board, 0, 0)
+    board.hold(1 << RUN_BIT, 0)
+    assert board.turn() == [("input", None), ("watch", 0), ("watch", 1), ("output", False)]
+    assert board.node.effective.u16(BELT) == 1 << RUN_BIT
+    found[0][0], found[1][0] = int(Fault.STALL), int(Fault.OUTPUT)
+    assert [who for who, _ in board.turn()] == ["input", "watch", "fan", "watch", "output"]
+    assert (board.status.fault, board.status.fault_block) == (Fault.STALL, 4)
+    assert board.node.effective.u16(BELT) == 0, "what it writes in this very tick is the safe state"
+
+
+def test_a_job_whose_heat_is_no_longer_permitted_is_stopped_and_one_that_needs_none_is_not() -> None:
+    board = Board()
+    board.hold(1 << RUN_BIT | 1 << 9, 1 << 2)
+    board.motion.running = True
+    board.node.heaters[1].wanted = True
+    assert ("motion", "stop") not in board.turn(20)
+    board.node.safety.write(9, BELT, b"\2\10\0\0")
+    assert ("motion", "stop") in board.turn(20)
+    board.node.heaters[1].wanted = False
+    assert ("motion", "stop") not in board.turn(20)
+
+
+def test_a_part_that_fails_to_rest_keeps_no_other_from_it() -> None:
+    board = Board()
+
+    def fails(*what: Any) -> None:
+        raise OSError("pin")
+
+    board.node.writes.insert(0, fails)
+    board.node.heaters[0].off = fails
+    board.node.rests.append(lambda: board.told.append(("rest", None)))
+    board.told.clear()
+    board.node.rest()
+    assert board.told == [("output", False), ("heater 1", "off"), ("fan", 0), ("rest", None)]
+
+
+def test_a_slow_task_may_take_as_many_looks_as_it_has_asked_for_and_no_more() -> None:
+    board = Board(motion=False, heaters=0)
+    supervisor, slow = board.node.supervisor, SimpleNamespace(beat=False)
+    supervisor.expect(slow, 3)
+    seen = []
+    for beats in (1, 0, 0, 1, 0, 0, 0, 1):
+        board.node.beat = board.node.server.beat = True
+        slow.beat = slow.beat or bool(beats)
+        seen.append(supervisor.alive())
+    assert seen == [True, True, True, True, True, True, False, True]

@@ -48,7 +48,10 @@ FULL = 5000
 RAMP_TOLERANCE = 65535 // 40  # of a duty: how fast a set point ramps is told to within this a tick
 SET_POINT_TOLERANCE = FULL // 40
 STATUS_SIZE = layout(NodeStatus).size
-TOLD = "leased latched fault epoch owner heartbeat refused sequence result reason executions command_id leases_lost".split()
+TOLD = (
+    "leased latched fault epoch owner heartbeat refused late_refused repeated foreign old_epochs sequence result reason executions "
+    "command_id leases_lost"
+).split()
 FOREVER = 2**31 - 1
 
 
@@ -248,8 +251,9 @@ RESET: list[Step] = [
     Put(BELT_COMMAND, (0, 0)),
     Put(BELT_COMMAND, (1, 2500)),
     Beat(heartbeat=39, epoch=2, sequence=2, op=Op.START, command_id=6),
-    Beat(heartbeat=40, epoch=2, sequence=1, op=Op.RESET, command_id=7),
-    Beat(heartbeat=41, epoch=2, sequence=3, op=Op.START, command_id=8),
+    Beat(heartbeat=40, epoch=2, sequence=1, op=Op.RESET, command_id=6),  # overtaken by the one before: it is not heard
+    Beat(heartbeat=40, epoch=2, sequence=3, op=Op.RESET, command_id=7),
+    Beat(heartbeat=41, epoch=2, sequence=4, op=Op.START, command_id=8),
     Pass(50),
     Put(LAMPS_COMMAND, (0, 0)),
     Put(LAMPS_COMMAND, (1, 0)),
@@ -257,8 +261,8 @@ RESET: list[Step] = [
     Pass(50),
     Put(BELT_COMMAND, (0, 0)),
     Put(BELT_COMMAND, (1, 100)),
-    *beats(3, 50, epoch=2, sequence=1),
-    *[Beat(heartbeat=53, epoch=2, sequence=1), Pass(200)] * 4,  # one that does not change is silence
+    *beats(3, 50, epoch=2, sequence=4),
+    *[Beat(heartbeat=53, epoch=2, sequence=4), Pass(200)] * 4,  # one that does not change is silence
 ]
 TRIP: list[Step] = [
     Beat(epoch=3, lease=5000),
@@ -270,9 +274,9 @@ TRIP: list[Step] = [
     Pass(100),
     Sense(TRIPPED, 1),
     Pass(300),
-    Beat(epoch=3, lease=5000, heartbeat=2, sequence=1, op=Op.RESET, command_id=1),
+    Beat(epoch=3, lease=5000, heartbeat=2, sequence=10, op=Op.RESET, command_id=1),
     Sense(TRIPPED, 0),
-    Beat(epoch=3, lease=5000, heartbeat=3, sequence=2, op=Op.RESET, command_id=2),
+    Beat(epoch=3, lease=5000, heartbeat=3, sequence=11, op=Op.RESET, command_id=2),
     Pass(100),
     Put(BELT_COMMAND, (0, 0)),
     Put(BELT_COMMAND, (1, 400)),

@@ -149,7 +149,7 @@ def decelerates(pace: list[tuple[Ns, Floats]], acceleration: float, cut: Ns) -> 
     speed = np.abs(speeds[:, even[:-1] < late]).max()
     assert speed > 0.5, "it was moving"
     assert not speeds[:, even[:-1] > late + speed / acceleration + 0.05].any()
-    assert np.abs(np.diff(speeds)).max() / 0.01 < 2 * acceleration + 4 * STEP / 0.01**2
+    assert np.abs(np.diff(speeds)).max() / 0.01 < 1.1 * acceleration + 4 * STEP / 0.01**2
 
 
 def test_a_job_that_finds_nothing_between_the_jaws_is_given_up_and_the_jaws_stay_as_they_are(rig: Rig) -> None:

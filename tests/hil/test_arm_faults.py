@@ -33,16 +33,19 @@ def test_every_pin_of_an_arm_can_be_faulty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "pin", "faults"),
+    ("kind", "pin", "given", "faults"),
     [
-        ("sensor-stuck-off", "elbow_cam", {Fault.INTERLOCK}),  # the joint runs into its stop, and the drives trip
-        ("sensor-stuck-on", "tripped", {Fault.INTERLOCK}),
-        ("output-stuck-off", "motors", {Fault.HOMING}),  # the whole way, and no edge
-        ("axis-dead", "frames", {Fault.HOMING}),
+        ("sensor-stuck-off", "elbow_cam", {}, {Fault.INTERLOCK}),  # the joint runs into its stop, and the drives trip
+        ("sensor-stuck-on", "tripped", {}, {Fault.INTERLOCK}),
+        ("output-stuck-off", "motors", {}, {Fault.HOMING}),  # the whole way, and no edge
+        ("axis-dead", "frames", {}, {Fault.HOMING}),
+        ("axis-dead", "frames", {"axis": 5.0}, {Fault.HOMING}),
     ],
 )
-def test_an_arm_that_cannot_be_homed_latches_and_rests(rig: Rig, kind: str, pin: str, faults: set[Fault]) -> None:
-    arm(rig, [Failure(at=Ns(0), kind=kind, target=f"arm-1.{pin}")], seed=1)
+def test_an_arm_that_cannot_be_homed_latches_and_rests(
+    rig: Rig, kind: str, pin: str, given: dict[str, float], faults: set[Fault]
+) -> None:
+    arm(rig, [Failure(at=Ns(0), kind=kind, target=f"arm-1.{pin}", parameters=given)], seed=1)
     played = Played(rig, Way(rig.factory.machines["arm-1"]).job)
     played.driver.until(lambda: played.node.latched, Ns(120 * S))
     assert played.node.fault in faults and any(rig.trace.of(FaultFired))

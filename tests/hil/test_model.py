@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from hil.targets import Absent, Inject, PinSet
+from hil.targets import Absent, Inject, PinSet, Target
 from hil.targets.model import Model
 from hil.targets.serving import answer
 from hil.targets.vm import BOARD, Vm
@@ -201,4 +201,21 @@ def test_an_epoch_outlives_a_restart_of_the_model(tmp_path: Path) -> None:
     one.clients.clear()
     follow(one, Beat(epoch=40_000))
     assert (one.status().leased, one.status().epoch, one.status().boot_id) == (False, 40_000, 2)
+    one.close()
+
+
+@pytest.mark.parametrize("kind", [Vm, Model])
+@pytest.mark.parametrize(("idle_ms", "latched"), [(0, True), (59_000, True), (61_000, False)])
+def test_who_was_in_use_comes_back_latched(tmp_path: Path, kind: type[Target], idle_ms: int, latched: bool) -> None:
+    one = bench(kind, tmp_path)
+    follow(one, Beat(lease=5000))
+    follow(one, Put(BELT_COMMAND, (1, FULL)))
+    one.pass_ms(100)
+    follow(one, Put(BELT_COMMAND, (0, 0)))
+    one.pass_ms(100 + idle_ms)
+    one.target.power(False)
+    one.clients.clear()
+    one.target.power(True)
+    one.pass_ms(33)
+    assert (one.status().fault is Fault.RESTARTED) == latched
     one.close()

@@ -51,7 +51,7 @@ def test_a_factory_is_read() -> None:
         ("scan_ms = 100", "scan_ms = true", "factory.scan_ms: must be a whole number from 20 to 200, not True"),
         ("uid = 1", "uid = 0", "nodes.printer-1.uid: must be a whole number from 1 to 4294967295, not 0"),
         ("virtual = true", 'virtual = "yes"', "nodes.printer-1.virtual: must be true or false, not 'yes'"),
-        ('type = "printer"', 'type = "plotter"', "machines.printer-1.type: must be one of arm, conveyor, printer, not 'plotter'"),
+        ('type = "printer"', 'type = "plotter"', "machines.printer-1.type: must be one of arm, conveyor, extractor,"),
         ('cell = "print-shop"', 'cell = "hall"', "machines.printer-1.cell: must be one of print-shop, not 'hall'"),
         ('node = "belt-1"', 'node = "belt"', "machines.belt-1.node: must be one of printer-1, belt-1, not 'belt'"),
         ("base = 256", "base = 10", "machines.printer-1.base: must be a whole number from 256 to 1023, not 10"),

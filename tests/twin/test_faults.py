@@ -273,6 +273,7 @@ def test_a_slipping_belt_brings_its_part_later_and_a_jammed_one_trips(shop: Fact
         ({"kind": "drive-trips", "target": "printer-1", "parameters": {}}, "a printer has no 'drive-trips' among its"),
         ({"kind": "drive-trips", "target": "printer-1.fan", "parameters": {}}, "there is no machine 'printer-1.fan'"),
         ({"kind": "axis-dead", "target": "belt-1.frames", "parameters": {}}, "belt-1 has no actuator 'frames'; it has run, speed"),
+        ({"kind": "axis-dead", "target": "printer-1.frames", "parameters": {"axis": 5.0}}, "axis=5, and printer-1 has 4 axes"),
         ({"kind": "sensor-swapped", "parameters": {"gpio": 5.0}}, "there is no other sensor of its sort at GPIO 5"),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ from twin.fault import FAR, Carrier, Edit, Fault, FaultError, Kind, Parameter, P
 from twin.faults.actuators import STREAM
 from twin.faults.actuators import TABLE as _ACTUATORS
 from twin.faults.edits import GRAIN, Change, Timed, every
-from twin.faults.pins import FRAMES, outputs_of, sensors_of
+from twin.faults.pins import FRAMES, axes_of, outputs_of, sensors_of
 from twin.faults.plants import declared, restore, spoil
 from twin.faults.sensors import SWAPPED, Make
 from twin.faults.sensors import TABLE as _SENSORS
@@ -157,6 +157,12 @@ def _check_pin(factory: Factory, fault: Fault, kind: Kind) -> None:
         raise FaultError(f"{fault.target}: {fault.kind} needs a {needed}, and {pin} is a {pins[pin]}")
     if fault.kind == SWAPPED.name:
         swapped_with(factory, fault)
+    if fault.kind in STREAM:
+        axes, given = axes_of(machine.type), values(fault, kind)
+        for name in ("axis", "other"):
+            if name in given and given[name] >= axes:
+                told = f"{name}={given[name]:g}, and {machine.name} has {axes} axes, from 0 on"
+                raise FaultError(f"{fault.target}: {fault.kind}: {told}")
 
 
 def _overlap(one: Fault, other: Fault) -> bool:

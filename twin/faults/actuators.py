@@ -24,7 +24,7 @@ def _kind(name: str, text: str, expected: str, carriers: tuple[Carrier, ...], re
     )  # fmt: skip
 
 
-_AXIS = Parameter(default=0, low=0, high=3, text="0 to 3 for X, Y, Z, E")
+_AXIS = Parameter(default=0, low=0, high=5, text="0 to 3 for X, Y, Z, E, or 0 to 5 for an arm's joints")
 _OF_ALL = Parameter(default=0.5, low=0.0, high=1.0, text="of what was asked for")
 _EACH = Parameter(default=10, low=1, high=1e6, text="one in so many steps")
 _TIME = Parameter(default=0.3, low=0.0, high=1.0, text="of the time")
@@ -96,7 +96,7 @@ STREAM: Mapping[str, tuple[Kind, MakeSteps]] = {
         (_steps("axis-reversed", "A motor turns the other way round.", NO_MOTION, "S8", axis=_AXIS), Reversed),
         (
             _steps("axes-swapped", "Two motors are in each other's plug.", NO_MOTION, "N12", axis=_AXIS,
-                   other=Parameter(default=1, low=0, high=3, text="0 to 3 for X, Y, Z, E")),
+                   other=Parameter(default=1, low=0, high=5, text=_AXIS.text)),
             Swapped,
         ),
     )

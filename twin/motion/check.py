@@ -52,6 +52,7 @@ def check(program: Program, delta: Floats, limits: Limits, findings: Findings) -
     for move in np.flatnonzero(np.isnan(program.feed))[:1]:
         findings.refuse(int(program.line[move]), "no feed rate F was given before the first move")
     _check_range(program, limits, findings)
+    _check_probing(program, limits, findings)
     _check_temperatures(program, limits, findings)
     _check_homing(program, findings)
     _check_cold_extrusion(program, delta, limits, findings)
@@ -127,6 +128,27 @@ def _check_range(program: Program, limits: Limits, findings: Findings) -> None:
             findings.refuse(int(program.line[move]), text, AXES[axis], value, low if value < low else high)
 
 
+def _check_probing(program: Program, limits: Limits, findings: Findings) -> None:
+    """A probing must end within the travel range, and its axis must be homed, for only then does its place mean anything."""
+    at, homed = list(limits.home), 0
+    for op, moves in _runs(program):
+        if op is not None and op.kind is OpKind.HOME:
+            homed |= op.arg
+            at = [home if op.arg >> axis & 1 else at[axis] for axis, home in enumerate(limits.home)]
+        elif op is not None and op.kind is OpKind.MOTORS and op.arg == 0:
+            homed = 0
+        elif op is not None and op.kind is OpKind.PROBE:
+            letter, low, high = AXES[op.arg], limits.min_position[op.arg], limits.max_position[op.arg]
+            to = at[op.arg] + op.value
+            if not homed >> op.arg & 1:
+                findings.refuse(op.line, f"{letter} probes before it is homed (G28)", letter)
+            if not low - _TOLERANCE <= to <= high + _TOLERANCE:
+                text = f"{letter} probes to {to:g} mm, outside the travel range {low:g} to {high:g} mm"
+                findings.refuse(op.line, text, letter, to, low if to < low else high)
+        if moves.stop > moves.start:
+            at = program.end[moves.stop - 1, :3].tolist()
+
+
 def _check_temperatures(program: Program, limits: Limits, findings: Findings) -> None:
     for op in program.ops:
         if op.kind in (OpKind.HEAT, OpKind.WAIT):
@@ -194,7 +216,9 @@ def waiting(ops: tuple[Op, ...], when: Floats, limits: Limits, ambient: float = 
     total = 0.0
     for op, moment in zip(ops, when, strict=True):
         now = float(moment) + total
-        if op.kind is OpKind.HOME:
+        if op.kind is OpKind.PROBE:
+            total += 2 * abs(op.value) / (limits.homing_speed[op.arg] / 10)
+        elif op.kind is OpKind.HOME:
             total += sum(_homing(limits, axis) for axis in range(3) if op.arg >> axis & 1)
         elif op.kind in (OpKind.HEAT, OpKind.WAIT):
             since, start, target = heaters[op.arg]

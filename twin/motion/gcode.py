@@ -162,6 +162,14 @@ class _Reader:
     def op(self, kind: OpKind, arg: int = 0, value: float = 0.0) -> None:
         self._ops.append(Op(self.number, len(self._moves), kind, arg, value))
 
+    def probe(self, axis: int, value: float) -> None:
+        """Seek until something is touched, and come back: where the axis stands afterwards is known."""
+        to = value * self.scale + (self._at[axis] if self.relative else self._origin[axis])
+        way = to - self._at[axis]
+        if abs(way) <= NOTHING:
+            raise JobError(f"{AXES[axis]} stands where it is to probe to", 0, AXES[axis], value)
+        self.op(OpKind.PROBE, axis, way)
+
     def go_home(self, axes: Sequence[int]) -> None:
         for axis in axes:
             self._at[axis], self._origin[axis] = self._home[axis], 0.0
@@ -211,6 +219,15 @@ def _unit(scale: float) -> Meaning:
 
 def _home(reader: _Reader, words: Words) -> None:
     reader.go_home([axis for axis in range(3) if AXES[axis] in words] or [0, 1, 2])
+
+
+def _probe(reader: _Reader, words: Words) -> None:
+    named = [(axis, value) for axis in range(3) if (value := words.get(AXES[axis])) is not None]
+    if len(named) != 1:
+        raise JobError("G38.2 probes along one of X, Y and Z")
+    if "F" in words:
+        reader.findings.warn(reader.number, "F of G38.2 is ignored: a probe goes as slowly as a homing's end")
+    reader.probe(*named[0])
 
 
 def _relative(relative: bool) -> Meaning:
@@ -307,6 +324,7 @@ _COMMANDS: dict[str, tuple[str, Meaning]] = {
     "G20": ("", _unit(25.4)),
     "G21": ("", _unit(1.0)),
     "G28": ("XYZ", _home),
+    "G38.2": ("XYZF", _probe),
     "G90": ("", _relative(False)),
     "G91": ("", _relative(True)),
     "G92": ("XYZE", _rename),

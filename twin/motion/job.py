@@ -5,7 +5,7 @@ Little-endian. A header of 32 bytes, then records:
     motion  u16 axes << 12 | chunks, i16 steps of each axis in `axes` (never 0), u16 alpha
             at the share u of its time each axis has made steps * (a u + (1 - a) u²), a = alpha / 32768
     stand   u16 chunks, nothing moves
-    op      u16 0, u8 code, u8 arg, i32 value: see OpKind; heat in 0.1 °C, fan in 1/65535
+    op      u16 0, u8 code, u8 arg, i32 value: see OpKind; heat in 0.1 °C, fan in 1/65535, probing in steps
 """
 
 import struct
@@ -172,6 +172,8 @@ def _op_table(ops: tuple[Op, ...], limits: Limits) -> Ints:
             value = round(op.value * 10)
         elif op.kind is OpKind.FAN:
             value = round(op.value * 65535)
+        elif op.kind is OpKind.PROBE:
+            value = round(op.value * limits.steps_per_mm[op.arg])
         rows[index] = op.before, op.kind, op.arg, value, op.line, op.kind.stops
     return rows
 

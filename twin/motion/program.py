@@ -26,12 +26,13 @@ class OpKind(IntEnum):
     HOME = 4
     MOTORS = 5
     LINE = 6
+    PROBE = 11
     END = 255
 
     @property
     def stops(self) -> bool:
         """Whether the axes come to rest for it."""
-        return self in (OpKind.DWELL, OpKind.WAIT, OpKind.HOME, OpKind.MOTORS)
+        return self in (OpKind.DWELL, OpKind.WAIT, OpKind.HOME, OpKind.MOTORS, OpKind.PROBE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class Op:
     Attributes:
         line: of the program.
         before: index of the move that it precedes; the number of moves at the program's end.
-        arg: heater (0 hotend, 1 bed), fan, mask of axes (bit 0 = X), or 0 off and 1 on.
-        value: °C, share of the fan's power 0 to 1, or seconds to dwell.
+        arg: heater (0 hotend, 1 bed), fan, mask of axes (bit 0 = X), or 0 off and 1 on; of PROBE the axis.
+        value: °C, share of the fan's power 0 to 1, seconds to dwell, or mm to probe, from where the axis stands.
     """
 
     line: int

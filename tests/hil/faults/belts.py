@@ -45,6 +45,13 @@ speed = 100
 """
 
 
+def wired(*names: str) -> Factory:
+    """The same with their nodes on one serial line, as units 1, 2 and so on; pin 4 makes a node drive it."""
+    line = 'serial = "/dev/ttyUSB0"\nde = 4\nunit = '
+    nodes = [BELT.format(name=n, uid=7 + k, port=0).replace("port = 0", f"{line}{k + 1}") for k, n in enumerate(names)]
+    return parse(HEAD + "".join(nodes).replace("run = 16, speed = 17", "run = 18, speed = 19"), ROOT)
+
+
 def belts(*names: str) -> Factory:
     """A factory of long, slow belts, each on a node of its own."""
     return parse(HEAD + "".join(BELT.format(name=n, uid=7 + k, port=free_port()) for k, n in enumerate(names)), ROOT)

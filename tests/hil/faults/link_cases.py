@@ -68,9 +68,10 @@ HEARD = ("core/node:a/link", lambda standing: standing != "lost")
 OURS = ("core/node:a/link", lambda standing: standing == "ours")
 REFUSED = ("core/node:a/link", lambda standing: standing == "refused")
 LATCHED = ("a/node/latched", bool)
-NO_HEADER = Firmware("node/codec.py", "inbox[at + 3] or length < 2 or length > 254:", "inbox[at + 3] or length < 2:")
+NO_HEADER = Firmware("node/modbus.py", "inbox[at + 3] or length < 2 or length > 254:", "inbox[at + 3] or length < 2:")
 NO_OWNER = Firmware("node/safety.py", "        if not self._owns(peer):\n", "        if not self._leased:\n")
-NO_IDS = Firmware("node/safety.py", "elif command_id in self._done:", "elif False:")
+# Both that a Grant that was overtaken is not heard, and that a command that has run does not run again.
+NO_MEMORY = Firmware("node/safety.py", "        if newer > 0x7FFF:", "        if newer > 0x7FFF and self._done.clear():")
 NO_ROOM = Firmware("node/modbus.py", "oldest.silence(now) > STALE_MS:", "oldest.silence(now) > 100 * STALE_MS:")
 NO_GRACE = Firmware("node/modbus.py", "oldest.silence(now) > STALE_MS:", "True:")
 NO_BLOCK_CRC = Firmware("node/transfer.py", "if crc32(body) != _u32(data, 16):", "if False:")
@@ -201,7 +202,7 @@ CASES = (
     Case(
         "link-replay",
         (reaches("the node latches", *LATCHED, on("link-replay"), 1.0), always("for good", *LATCHED, on("link-replay"), 1.0)),
-        NO_IDS,
+        NO_MEMORY,
         at=0.5,
         parameters={"after": 1.5},
         # Only a Grant with another sequence than the last one is judged at all, so there are two commands.

@@ -5,7 +5,7 @@ from hil.rig import NodeEnded, PowerOn
 from tests.hil.faults.belts import Case, Controller, Firmware, always, belts, on, reaches, runs_on, stops, strike
 from twin.export import node_json
 
-NO_BOOT_ID = Controller("controller.dispatch", "if order.current.boot_id not in (0, status.boot_id):", "if False:")
+NO_LATCH = Firmware("node/app.py", "if self.use.before:", "if False:")
 NO_DOG = Firmware("node/app.py", "WATCHDOG_MS = 2000", "WATCHDOG_MS = 60000")
 GREEDY = Firmware("node/app.py", "        self.beat = True\n", "        self.beat = len(bytearray(4000)) > 0\n")
 NO_PARDON = Firmware(
@@ -48,8 +48,12 @@ def restarted(kind: str, lasts: float | None = None, **parameters: float) -> Cas
     """The node loses its power while the belt runs."""
     return Case(
         kind,
-        (stops(on(kind), 0.02), reaches("the order is held", "core/factory/order/state", lambda s: s == "HELD", on(kind), 3.0)),
-        NO_BOOT_ID,
+        (
+            stops(on(kind), 0.02),
+            reaches("the node comes back latched", "a/said/state", lambda said: said[2] == "RESTARTED", on(kind), 3.0),
+            reaches("the order is held", "core/factory/order/state", lambda s: s == "HELD", on(kind), 3.0),
+        ),
+        NO_LATCH,
         lasts=lasts,
         until=5.0,
         parameters=parameters,
@@ -80,7 +84,10 @@ CASES = (
     ),
     Case(
         "node-config-flip",
-        (happened("the firmware does not start", PowerOn, PowerOn, NodeEnded), stops(on("node-config-flip"), 0.02)),
+        (
+            reaches("the core refuses the node", *REFUSED, on("node-config-flip"), 0.8),
+            stops(on("node-config-flip"), 0.02),
+        ),
         NO_CHECKSUM,
         parameters={"bit": _bit_of_a_pin()},
     ),

@@ -7,13 +7,13 @@ import pytest
 
 from hil.faults import KINDS, FaultFired, FaultOff, FaultOn, arm, check
 from hil.rig import Rig
-from tests.hil.faults import belts, controller_cases, link_cases, node_cases, test_actuators, test_plants, test_sensors
+from tests.hil.faults import belts, controller_cases, line_cases, link_cases, node_cases, test_actuators, test_plants, test_sensors
 from tests.hil.faults.belts import Case, Requirement, always, on, runs_on, stops, strike
 from tests.hil.jobs import ROOT
 from twin.clock import MS
 from twin.fault import FaultError, Subject
 
-CASES = {case.kind: case for case in (*link_cases.CASES, *node_cases.CASES, *controller_cases.CASES)}
+CASES = {case.kind: case for case in (*link_cases.CASES, *line_cases.CASES, *node_cases.CASES, *controller_cases.CASES)}
 REPEATED = ("link-jitter", "link-loss", "link-junk", "link-swapped", "node-brown-out", "controller-killed", "controller-second")
 
 

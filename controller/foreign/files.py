@@ -1,0 +1,53 @@
+"""Files at a printer, over Moonraker's HTTP API: https://moonraker.readthedocs.io/en/latest/external_api/file_manager/."""
+
+import hashlib
+from urllib.parse import quote
+
+import aiohttp
+
+LIMIT = aiohttp.ClientTimeout(total=25.0, sock_connect=5.0)
+ROOT = "gcodes"
+
+
+class Files:
+    """The printer's `gcodes`."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session, self._url = session, url
+
+    async def put(self, name: str, data: bytes, sha256: str) -> None:
+        """Upload a file and read it back.
+
+        Raises:
+            aiohttp.ClientError, TimeoutError: it could not be.
+            OSError: what is there is something else.
+        """
+        folder, _, leaf = name.rpartition("/")
+        form = aiohttp.FormData()
+        form.add_field("root", ROOT)
+        form.add_field("path", folder)
+        form.add_field("checksum", sha256)
+        form.add_field("file", data, filename=leaf, content_type="application/octet-stream")
+        async with self._session.post(f"{self._url}/server/files/upload", data=form, timeout=LIMIT) as response:
+            response.raise_for_status()
+        if await self._digest(name, len(data)) != sha256:
+            raise OSError(f"{name} is not what was uploaded")
+
+    async def _digest(self, name: str, most: int) -> str:
+        found, size = hashlib.sha256(), 0
+        async with self._session.get(self._of(name), timeout=LIMIT) as response:
+            response.raise_for_status()
+            async for piece in response.content.iter_chunked(65536):
+                size += len(piece)
+                if size > most:
+                    return ""
+                found.update(piece)
+        return found.hexdigest()
+
+    async def remove(self, name: str) -> None:
+        """Delete a file."""
+        async with self._session.delete(self._of(name), timeout=LIMIT) as response:
+            response.raise_for_status()
+
+    def _of(self, name: str) -> str:
+        return f"{self._url}/server/files/{ROOT}/{quote(name)}"
