@@ -10,15 +10,16 @@ from controller.modbus.plan import Heard
 from tests.controller.factories import shop
 from tests.controller.fakenode import FakeNode
 from twin.clock import MS, Ns, S
+from twin.node import NodeStatus
 from twin.trace import GOOD, Quality, Sample
-from twin.wire import encode
+from twin.wire import encode, layout
 
 FACTORY = shop()
 
 
 def heard(node: FakeNode) -> Heard:
     machines = {m.name: tuple(node.bank[m.base : m.base + m.type.size]) for m in node.machines}
-    return Heard(tuple(node.bank[:50]), machines)
+    return Heard(tuple(node.bank[: layout(NodeStatus).size]), machines)
 
 
 def seen(node: FakeNode, image: Image | None = None, now: Ns = S) -> Image:
@@ -73,7 +74,7 @@ def test_only_the_signal_that_is_outside_its_range_is_bad() -> None:
         ("map_hash", 0xDEAD, "map differs: node says 0x0000dead, factory 0x"),
         ("uid", 77, "uid differs: node says 0x4d, factory 0x2"),
         ("magic", 0, "magic differs: node says 0x0, factory 0x4c53"),
-        ("version", 9, "version differs: node says 0x9, factory 0x1"),
+        ("version", 9, "version differs: node says 0x9, factory 0x2"),
     ],
 )
 def test_a_node_that_is_not_the_factorys_makes_its_machines_bad_with_both_values(field: str, value: int, text: str) -> None:

@@ -14,8 +14,8 @@ from tests.controller.factories import shop
 from tests.controller.fakenode import FakeNode
 from tests.controller.world import World
 from twin.clock import MS, Ns, S
-from twin.node import Fault
-from twin.wire import encode
+from twin.node import Fault, NodeStatus
+from twin.wire import encode, layout
 
 FACTORY = shop()
 US = 0x5EED
@@ -28,7 +28,7 @@ def heard(**status: int) -> Image:
         node = FakeNode(FACTORY, name)
         node.set(**status)
         machines = {m.name: tuple(node.bank[m.base : m.base + m.type.size]) for m in node.machines}
-        image = image.received(name, Heard(tuple(node.bank[:50]), machines), S, 1)
+        image = image.received(name, Heard(tuple(node.bank[: layout(NodeStatus).size]), machines), S, 1)
     return image
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from hil.driver import Driver
 from hil.rig import Rig
 from hil.targets.vm import BOARD
+from tests.bench.firmware import heap as rooms
 from tests.bench.firmware import servers
 from tests.firmware.rig import FIRMWARE
 from tests.hil.jobs import CUBE, one_printer
@@ -22,6 +23,7 @@ TURN_S = 2.0
 # Read in its tests' log and measured once on another machine, round by round against a prototype of ours.
 PUBLISHED_P50_US = 71.0
 PUBLISHED_HEAP = 127_000
+LEAST_FREE = 40 * 1024
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ def heap() -> Figure:
     return Figure(ours, "B", peer, name, ours / peer, "at most 0.125, aim 0.0625")
 
 
+def free() -> Figure:
+    """The least that any node of any scenario has free of a board's heap."""
+    room, where = min((room, where) for where, room in rooms.free())
+    return Figure(room, "B", LEAST_FREE, f"what is to be free at least; the worst: {where}", room / LEAST_FREE, "at least 1")
+
+
 def lateness() -> Figure:
     """The latest tick of a printer's node while it is printing, with what things cost a board."""
     factory = one_printer()
@@ -109,5 +117,6 @@ METRICS: tuple[tuple[str, Callable[[], Figure]], ...] = (
     ("requests/s: VM server, 100 registers, C client, vs pymodbus's server", requests),
     ("p50 vs micropython-modbus", p50),
     ("heap: server and 1,000 registers vs micropython-modbus's 127 KB", heap),
+    ("heap free at worst", free),
     ("lateness: worst of a 100 Hz tick with the cost model of a board, s", lateness),
 )
