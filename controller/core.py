@@ -51,9 +51,10 @@ class CoreError(Exception):
 class _Line:
     """One node as the core talks to it."""
 
-    def __init__(self, link: AnyLink, plan: ScanPlan) -> None:
-        self.link, self.plan = link, plan
+    def __init__(self, link: AnyLink, plan: ScanPlan, period: Ns) -> None:
+        self.link, self.plan, self.period = link, plan, period
         self.asking: asyncio.Task[None] | None = None
+        self.due = Ns(0)
 
 
 class Core:
@@ -80,7 +81,10 @@ class Core:
         self._epochs, self._write = epochs, write
         self._period = Ns(factory.scan_ms * MS)
         self._image: Image = blank(factory)
-        self._lines = {n: _Line(link, scan_plan(factory, n)) for n, link in links(factory, folder, clock).items()}
+        self._lines = {
+            name: _Line(link, scan_plan(factory, name), Ns(factory.nodes[name].scan_ms * MS))
+            for name, link in links(factory, folder, clock).items()
+        }
         self._state = State(owner, taken_over(book.load(), clock.now()))
         signals = feed_signals(factory)
         self._feed, self._desk, self._rows = Feed(signals), Desk(), Rows(factory, signals)
@@ -186,11 +190,12 @@ class Core:
             self._claiming.discard(node)
 
     def _ask_nodes(self, tasks: asyncio.TaskGroup, outcome: Outcome, now: Ns) -> None:
-        """One burst to every node that has answered the last one."""
-        deadline = Ns(now + self._period * 5 // 2)
+        """One burst to every node whose turn it is and that has answered the last one."""
         for name, line in self._lines.items():
-            if not line.link.up or (line.asking is not None and not line.asking.done()):
+            if now < line.due or not line.link.up or (line.asking is not None and not line.asking.done()):
                 continue
+            line.due = Ns(now + line.period - self._period // 2)  # half a scan: how late one begins differs
+            deadline = Ns(now + line.period * 5 // 2)
             grant = outcome.grants.get(name)
             words = None if grant is None else tuple(encode(grant))
             commands = outcome.commands if self._ours(name) else None

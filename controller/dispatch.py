@@ -36,7 +36,7 @@ from controller.orders.turn import (
     View,
     Work,
 )
-from twin.clock import Ns, S, ns
+from twin.clock import MS, Ns, S, ns
 from twin.factory import Machine
 from twin.machine import IDLE, STOP, Wish
 from twin.node import JobState, NodeStatus, Op, Reason
@@ -46,8 +46,8 @@ from twin.trace import Event
 START_VALID_MS = 5000
 GRACE = S
 """How long a node may show an older Job after it has carried a start out."""
-SURELY_STOPPED = Ns(2 * S)
-"""Unheard for so long, a node has had no heartbeat for longer than any lease."""
+SURELY_STOPPED = 4
+"""Unheard for so many of its leases, a node has had no heartbeat for longer than one, and has come to rest."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,8 @@ def _unheard(turn: Turn, order: Order, machine: Machine) -> None:
     view, now = turn.view, order.current
     stand, sample = view.stands[machine.node], view.image.node(machine.node)
     why = f"node {machine.node} is {stand}"
-    silent = sample.status is not None and view.now - max(sample.at, now.since) >= SURELY_STOPPED
+    limit = Ns(SURELY_STOPPED * view.factory.nodes[machine.node].lease_ms * MS)
+    silent = sample.status is not None and view.now - max(sample.at, now.since) >= limit
     ended = silent and now.state is OperationState.RUNNING and machine.type.on_link_loss is STOP
     if stand.standing is Standing.REFUSED or ended:
         turn.happen(order.id, Happening.FAILED, why, begun=True)

@@ -53,12 +53,12 @@ class Shape:
     """What never changes: whose Samples there are, and when they grow old.
 
     Attributes:
-        stale_after: the age at which a Sample is Stale: 2.5 scan periods.
+        stale_after: the age at which a node's Samples are Stale: 2.5 of its scan periods.
     """
 
     factory: Factory
     expected: Mapping[str, Expected]
-    stale_after: Ns
+    stale_after: Mapping[str, Ns]
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ class Image:
 
     def aged(self, now: Ns) -> "Image":
         """With what is too old for a Good value made Stale."""
-        made, limit = self, self.shape.stale_after
+        made = self
         for name, seen in self.nodes.items():
-            sample = seen.sample
+            sample, limit = seen.sample, self.shape.stale_after[name]
             if sample.status is not None and sample.every.quality is not Quality.STALE and now - sample.at > limit:
                 made = made.lost(name, f"no reply for {limit // MS} ms")
         return made
@@ -151,7 +151,7 @@ def _seen(before: Seen, kind: type, words: Words, now: Ns, utc_ns: int) -> Seen:
 def blank(factory: Factory) -> Image:
     """The Image before anything was heard."""
     expected = {n.name: Expected(n.uid, map_hash(factory, n.name)) for n in factory.nodes.values()}
-    shape = Shape(factory, expected, Ns(factory.scan_ms * MS * 5 // 2))
+    shape = Shape(factory, expected, {n.name: Ns(n.scan_ms * MS * 5 // 2) for n in factory.nodes.values()})
     nothing = Seen(Sample(None, Ns(0), 0, NEVER))
     machines: dict[str, Seen] = dict.fromkeys(factory.machines, nothing)
     return Image(shape, dict.fromkeys(factory.nodes, nothing), machines, dict(machines))

@@ -10,7 +10,7 @@ from controller.alarms import Alarms, latches, machine_events, node_events
 from controller.dispatch import Dispatched, dispatch
 from controller.image import Image
 from controller.modbus.pdu import Words
-from controller.nodes.grant import Errand, Grant, Stand, Standing, attend, stand
+from controller.nodes.grant import Errand, Grant, Stand, Standing, attend, claim_patience, stand
 from controller.orders.turn import Answer, Fact, Orders, Request, View, Work
 from twin.clock import Ns
 from twin.machine import Wish
@@ -83,7 +83,8 @@ def scan(image: Image, state: State, news: News, now: Ns) -> tuple[State, Outcom
     latched = latches(image, state.latches)
     events = (*node_events((state.stands, state.latches), (stands, latched)), *done.events, *told, *raised)
     made = replace(state, orders=done.orders, grants=grants, stands=stands, latches=latched, waiting=waiting, alarms=alarms)
-    written = {name: grant.command(state.owner) for name, grant in grants.items() if stands[name].written}
+    nodes = image.shape.factory.nodes
+    written = {name: grants[name].command(state.owner, node.lease_ms) for name, node in nodes.items() if stands[name].written}
     return made, Outcome(written, commands, wanted, done.work, (*done.answers, *answers), events)
 
 
@@ -92,9 +93,9 @@ def _claims(
 ) -> tuple[dict[str, Grant], dict[str, Stand], dict[str, int]]:
     """Every node's Grant with a changed heartbeat, whose it is, and which nodes need an epoch."""
     grants, stands, wanted = {}, {}, {}
-    for name in image.shape.factory.nodes:
+    for name, node in image.shape.factory.nodes.items():
         sample, grant = image.node(name), state.grants.get(name, Grant())
-        found = stand(grant, sample, image.refused.get(name, ""), state.owner, now)
+        found = stand(grant, sample, image.refused.get(name, ""), state.owner, now, claim_patience(node.scan_ms))
         if found.standing is Standing.FREE and sample.status is not None:
             highest = max(grant.epoch, sample.status.epoch)
             if epochs.get(name, 0) > highest:

@@ -13,7 +13,7 @@ from twin.foreign import Moonraker, check_foreign, foreign
 from twin.frames import Pose
 from twin.machine import GcodePrinter, Heater, MachineType, MachineTypeError, Output, Servo, Stepper, load, make_params
 from twin.network import Network, network
-from twin.node import MACHINES_AT, REGISTERS
+from twin.node import LEASE_MS, MACHINES_AT, REGISTERS
 from twin.obstacles import Obstacle, Space, obstacle, pose, space
 from twin.pins import Use, impossible, uses
 from twin.recipes import CARRIES, Recipe, recipe
@@ -23,6 +23,8 @@ from twin.tables import Mistakes, Reader
 
 BUILT_IN_TYPES = ("arm", "conveyor", "extractor", "gcode_printer", "printer")
 GPIO = range(0, 40)
+LONGEST_SCAN_MS = 1000
+LEASED_SCANS = 5
 
 
 class FactoryError(Mistakes):
@@ -42,6 +44,7 @@ class Node:
         network: how its board gets onto the network; None where that is not its business.
         repl: it is being worked on: Ctrl-C at its console stops it.
         foreign: how it is reached where it does not run our firmware at all.
+        scan_ms: from one scan of it to the next: the factory's, or a multiple of that for a slow line.
     """
 
     name: str
@@ -55,6 +58,12 @@ class Node:
     network: Network | None = None
     repl: bool = False
     foreign: Moonraker | None = None
+    scan_ms: int = 100
+
+    @property
+    def lease_ms(self) -> int:
+        """For how long each heartbeat of the controller holds it: five of its scans, and 500 ms at least."""
+        return max(LEASED_SCANS * self.scan_ms, LEASE_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +169,8 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
     for name, value in cells.items():
         reader.table(f"cells.{name}", value, ())
     paths = {n: _type_path(reader, n, v, folder) for n, v in reader.named("types", tables.get("types", {})).items()}
-    nodes = {n: _node(reader, n, v, folder) for n, v in reader.named("nodes", tables.get("nodes", {})).items()}
+    scan_ms = reader.integer("factory.scan_ms", head.get("scan_ms", 100), 20, 200)
+    nodes = {n: _node(reader, n, v, folder, scan_ms) for n, v in reader.named("nodes", tables.get("nodes", {})).items()}
     listed = reader.named("machines", tables.get("machines", {}))
     machines = {
         name: machine
@@ -187,7 +197,7 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
         machines,
         handovers,
         recipes,
-        reader.integer("factory.scan_ms", head.get("scan_ms", 100), 20, 200),
+        scan_ms,
         reader.integer("factory.opcua_port", head.get("opcua_port", 4840), 0, 65535),
         obstacles,
     )
@@ -200,10 +210,10 @@ def _type_path(reader: Reader, name: str, value: Any, folder: Path) -> Path:
     return folder / reader.text(f"types.{name}.path", table.get("path"))
 
 
-_NODE_KEYS = ("uid", "host", "port", "virtual", "firmware", "chip", "network", "repl", *SERIAL_KEYS, *FOREIGN_KEYS)
+_NODE_KEYS = ("uid", "host", "port", "virtual", "firmware", "chip", "network", "repl", "scan_ms", *SERIAL_KEYS, *FOREIGN_KEYS)
 
 
-def _node(reader: Reader, name: str, value: Any, folder: Path) -> Node:
+def _node(reader: Reader, name: str, value: Any, folder: Path, scan_ms: int) -> Node:
     key = f"nodes.{name}"
     table = reader.table(key, value, _NODE_KEYS)
     return Node(
@@ -220,6 +230,7 @@ def _node(reader: Reader, name: str, value: Any, folder: Path) -> Node:
         network(reader, f"{key}.network", table.get("network"), folder, GPIO),
         reader.flag(f"{key}.repl", table.get("repl", False)),
         foreign(reader, key, table, folder),
+        reader.multiple(f"{key}.scan_ms", table.get("scan_ms", scan_ms), "factory.scan_ms", scan_ms, LONGEST_SCAN_MS),
     )
 
 

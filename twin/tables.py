@@ -60,6 +60,13 @@ class Reader:
             return low
         return value
 
+    def multiple(self, key: str, value: Any, name: str, of: int, high: int) -> int:
+        """A whole number of times another one, which has a name."""
+        if type(value) is not int or not of <= value <= high or value % of:
+            self.wrong(key, f"must be a multiple of {name}, from {of} to {high}, not {value!r}")
+            return of
+        return value
+
     def number(self, key: str, value: Any, low: float, high: float) -> float:
         """A number in its range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:

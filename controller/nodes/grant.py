@@ -9,7 +9,7 @@ from twin.node import LEASE_MS, Fault, NodeCommand, NodeStatus, Op, Result
 from twin.trace import Sample
 
 CLAIM_PATIENCE = Ns(400 * MS)
-"""A node answers with its last tick's Status, so a claim is judged on a later reply."""
+"""A node answers with its last tick's Status, so a claim is judged on a later reply. For a slow line it is four of its scans."""
 EXPIRY_MARGIN_MS = 200
 NEVER = Ns(0)
 
@@ -99,13 +99,13 @@ class Grant:
         """Whether the last command has neither been judged nor become void."""
         return self.errand is not None and verdict(self.errand, status) is None
 
-    def command(self, owner: int) -> NodeCommand:
+    def command(self, owner: int, lease_ms: int = LEASE_MS) -> NodeCommand:
         """The record to write."""
         errand = self.errand or Errand(Op.NONE, 0, 0, 0)
         return NodeCommand(
             owner=owner,
             epoch=self.epoch,
-            lease=LEASE_MS,
+            lease=lease_ms,
             heartbeat=self.heartbeat,
             sequence=self.sequence,
             op=errand.op,
@@ -157,8 +157,8 @@ def uptime(sample: Sample[NodeStatus], now: Ns) -> int:
     return (sample.status.uptime + (now - sample.at) // MS) & 0xFFFFFFFF
 
 
-def stand(grant: Grant, sample: Sample[NodeStatus], refused: str, owner: int, now: Ns) -> Stand:
-    """Whose a node is."""
+def stand(grant: Grant, sample: Sample[NodeStatus], refused: str, owner: int, now: Ns, patience: Ns = CLAIM_PATIENCE) -> Stand:
+    """Whose a node is; a claim is given `patience` to show."""
     status = sample.status
     if status is None or not sample.good:
         return Stand(Standing.LOST, sample.every.cause)
@@ -170,9 +170,14 @@ def stand(grant: Grant, sample: Sample[NodeStatus], refused: str, owner: int, no
         if status.epoch != grant.epoch:
             return Stand(Standing.FOREIGN, f"still leased to an earlier run of this controller, epoch {status.epoch}")
         return Stand(Standing.OURS)
-    if grant.epoch > status.epoch and now - grant.claimed_at < CLAIM_PATIENCE:
+    if grant.epoch > status.epoch and now - grant.claimed_at < patience:
         return Stand(Standing.CLAIMING)
     return Stand(Standing.FREE)
+
+
+def claim_patience(scan_ms: int) -> Ns:
+    """How long a claim is given to show on a node that is scanned so often."""
+    return max(CLAIM_PATIENCE, Ns(4 * scan_ms * MS))
 
 
 def latch(status: NodeStatus | None) -> str:

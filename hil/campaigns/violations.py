@@ -264,10 +264,10 @@ def orders_and_parts_add_up(factory: Factory, trace: Trace) -> Iterator[str]:
 
 def old_values_are_not_good(factory: Factory, trace: Trace) -> Iterator[str]:
     """I10: values that were still Good when no reply had come for too long."""
-    # A burst may take 2.5 scans, and what came in it is believed for as long again; one scan more to see it, one to tell it.
-    oldest = Ns(round((2 * STALE_SCANS + 2) * factory.scan_ms) * MS)
     told = sorted(time for name, series in trace.series.items() if name.startswith("core/") for time, _ in series)
     for machine in factory.machines.values():
+        # A burst may take 2.5 scans, and what came in it is believed for as long again; one scan more to see it, one to tell it.
+        oldest = Ns(round((2 * STALE_SCANS + 2) * factory.nodes[machine.node].scan_ms) * MS)
         replies = [time for time, _ in trace.series.get(f"{machine.node}/said/uptime", ())]
         quality = Held(trace, f"core/{machine.name}/quality")
         for first, second in zip(replies, [*replies[1:], _end(trace)], strict=True):

@@ -63,7 +63,8 @@ def test_every_kind_is_drawn_and_each_seed_leaves_some_out() -> None:
         assert 1 <= len(plan.faults) <= campaign.MOST_FAULTS
         assert all(fault.at + (fault.lasts or 1 << 62) <= 30 * S for fault in plan.faults), "the second half is to be quiet"
         drawn.update(fault.kind for fault in plan.faults)
-    assert set(drawn) == set(KINDS) and min(drawn.values()) >= 30, drawn.most_common()[-5:]
+    no_serial_line = {name for name in KINDS if name.startswith("line-")}
+    assert set(drawn) == set(KINDS) - no_serial_line and min(drawn.values()) >= 30, drawn.most_common()[-5:]
 
 
 def test_a_campaign_can_be_drawn_from_some_kinds_alone() -> None:

@@ -144,7 +144,7 @@ def test_both_files_can_be_read_by_others(tmp_path: Path) -> None:
 def test_an_event_whose_type_is_not_known_keeps_its_name_and_facts(tmp_path: Path) -> None:
     path, again = tmp_path / "a.csv", tmp_path / "b.csv"
     write(sample(), path)
-    path.write_text(path.read_text(encoding="utf-8").replace("hil.rig.LinkCut", "their.rig.Jammed"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("hil.happenings.LinkCut", "their.rig.Jammed"), encoding="utf-8")
     back = read(path)
     assert back.events[-1].what == Foreign("printer-1", "their.rig.Jammed", '{"subject": "printer-1"}')
     write(back, again)
@@ -154,7 +154,7 @@ def test_an_event_whose_type_is_not_known_keeps_its_name_and_facts(tmp_path: Pat
 def test_no_module_is_imported_because_a_file_names_it(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     write(sample(), path)
-    path.write_text(path.read_text(encoding="utf-8").replace("hil.rig.LinkCut", "antigravity.LinkCut"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("hil.happenings.LinkCut", "antigravity.LinkCut"), encoding="utf-8")
     assert isinstance(read(path).events[-1].what, Foreign) and "antigravity" not in sys.modules
 
 

@@ -57,7 +57,7 @@ ALL = (
     failing("heater-weak", "printer-1", 30.0, d.NO_GAIN, d.latches(Fault.HEATER_STUCK, 24.0), d.aborts(24.0), program=WARM),
     failing("axis-blocked", "printer-1", 8.0, d.NO_TRAVEL, *NOT_HOMED),
     failing("carriage-pushed", "printer-1", 14.0, d.NO_ZERO, *HOMED, program=TWICE, physics=NEAR, at=2.6),
-    failing("motor-weak", "printer-1", 14.0, d.NO_ZERO, *HOMED, program=TWICE, physics=NEAR, parameters={"rate": 6000.0}),
+    failing("motor-weak", "printer-1", 14.0, d.NO_ZERO, *HOMED, program=TWICE, physics=NEAR, at=2.15, parameters={"rate": 6000.0}),
     failing("spool-empty", "printer-1", 9.0, d.NO_FILAMENT, happened("an operator is told", AlarmRaised), d.NEVER_DONE,
             responds("the Job holds", FaultOn, f"{d.NODE}/job_state", Is(JobState.HOLDING), ns(2.0)), program=FEEDING, at=4.5),
     warm("heater-stuck-on", d.NO_STUCK, d.latches(Fault.HEATER_STUCK, 24.0), d.no_hotter("hotend", 200), parameters={"duty": 0.5}),
