@@ -1,5 +1,6 @@
 """The live view in the terminal: what the Feed says, drawn by rich. No I/O of its own."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from rich.text import Text
 from twin.factory import Factory, Machine
 
 EVENTS = 6
+FAMILY = 4
+"""So many Signals whose names begin alike get a line of their own."""
 
 
 @dataclass
@@ -97,26 +100,31 @@ def _progress(job: Mapping[str, Any]) -> RenderableType:
 
 
 def _rows(machine: Machine, status: Mapping[str, Any]) -> list[str]:
-    """A line of temperatures against targets, a line of positions, a line of bits."""
-    heaters, places, bits = [], [], []
-    for signal in machine.type.layouts[0].signals:
+    """A line of temperatures, against targets where there are some, a line of numbers, one of each family, a line of bits."""
+    heaters, bits = [], []
+    numbers: dict[str, list[str]] = {"": []}
+    signals = machine.type.layouts[0].signals
+    named = Counter(signal.name.partition("_")[0] for signal in signals)
+    for signal in signals:
         value = status.get(signal.name)
         if value is None:
             continue
-        shown = value / signal.size if isinstance(value, float) else value
+        shown = f"{value / signal.size:7.2f}" if isinstance(value, float) else str(value)
         if signal.name.endswith("_temperature"):
             name = signal.name.removesuffix("_temperature")
-            target = status.get(f"{name}_target") or 0.0
-            heaters.append(f"{name} {shown:5.1f} / {target:.0f} {signal.unit.symbol}")
+            target = status.get(f"{name}_target")
+            against = "" if target is None else f" / {target:.0f}"
+            heaters.append(f"{name} {value / signal.size:5.1f}{against} {signal.unit.symbol}")
         elif signal.name.endswith(("_target", "_power", "_endstop", "_cam")):
             continue
         elif isinstance(value, bool):
             bits.append(f"[green]{signal.name}[/]" if value else f"[dim]{signal.name}[/]")
-        elif isinstance(value, float):
-            places.append(f"{signal.name} {shown:7.2f} {signal.unit.symbol}")
         else:
-            places.append(f"{signal.name} {value}")
-    return [" · ".join(group) for group in (heaters, places, bits) if group]
+            family = signal.name.partition("_")[0] if named[signal.name.partition("_")[0]] >= FAMILY else ""
+            name = signal.name.removeprefix(f"{family}_") if family else signal.name
+            numbers.setdefault(family, []).append(f"{name} {shown} {signal.unit.symbol}".rstrip())
+    lines = [f"{family}  {' · '.join(told)}".lstrip() for family, told in numbers.items() if told]
+    return [line for line in (" · ".join(heaters), *lines, " · ".join(bits)) if line]
 
 
 def _foot(shown: Shown) -> RenderableType:

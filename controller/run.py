@@ -25,6 +25,8 @@ RETRY = Ns(S // 5)
 LONGEST_SOCKET_PATH = 100
 PRINT = "print"
 ENDING = ("opcua", "core", "rig")
+ENDED = ("DONE", "HELD", "CANCELLED")
+INTERRUPTED = 128 + signal.SIGINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class _House:
         self.rig_summary: dict[str, Any] | None = None
         self.rig_ready = asyncio.Event()
         self.done = asyncio.Event()
+        self.interrupted = False
         self.to_place: dict[str, str] | None = None
         if what.order is not None and not what.ends:
             self.to_place = {"recipe": what.recipe, "program": what.order.name}
@@ -117,9 +120,17 @@ class _House:
             await self.clock.until(Ns(self.clock.now() + REDRAW))
 
     def _judge(self) -> None:
-        state = str(self.shown.values.get("factory/order/state", "")).upper()
-        if self.what.ends and state in ("DONE", "HELD", "CANCELLED"):
+        if self.what.ends and self.state() in ENDED:
             self.done.set()
+
+    def interrupt(self) -> None:
+        """End because somebody says so, before the order has ended or after."""
+        self.interrupted = self.state() not in ENDED
+        self.done.set()
+
+    def state(self) -> str:
+        """Where the order stands; empty before it is placed."""
+        return str(self.shown.values.get("factory/order/state", "")).upper()
 
     # ---- processes
 
@@ -156,7 +167,7 @@ async def run(what: Run) -> int:
     loop = asyncio.get_running_loop()
     house = _House(what, LoopClock(loop))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, house.done.set)
+        loop.add_signal_handler(number, house.interrupt)
     failed = ""
     view = Live(console=house.console, auto_refresh=False, transient=False) if house.console.is_terminal else None
     try:
@@ -168,13 +179,14 @@ async def run(what: Run) -> int:
         if view:
             view.update(live.draw(what.factory, house.shown), refresh=True)
             view.stop()
-    state = str(house.shown.values.get("factory/order/state", "")).upper()
     if what.order is not None:
-        house.console.print(live.summary(facts(what, house.shown, house.rig_summary)))
+        house.console.print(live.summary(facts(what, house.shown, house.rig_summary, house.interrupted)))
     if failed:
         print(f"lockstep: {failed}", file=sys.stderr)
     broken = [one for one in (house.rig_summary or {}).get("verdicts", ()) if not one["passed"]]
-    return 1 if failed or broken or (what.ends and state != "DONE") else 0
+    if house.interrupted and not failed:
+        return INTERRUPTED if what.ends else 0
+    return 1 if failed or broken or (what.ends and house.state() != "DONE") else 0
 
 
 async def _live(house: _House, view: Live | None) -> str:
@@ -229,11 +241,15 @@ def prepare(what: Run) -> None:
         shutil.copyfile(what.order, state / "programs" / what.order.name)
 
 
-def facts(what: Run, shown: live.Shown, rig: Mapping[str, Any] | None) -> dict[str, str]:
-    """The summary's lines: planned, executed and the slicer's estimate, errors, filament, rates, digest."""
+def facts(what: Run, shown: live.Shown, rig: Mapping[str, Any] | None, interrupted: bool = False) -> dict[str, str]:
+    """The summary's lines: planned, executed and the slicer's estimate, errors, filament, rates, digest.
+
+    Nothing is judged of an order that was still open when the run was `interrupted`.
+    """
     assert what.order is not None
     state, reason = (shown.values.get(f"factory/order/{name}", "") for name in ("state", "reason"))
-    told: dict[str, str] = {"order": ": ".join(filter(None, (str(state) or "not placed", reason)))}
+    stands = "interrupted" if interrupted else str(state) or "not placed"
+    told: dict[str, str] = {"order": ": ".join(filter(None, (stands, reason)))}
     machine = next(iter(what.factory.capable(PRINT)), None)
     if machine is not None and machine.type.limits is not None:
         told |= _of_print(what.order, machine, shown, rig)
@@ -243,7 +259,7 @@ def facts(what: Run, shown: live.Shown, rig: Mapping[str, Any] | None) -> dict[s
             peak, dry = shown.values.get(f"{node}/peak_rate", 0), shown.values.get(f"{node}/underruns", "unknown")
             told[f"{machine.name}: steps"] = f"at most {peak} a second, {dry} underruns"
     if rig:
-        told |= {one["requirement"]: verdict_line(one) for one in rig.get("verdicts", ())}
+        told |= {} if interrupted else {one["requirement"]: verdict_line(one) for one in rig.get("verdicts", ())}
         told["factory time"] = live.clock(rig["now_s"])
         told["trace digest"] = rig["digest"] or "no part was made"
     return told

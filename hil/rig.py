@@ -87,6 +87,8 @@ class Rig:
         self._noted = itertools.count()
         self._stalled: dict[str, Ns] = {}
         self._live: list[Target] = []
+        self._on_lines: list[Target] = []
+        self._on_network: list[Target] = []
         self.nodes: dict[str, Target] = {
             node.name: choice.make(target, node.name, _prepare(folder / node.name, node_json(factory, node)), costs)
             for node in factory.nodes.values()
@@ -177,6 +179,8 @@ class Rig:
 
     def _look_who_lives(self) -> None:
         self._live = [vm for vm in self.nodes.values() if vm.alive]
+        self._on_lines = [vm for vm in self._live if vm.name in self.lines]
+        self._on_network = [vm for vm in self._live if vm.name not in self.lines]
 
     def open_door(self, path: Path) -> None:
         """Let processes on factory time in at a Unix socket."""
@@ -255,18 +259,21 @@ class Rig:
         stirred = False  # a node may have sent something
         while True:
             stirred |= self._pump()
+            reached = self._reached()
             acted = self._ask_guests(stirred)
             for line in self._buses:
                 line.fetch(self.now)
             if acted or (self.links and any(link.knocked for link in self.links.values())):
                 self._pump()
-                stirred = self._ask_nodes(self._live, alone=not any(guest.reacts for guest in self.guests), through=True)
+                asked = [*self._on_network, *reached]
+                stirred = self._ask_nodes(asked, alone=not any(guest.reacts for guest in self.guests), through=True)
                 if stirred:
                     continue
-            elif reached := self._reached():
+            elif reached:
                 self._ask_nodes(reached, alone=True, through=True)
             due = [vm for vm in self._live if vm.wake <= self.now]
             if not due:
+                self._go_ahead()
                 return
             stirred = self._ask_nodes(due, alone=True, through=False)
 
@@ -279,6 +286,13 @@ class Rig:
     def _reached(self) -> list[Target]:
         """The nodes that a serial line has brought something at this instant."""
         return [self.nodes[name] for line in self._buses for name in line.heard if self.nodes[name].alive]
+
+    def _go_ahead(self) -> None:
+        """Nodes on serial lines go on alone at once, so that their ticks need no instants of their own."""
+        if self._on_lines:
+            reach = self._reach()
+            idle = [vm for vm in self._on_lines if not vm.settling and vm.wake < self._alone_until(vm, reach)]
+            self._ask_nodes(idle, alone=True, through=False)
 
     def _ask_guests(self, stirred: bool) -> bool:
         """Whether any guest did anything."""

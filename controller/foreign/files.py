@@ -1,12 +1,27 @@
 """Files at a printer, over Moonraker's HTTP API: https://moonraker.readthedocs.io/en/latest/external_api/file_manager/."""
 
 import hashlib
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
 LIMIT = aiohttp.ClientTimeout(total=25.0, sock_connect=5.0)
 ROOT = "gcodes"
+CONNECT_S = 5.0
+
+
+def session(key: str) -> aiohttp.ClientSession:
+    """A session that shows the API key, where there is one, to the printer alone: it follows nobody who sends it elsewhere."""
+
+    async def refuse(*redirect: Any) -> None:
+        raise aiohttp.ClientError("it sends us elsewhere, and the key does not go there")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(refuse)
+    headers = {"X-Api-Key": key} if key else {}
+    timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S)
+    return aiohttp.ClientSession(headers=headers, timeout=timeout, trace_configs=[trace])
 
 
 class Files:

@@ -3,7 +3,6 @@
 Object and field names: https://moonraker.readthedocs.io/en/latest/printer_objects/ and https://www.klipper3d.org/Status_Reference.html.
 """
 
-import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ STATES = {
     "cancelled": JobState.ABORTED,
 }
 READY = "ready"
+LARGEST = 1e12
 FOLDER = "lockstep"
 _OURS = re.compile(rf"{FOLDER}/job-([0-9a-f]{{8}})\.gcode\Z")
 
@@ -147,7 +147,8 @@ class Told:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that anything here may be: JSON has integers of hundreds of digits, too."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST  # NaN is not
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 import aiohttp
 
-from controller.foreign.files import Files
+from controller.foreign.again import Again
+from controller.foreign.files import Files, session
 from controller.foreign.front import Answer, Front, answers
 from controller.foreign.klipper import OBJECTS, READY, STATES, File, Told, file, file_of, job_of
 from controller.foreign.rpc import LONGEST, Rpc, RpcError, RpcLost
@@ -27,13 +28,17 @@ from twin.node import MACHINES_AT, Fault, JobState, Op, Reason
 from twin.wire import decode, encode
 
 HEARTBEAT_S = 2.0  # between two pings; half of it without an answer ends the connection
-CONNECT_S = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = Ns(500 * MS), Ns(10 * S)
 LOOK = Ns(2 * S)  # between two looks at a Klipper that is not ready
 TICK = Ns(100 * MS)
+COOL = {"script": "TURN_OFF_HEATERS"}
 CANCEL = Ns(5 * S)  # within which a cancel must have ended the Job, where the emergency stop is declared
 MARGIN = 15.0  # °C above the highest target at which the printer is stopped
 BEGINS = Ns(10 * S)  # within which a Job that was started must show
+
+
+class KeyUnusable(Exception):
+    """The file of the API key is none that can be used, and why."""
 
 
 async def _others() -> None:
@@ -67,8 +72,13 @@ class MoonrakerLink:
         self._made: dict[int, File] = {}
         self._job, self._since = 0, Ns(0)  # the Job that was started, and when it was asked for
         self._begun = False  # it has been seen in work
-        self._paused = self._heated = self._stop_at_once = False
+        self._again = Again(clock, self._do)
+        self._paused = False  # the hold that is shown is ours
+        self._heated = False  # there may be heat of our Job's
+        self._cooling = False  # it was too hot, and is not switched off yet
+        self._stop_at_once = self._stop_hard = False
         self._cancelled: Ns | None = None
+        self._before = ""  # state of the print at the last look
 
     # ---- a Link's face
 
@@ -79,10 +89,13 @@ class MoonrakerLink:
     async def ask(self, requests: Sequence[Request], deadline: Ns, urgent: bool = True) -> list[Reply]:
         """The reply to each request."""
         await _others()
-        if self._rpc is None:
-            return [LinkDown(f"{self.name}: {self.cause}")] * len(requests)
-        self._show()
-        return answers(self.front, requests)
+        if self._rpc is not None:
+            try:
+                self._show()
+                return answers(self.front, requests)
+            except Exception as strange:  # one printer's nonsense is no other machine's matter
+                self.drop(f"what it tells cannot be shown: {strange!r}")
+        return [LinkDown(f"{self.name}: {self.cause}")] * len(requests)
 
     def drop(self, cause: str) -> None:
         """End the present connection; a new one is made after a pause."""
@@ -101,6 +114,10 @@ class MoonrakerLink:
                     await self._live()
                 except (aiohttp.ClientError, OSError, TimeoutError, RpcError, RpcLost) as lost:
                     self.cause = f"no connection to {self._printer.url}: {str(lost) or type(lost).__name__}"
+                except KeyUnusable as wrong:
+                    self.cause = str(wrong)
+                except Exception as strange:  # one printer's nonsense is no other machine's matter
+                    self.cause = f"{self._printer.url} told what nobody expects: {strange!r}"[:200]
                 finally:
                     self._rpc = None
                 pause = FIRST_PAUSE if self._clock.now() - began > LONGEST_PAUSE else min(Ns(2 * pause), LONGEST_PAUSE)
@@ -112,12 +129,10 @@ class MoonrakerLink:
             await asyncio.gather(ticking, *self._tasks, return_exceptions=True)
 
     async def _live(self) -> None:
-        headers = {"X-Api-Key": self._token()} if self._printer.token_file else {}
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S)
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-            self._files = Files(session, self._printer.url)
+        async with session(self._token()) as opened:
+            self._files = Files(opened, self._printer.url)
             url = f"{self._printer.url.replace('http', 'ws', 1)}/websocket"
-            async with session.ws_connect(url, heartbeat=HEARTBEAT_S, max_msg_size=LONGEST) as socket:
+            async with opened.ws_connect(url, heartbeat=HEARTBEAT_S, max_msg_size=LONGEST) as socket:
                 rpc = Rpc(socket, self._notified)
                 reading = asyncio.create_task(rpc.run())
                 try:
@@ -135,10 +150,17 @@ class MoonrakerLink:
 
     def _token(self) -> str:
         path = self._printer.token_file
-        assert path is not None
-        if path.stat().st_mode & 0o077:
-            raise PermissionError(f"{path} can be read by others: chmod 600")
-        return path.read_text(encoding="ascii").strip()
+        if path is None:
+            return ""
+        try:
+            if path.stat().st_mode & 0o077:
+                raise KeyUnusable(f"{path} can be read by others: chmod 600")
+            key = path.read_bytes().strip().decode("ascii", "replace")
+        except OSError as failed:
+            raise KeyUnusable(f"{path}: {failed.strerror}") from failed
+        if not (key.isascii() and key.isprintable() and key):
+            raise KeyUnusable(f"{path}: no key of one line in plain letters")
+        return key
 
     async def _greet(self, rpc: Rpc) -> None:
         """Learn how Klipper is; where it is ready, have it tell all that is shown."""
@@ -175,6 +197,7 @@ class MoonrakerLink:
     def _look(self) -> None:
         """See what has changed."""
         told, front = self.told, self.front
+        self._notice_change()
         state = front["job_state"]
         ours = job_of(told.file)
         if ours is not None and (ours == self._job or not self._job):
@@ -182,6 +205,7 @@ class MoonrakerLink:
             known = STATES.get(told.state)
             if known is not None and (known in (JobState.RUNNING, JobState.HOLDING) or self._begun or not self._since):
                 self._begun = True
+                self._heated |= known in (JobState.RUNNING, JobState.HOLDING)
                 state = known
         elif self._begun and state in (JobState.RUNNING, JobState.HOLDING):
             state = JobState.ABORTED  # somebody else has taken the printer
@@ -192,17 +216,46 @@ class MoonrakerLink:
         if state not in (JobState.RUNNING, JobState.HOLDING):
             self._cancelled = None
             self._paused = False
-        self._watch_heat()
+        self._urge()
         self.obey()
 
-    def _watch_heat(self) -> None:
-        if self._machine is None or self.told.klippy != READY:
-            return
+    def _notice_change(self) -> None:
+        before, self._before = self._before, self.told.state
+        if before != self._before:
+            self._again.changed()
+            if before == "paused":
+                self._paused = False  # whoever has ended it
+
+    def _too_hot(self) -> bool:
+        if self._machine is None:
+            return False
         params = self._machine.params
-        for heater, most in enumerate((params.max_hotend_temperature, params.max_bed_temperature)):
-            if self.told.temperatures[heater] > most + MARGIN and not self.front["latched"]:
-                self.front.latch(Fault.OVER_TEMPERATURE)
-                self._do("printer.emergency_stop" if self._printer.emergency else "printer.print.cancel")
+        most = (params.max_hotend_temperature, params.max_bed_temperature)
+        return any(now > limit + MARGIN for now, limit in zip(self.told.temperatures, most, strict=True))
+
+    def _urge(self) -> None:
+        """Ask again for what makes it safe, until it is."""
+        told = self.told
+        if told.klippy != READY or self._rpc is None:
+            self._stop_hard = self._cooling = False  # Klipper itself has switched all off
+            return
+        printing = told.state in ("printing", "paused")
+        if self._too_hot():
+            self._cooling = True
+            self.front.latch(Fault.OVER_TEMPERATURE)
+        self._cooling = self._cooling and (printing or any(target > 0 for target in told.targets))
+        if self._stop_hard or (self._cooling and self._printer.emergency):
+            self._again.ask("printer.emergency_stop")
+        elif self._cooling:
+            if printing:
+                self._again.ask("printer.print.cancel")
+            self._again.ask("printer.gcode.script", COOL)
+        if self._stop_at_once and printing and job_of(told.file) == self._job:
+            self.front.latch(Fault.SILENCE)
+            self._cancelled = self._cancelled or self._clock.now()
+            self._again.ask("printer.print.cancel")
+        else:
+            self._stop_at_once = False
 
     def _show(self) -> None:
         """Put what is known into the registers."""
@@ -217,21 +270,29 @@ class MoonrakerLink:
     async def _tick(self) -> None:
         while True:
             await self._clock.until(Ns(self._clock.now() + TICK))
-            self.front.tick()
-            now = self._clock.now()
-            if self._since and not self._begun and now - self._since >= BEGINS and self.front["job_state"] is JobState.RUNNING:
-                self.front.show(job_state=JobState.ABORTED, job_fault=Reason.NOT_AS_EXPECTED)
-            if self._cancelled is not None and self._printer.emergency and now - self._cancelled >= CANCEL:
-                self._cancelled = None
-                self._do("printer.emergency_stop")
+            try:
+                self._turn()
+            except Exception as strange:  # one printer's nonsense is no other machine's matter
+                self.drop(f"what it tells cannot be shown: {strange!r}")
+
+    def _turn(self) -> None:
+        self.front.tick()
+        now = self._clock.now()
+        began = self.front["job_state"] is JobState.RUNNING
+        if self._since and not self._begun and now - self._since >= BEGINS and began:
+            self.front.show(job_state=JobState.ABORTED, job_fault=Reason.NOT_AS_EXPECTED)
+        if self._cancelled is not None and self._printer.emergency and now - self._cancelled >= CANCEL:
+            self._cancelled = None
+            self._stop_hard = True
+        if self._rpc is not None:
+            self._urge()
+            self.obey()
 
     def _found_again(self) -> None:
         """The connection is back; what is to be stopped after a silence is stopped now."""
-        if self._stop_at_once:
-            self._stop_at_once = False
-            if self.told.state in ("printing", "paused") and job_of(self.told.file) == self._job:
-                self.front.latch(Fault.SILENCE)
-                self._cancel()
+        ours = job_of(self.told.file) is not None
+        self._heated |= ours and not self._since and any(target > 0 for target in self.told.targets)  # from before a restart
+        self._urge()
 
     # ---- what it is told (Machinery)
 
@@ -247,7 +308,7 @@ class MoonrakerLink:
                 else:
                     self._cancel(answer)
             case Op.RESET:
-                cause = self.front["latched"] and self.told.klippy != READY
+                cause = self.front["latched"] and (self.told.klippy != READY or self._too_hot())
                 if not cause:
                     self.front.reset()
                 answer(Reason.LATCHED if cause else Reason.NONE)
@@ -288,7 +349,7 @@ class MoonrakerLink:
                 await self._rpc.call(method, params, within=60.0)
             except RpcError:
                 answer(Reason.NOT_AS_EXPECTED)
-            except RpcLost:
+            except Exception:  # RpcLost, or whatever else has come between: nobody knows
                 answer(Reason.NO_PRINTER)
             else:
                 answer(Reason.NONE)
@@ -305,8 +366,8 @@ class MoonrakerLink:
                 await self._files.put(file_of(job_id), made.text, hashlib.sha256(made.text).hexdigest())
             except JobError:
                 answer(Reason.BAD_JOB)
-            except (aiohttp.ClientError, OSError, TimeoutError):
-                answer(Reason.BAD_CHECKSUM)  # the carrier begins again
+            except Exception:  # as a session that was closed meanwhile: whatever it was, the carrier begins again
+                answer(Reason.BAD_CHECKSUM)
             else:
                 self._made[job_id] = made
                 answer(Reason.NONE)
@@ -320,7 +381,7 @@ class MoonrakerLink:
             if old == self._job and self.front["job_state"] in (JobState.RUNNING, JobState.HOLDING):
                 continue
             del self._made[old]
-            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, RuntimeError):
                 assert self._files is not None
                 await self._files.remove(file_of(old))
 
@@ -332,20 +393,27 @@ class MoonrakerLink:
         ours = self._begun and job_of(self.told.file) == self._job
         if ours and not self.front.commanded:
             return  # nobody has said anything yet: the printer goes on
-        if ours and self.told.state == "printing" and not command.run and not self._paused:
-            self._paused = True
-            self._do("printer.print.pause")
+        if ours and self.told.state == "printing" and not command.run:
+            if not (self._cooling or self._stop_at_once):
+                self._again.ask("printer.print.pause", answer=self._held)
+        elif ours and self.told.state == "printing" and self._again.settled("printer.print.pause"):
+            self._paused = False  # a pause from now on is somebody else's
         elif ours and self.told.state == "paused" and command.run and self._paused:
-            self._paused = False
-            self._do("printer.print.resume")
+            self._again.ask("printer.print.resume")
         busy = self.told.state in ("printing", "paused") or self.front["job_state"] is JobState.RUNNING
         if not command.permit and self._heated and not busy:
+            self._again.ask("printer.gcode.script", COOL, self._cooled)
+
+    def _held(self, reason: Reason) -> None:
+        self._paused = reason in (Reason.NONE, Reason.NO_PRINTER)  # where the answer was lost, a hold that shows is taken for ours
+
+    def _cooled(self, reason: Reason) -> None:
+        if reason is Reason.NONE:
             self._heated = False
-            self._do("printer.gcode.script", {"script": "TURN_OFF_HEATERS"})
 
     def fall_silent(self) -> None:
         """The lease has ended: the printer goes on, unless it is to be stopped as soon as it can be reached."""
         if self._printer.stops and self.front["job_state"] in (JobState.RUNNING, JobState.HOLDING):
             self._stop_at_once = True
             if self._rpc is not None:
-                self._found_again()
+                self._urge()

@@ -6,6 +6,7 @@ one's: after every time-out a unit is first asked for a number of registers that
 """
 
 import asyncio
+import errno
 import os
 import termios
 from collections import deque
@@ -87,7 +88,9 @@ class SerialLine:
                 transport, made = await self._open()
             except (OSError, ValueError, termios.error) as refused:
                 number = getattr(refused, "errno", None)
-                self.cause = f"{self._port} cannot be opened: {os.strerror(number) if number else refused}"
+                busy = number in (errno.EAGAIN, errno.EBUSY)  # an exclusive lock, by flock or by the terminal
+                why = "is busy: a core or another program has it open"
+                self.cause = f"{self._port} {why if busy else f'cannot be opened: {os.strerror(number) if number else refused}'}"
                 failed += 1
             else:
                 failed = 0

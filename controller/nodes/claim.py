@@ -160,7 +160,7 @@ def alone(folder: Path) -> Iterator[Epochs]:
         with held(folder):
             yield Epochs(folder / "epoch")
     except CoreError as taken:
-        hint = "; stop it first, for it commands the nodes" if "another core" in str(taken) else ""
-        raise NodeError(f"{taken}{hint}") from taken
+        text = str(taken).replace("another core runs", "another core or command runs")
+        raise NodeError(f"{text}; stop it first, for it commands the nodes" if text != str(taken) else text) from taken
     except EpochError as broken:
         raise NodeError(str(broken)) from broken

@@ -3,21 +3,20 @@
 import argparse
 import asyncio
 import json
-import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from controller.nodes import flash
-from controller.nodes.reach import NodeError, Reached, names, reached
+from controller.nodes.reach import NodeError, Reached, names, ours, reached
+from controller.nodes.sign import KEY
 from twin.clock import Ns, S
 from twin.factory import Factory, Node, read
 
-KEY = "update.key"
-FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 POLL = S
-ARCHITECTURES = {"esp32": "xtensawin", "esp32s2": "xtensawin", "esp32s3": "xtensawin", "esp32c3": "rv32imc", "esp32c6": "rv32imc"}
+MOST_SECURE = 99_999_999
+"""Of a manifest's numbers: firmware/loader.py takes eight digits."""
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,7 +41,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     update = actions.add_parser("update", help="install an application, and confirm it when the node is healthy")
     update.add_argument("node", metavar="NODE")
     update.add_argument("--key", type=Path, metavar="FILE", help=f"signs it (STATE/{KEY})")
-    update.add_argument("--secure-version", type=int, metavar="N", help="nodes refuse lower ones from then on")
+    update.add_argument("--secure-version", type=_secure, metavar="N", help="nodes refuse lower ones from then on")
     update.add_argument("--source", action="store_true", help="send the files as they are, not compiled")
     _with_factory(update)
     update.set_defaults(do=_update)
@@ -62,6 +61,13 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def _with_factory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--factory", type=Path, metavar="FILE", required=True, help="factory.toml")
     parser.add_argument("--state", type=Path, metavar="DIR", help="where state is kept (.lockstep/NAME)")
+
+
+def _secure(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= MOST_SECURE:
+        raise argparse.ArgumentTypeError(f"{number} is not from 0 to {MOST_SECURE}")
+    return number
 
 
 def _state(options: argparse.Namespace, factory: Factory) -> Path:
@@ -112,6 +118,7 @@ async def _looked(factory: Factory, asked: tuple[str, ...], folder: Path) -> dic
 def _log(options: argparse.Namespace) -> int:
     factory = read(options.factory)
     try:
+        ours(factory, options.node, "log")
         asyncio.run(_followed(factory, options.node, _state(options, factory), options.follow))
     except NodeError as failed:
         return _told(failed)
@@ -148,7 +155,7 @@ def _update(options: argparse.Namespace) -> int:
         await update.update(factory, node, folder, image, print)
 
     try:
-        names(factory, [options.node], False)
+        ours(factory, options.node, "update")
         image = _image(options, factory, folder)
         asyncio.run(_with(factory, options.node, folder, work))
     except (NodeError, sign.SignError) as failed:
@@ -167,14 +174,11 @@ def _image(options: argparse.Namespace, factory: Factory, folder: Path) -> Any:
 
     board = "any" if options.source else _architecture(factory.nodes[options.node])
     key = sign.load_key(options.key or folder / KEY)
-    if options.source:
-        files = {p.relative_to(FIRMWARE).as_posix(): p.read_bytes() for p in sorted((FIRMWARE / "node").rglob("*.py"))}
-    else:
-        try:
-            files = image.application(board)
-        except ImageError as unusable:
-            raise NodeError(str(unusable)) from unusable
-    release = released(FIRMWARE)
+    try:
+        files = image.sources() if options.source else image.application(board)
+    except ImageError as unusable:
+        raise NodeError(str(unusable)) from unusable
+    release = image.release()
     secure = sign.SECURE if options.secure_version is None else options.secure_version
     return update.Image(release, sign.packed(sign.manifest(files, release, secure, board), key), files)
 
@@ -183,13 +187,6 @@ def _architecture(node: Node) -> str:
     from controller.nodes.chips import CHIPS
 
     return "x64" if node.virtual else CHIPS[node.chip].architecture
-
-
-def released(firmware: Path) -> str:
-    """The release that the firmware of a folder says it is."""
-    found = re.search(r'^RELEASE = "([^"]+)"$', (firmware / "node" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
-    assert found is not None, f"{firmware}/node/__init__.py has no RELEASE"
-    return found[1]
 
 
 def _configure(options: argparse.Namespace) -> int:
@@ -204,6 +201,7 @@ def _configure(options: argparse.Namespace) -> int:
         await update.configure(factory, node, folder, text, map_hash(factory, options.node), print)
 
     try:
+        ours(factory, options.node, "configure")
         asyncio.run(_with(factory, options.node, folder, work))
     except NodeError as failed:
         return _told(failed)

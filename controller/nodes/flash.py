@@ -5,18 +5,23 @@ Not measured on silicon: there was no board where this was written.
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import os
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 from controller.modbus.pdu import ReadIdentity, Words, identity_of
 from controller.nodes import board, image, stock
-from controller.nodes.reach import STATUS, NodeError, reached
+from controller.nodes.reach import STATUS, NodeError, ours, reached
 from controller.nodes.secret import WIFI_KEY, SecretError, wifi_key
-from controller.nodes.sign import SECURE, SignError, load_key, manifest, packed, public_line
+from controller.nodes.sign import KEY, SECURE, SignError, load_key, manifest, packed, public_keys, public_line
 from controller.nodes.stock import ImageError, Stock
 from controller.nodes.wiring import minded
 from twin.clock import Ns, S
@@ -28,7 +33,6 @@ from twin.wire import decode
 PATIENCE = Ns(60 * S)
 """ns that a node has to join its network and answer."""
 SLOT, OTHER_SLOT = "a", "b"
-KEY = "update.key"
 
 
 class FlashError(Exception):
@@ -61,6 +65,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     flash.add_argument("--image", type=Path, metavar="FILE", help="MicroPython for the board (1.25.0 for ESP32_GENERIC)")
     flash.add_argument("--baud", type=int, default=board.BAUD, metavar="N", help=f"while writing ({board.BAUD})")
     flash.add_argument("--key", type=Path, metavar="FILE", help=f"signs the application (STATE/{KEY}, where there is one)")
+    flash.add_argument("--trust", type=Path, metavar="FILE", action="append", default=[], help="public keys to be believed, too")
     flash.add_argument("--state", type=Path, metavar="DIR", help="where state is kept (.lockstep/NAME)")
     flash.add_argument("--erase", action="store_true", help="erase the whole flash first")
     flash.add_argument("--output", type=Path, metavar="FILE", help="write the image to a file and to no board")
@@ -84,7 +89,9 @@ def _do(options: argparse.Namespace) -> None:
         raise FlashError(f"{node.name} is virtual: it runs in a VM, not on a board; --output FILE writes its image all the same")
     state: Path = (options.state or Path(".lockstep") / factory.name).resolve()
     key: Path | None = options.key or (state / KEY if (state / KEY).exists() else None)
-    made = make(factory, node, stock.read(options.image), key)
+    if options.trust and key is None:
+        raise FlashError("--trust goes with a key that signs: `lockstep node keys` makes one")
+    made = make(factory, node, stock.read(options.image), key, options.trust)
     for line in described(made, options.dry_run):
         print(line)
     for line in minded(factory, node):
@@ -101,18 +108,18 @@ def _do(options: argparse.Namespace) -> None:
 
 
 def _node(factory: Factory, name: str) -> Node:
-    if name not in factory.nodes:
-        raise FlashError(f"--node {name}: the factory has {', '.join(factory.nodes) or 'no nodes'}")
-    node = factory.nodes[name]
-    if node.firmware is not None:
-        raise FlashError(f"{name} runs firmware of its own ({node.firmware}): only ours is flashed from here")
-    if node.foreign is not None:
-        raise FlashError(f"{name} does not run our firmware: there is nothing to flash")
-    return node
+    try:
+        return ours(factory, name, "flash")
+    except NodeError as strange:
+        raise FlashError(str(strange)) from None
 
 
-def make(factory: Factory, node: Node, of: Stock, key: Path | None) -> Made:
+def make(factory: Factory, node: Node, of: Stock, key: Path | None, trust: Sequence[Path] = ()) -> Made:
     """The image of a node.
+
+    Args:
+        key: signs it; None for a node that takes no updates.
+        trust: files of public keys that the node is to believe beside.
 
     Raises:
         FlashError: MicroPython's image is for another chip than the node's.
@@ -124,7 +131,7 @@ def make(factory: Factory, node: Node, of: Stock, key: Path | None) -> Made:
             f"{of.name} is for an {of.chip.name}, and nodes.{node.name}.chip is {node.chip}: give one for it with --image"
         )
     architecture = of.chip.architecture
-    files = image.starters(architecture) | _signed(image.application(architecture), architecture, key)
+    files = image.starters(architecture) | _signed(image.application(architecture), architecture, key, trust)
     files["node.json"] = node_json(factory, node).encode()
     password = wifi_key(node)
     if password is not None:
@@ -179,17 +186,29 @@ def _keep(made: Made, path: Path) -> None:
             file.write(made.data)
         new.replace(path)
     except OSError as failed:
+        with contextlib.suppress(OSError):
+            new.unlink()
         raise FlashError(f"--output {path}: {failed.strerror}") from None
 
 
 def _to_board(factory: Factory, made: Made, options: argparse.Namespace, state: Path) -> None:
     port = board.find() if options.port == "auto" else options.port
-    with tempfile.TemporaryDirectory() as private:
+    with _ended_in_order(), tempfile.TemporaryDirectory() as private:
         path = Path(private) / "image.bin"
         path.write_bytes(made.data)
         board.write(board.command(made.stock.chip, port, str(path), options.baud, options.erase), port)
     print(f"written to {port} and read back; waiting for {made.node.name} at {_address(made.node)}", flush=True)
     print(asyncio.run(_answer(factory, made.node, state)))
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM leaves no image behind: there may be a password in it."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _address(node: Node) -> str:
@@ -233,11 +252,23 @@ def _known(node: Node, expected: int, identity: Words, status: Words) -> str:
     return f"{node.name} answers at {_address(node)}: {who}"
 
 
-def _signed(firmware: dict[str, bytes], architecture: str, key: Path | None) -> dict[str, bytes]:
+def trusted(key: RSAPrivateKey, others: Sequence[Path]) -> str:
+    """The text of a node's `update.keys`: the key that signs, and those of files of public ones, each once.
+
+    Raises:
+        SignError: a file cannot be read, or holds something else.
+    """
+    lines = [public_line(key)]
+    for path in others:
+        lines += public_keys(path)
+    return "".join(dict.fromkeys(lines))
+
+
+def _signed(firmware: dict[str, bytes], architecture: str, key: Path | None, trust: Sequence[Path]) -> dict[str, bytes]:
     """The firmware as slot a with its manifest; without a key beside main.py, for a node that takes no updates."""
     if key is None:
         return firmware
     private = load_key(key)
     text = manifest(firmware, image.release(), SECURE, architecture)
     slot = {**firmware, "manifest": packed(text, private)}
-    return {"update.keys": public_line(private).encode(), **{f"{SLOT}/{path}": data for path, data in slot.items()}}
+    return {"update.keys": trusted(private, trust).encode(), **{f"{SLOT}/{path}": data for path, data in slot.items()}}

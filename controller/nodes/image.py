@@ -37,6 +37,11 @@ def application(architecture: str) -> dict[str, bytes]:
     return _compiled(sorted((FIRMWARE / "node").rglob("*.py")), architecture)
 
 
+def sources() -> dict[str, bytes]:
+    """The firmware's modules as they are, by their path in a slot."""
+    return {path.relative_to(FIRMWARE).as_posix(): path.read_bytes() for path in sorted((FIRMWARE / "node").rglob("*.py"))}
+
+
 def release() -> str:
     """Which release the firmware says it is."""
     found = re.search(r'^RELEASE = "([^"]+)"$', (FIRMWARE / "node" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controller.modbus.burst import AnyLink
 from controller.modbus.links import links
-from controller.modbus.pdu import ModbusError, Read, ReadIdentity, Request, Words, identity_of
+from controller.modbus.pdu import ModbusError, Read, ReadIdentity, Refused, Request, Words, identity_of
 from twin.clock import MS, Clock, LoopClock, Ns, S
 from twin.factory import Factory, Node
 from twin.node import MAGIC, STATUS_AT, VERSION, NodeStatus
@@ -18,6 +18,8 @@ PATIENCE = Ns(5 * S)
 DEADLINE = Ns(2 * S)
 PAUSE = Ns(100 * MS)
 STATUS = Read(STATUS_AT, layout(NodeStatus).size)
+FOR_GOOD = (1, 2, 3)
+"""Exceptions of Modbus that asking again does not change: illegal function, address, value."""
 RELEASE = 2  # of the objects by which a server identifies itself
 
 
@@ -45,8 +47,8 @@ class Reached:
             broken = [reply for reply in replies if isinstance(reply, ModbusError)]
             if not broken:
                 return [reply for reply in replies if not isinstance(reply, ModbusError)]
-            if self.clock.now() >= due:
-                raise NodeError(f"{self.node.name}: {broken[0]}")
+            if self.clock.now() >= due or any(isinstance(reply, Refused) and reply.code in FOR_GOOD for reply in broken):
+                raise NodeError(f"{self.node.name}: {str(broken[0]).removeprefix(f'{self.node.name}: ')}")
             await self.clock.until(Ns(self.clock.now() + PAUSE))
 
     async def status(self, patience: Ns = PATIENCE) -> NodeStatus:
@@ -108,6 +110,24 @@ async def _up(link: AnyLink, clock: Clock) -> None:
         if link.up:
             return
         await clock.until(Ns(clock.now() + 10 * MS))
+
+
+def ours(factory: Factory, name: str, action: str) -> Node:
+    """A node that runs our firmware.
+
+    Args:
+        action: what is wanted of it, for the refusal.
+
+    Raises:
+        NodeError: there is no such node, or it runs something else.
+    """
+    (name,) = names(factory, [name], False)
+    node = factory.nodes[name]
+    if node.foreign is not None:
+        raise NodeError(f"{name} does not run our firmware: there is nothing to {action} from here")
+    if node.firmware is not None:
+        raise NodeError(f"{name} runs firmware of its own ({node.firmware.name}): there is nothing to {action} from here")
+    return node
 
 
 def names(factory: Factory, asked: Sequence[str], every: bool) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ That is the one signature that stock MicroPython can check: a power and a hash. 
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+KEY = "update.key"
+"""The file of the private key in a factory's state."""
 BITS, EXPONENT = 2048, 65537
 SECURE = 1
 """The secure version of what is released now: raised when an older release must not run any more."""
@@ -64,6 +67,21 @@ def load_key(path: Path) -> rsa.RSAPrivateKey:
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size != BITS or key.public_key().public_numbers().e != EXPONENT:
         raise SignError(f"{path}: not an RSA key of {BITS} bits with exponent {EXPONENT}")
     return key
+
+
+def public_keys(path: Path) -> list[str]:
+    """The lines of a file of public keys, each as `public_line` makes it.
+
+    Raises:
+        SignError: it cannot be read, or one is no such line.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="ascii", errors="replace").splitlines() if line.strip()]
+    except OSError as failed:
+        raise SignError(f"{path}: {failed.strerror}") from failed
+    if not lines or not all(re.fullmatch("[89a-f][0-9a-f]{510}[13579bdf]", line) for line in lines):
+        raise SignError(f"{path}: no line of `lockstep node keys --public`")
+    return [f"{line}\n" for line in lines]
 
 
 def public_line(key: rsa.RSAPrivateKey) -> str:

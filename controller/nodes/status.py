@@ -11,12 +11,15 @@ from controller.nodes.grant import words
 from controller.nodes.reach import STATUS as STATUS_READ
 from controller.nodes.reach import NodeError, Reached
 from twin.export import map_hash
-from twin.factory import Factory
+from twin.factory import Factory, Node
 from twin.node import TRANSFER_AT, TRANSFER_BYTES, TRANSFER_HEAD, NodeStatus, Slot, Transfer, TransferKind, TransferOp
 from twin.wire import decode, encode
 
 WINDOW = Read(TRANSFER_AT, TRANSFER_HEAD + TRANSFER_BYTES // 2)
 NO_BLOCK = 0xFFFF
+OURS = "lockstep"
+TRIALS = 3
+"""Starts without a confirmation, after which a node falls back: firmware/loader.py."""
 _COUNTERS = ("refused", "late_refused", "repeated", "foreign", "old_epochs", "leases_lost", "underruns")
 _TRIES = 10
 
@@ -28,7 +31,26 @@ async def look(factory: Factory, reached: Reached) -> dict[str, Any]:
         NodeError: it does not answer, or is no node of ours.
     """
     status = await reached.status()
-    return {"release": await reached.release(), **told(factory, reached.node.name, status)}
+    return {"runs": _firmware(reached.node), "release": await _release(reached), **told(factory, reached.node.name, status)}
+
+
+def _firmware(node: Node) -> str:
+    """What a node runs: lockstep, the name of the folder with its own firmware, or the kind of device that it is."""
+    if node.foreign is not None:
+        return "moonraker"
+    return node.firmware.name if node.firmware else OURS
+
+
+async def _release(reached: Reached) -> str:
+    """Empty where a node that does not run our firmware tells none."""
+    if reached.node.foreign is not None:
+        return ""
+    try:
+        return await reached.release()
+    except NodeError:
+        if reached.node.firmware is None:
+            raise
+        return ""
 
 
 def told(factory: Factory, name: str, status: NodeStatus) -> dict[str, Any]:
@@ -37,6 +59,7 @@ def told(factory: Factory, name: str, status: NodeStatus) -> dict[str, Any]:
     return {
         "uid": status.uid,
         "unfit": expected.refuses(status),
+        "map_hash": status.map_hash,
         "boot_id": status.boot_id,
         "uptime_s": status.uptime / 1000,
         "reset_cause": words(status.reset_cause.name),
@@ -61,15 +84,20 @@ def lines(name: str, found: dict[str, Any]) -> list[str]:
     lease, slot = found["lease"], found["slot"]
     commanded = f"by {lease['owner']:#010x}" if lease["live"] else "by nobody"
     slots = f"slot {slot}, secure version {found['secure_version']}" if slot else "no slots"
-    trial = f", NOT CONFIRMED, start {found['boots']}" if found["unconfirmed"] else ""
+    trial = f", NOT CONFIRMED, start {found['boots']} of {TRIALS}" if found["unconfirmed"] else ""
     identity = f"NOT AS IN THE FACTORY: {found['unfit']}" if found["unfit"] else "as in the factory"
     block = f", block {found['fault_block']}" if found["fault_block"] is not None else ""
+    fault = ("fault", f"{found['fault']}{block}" + (", outputs safe until a reset" if found["latched"] else ""))
+    if found["runs"] != OURS:
+        release = f", release {found['release']}" if found["release"] else ""
+        rows = [("runs", f"{found['runs']}, not our firmware{release}"), ("identity", f"uid {found['uid']}, {identity}"), fault]
+        return [name] + [f"  {key:10} {text}" for key, text in rows]
     rows = [
         ("release", f"{found['release']}, {slots}{trial}"),
         ("identity", f"uid {found['uid']}, {identity}"),
         ("started", f"{found['uptime_s']:.0f} s ago after {found['reset_cause']}, start number {found['boot_id']}"),
         ("commanded", f"{commanded}, epoch {lease['epoch']}"),
-        ("fault", f"{found['fault']}{block}" + (", outputs safe until a reset" if found["latched"] else "")),
+        fault,
         ("heap", f"{found['heap_free']} bytes free"),
         ("lateness", f"{found['late_us']} us at worst"),
         ("counters", ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in found["counters"].items() if count) or "all 0"),

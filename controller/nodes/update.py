@@ -1,7 +1,7 @@
 """Brings an application or a configuration to a node, and makes it permanent only when the node has been read back healthy.
 
 The node is claimed as a core would claim it, so none may run on the same state directory. What broke off is taken up again by doing
-the same once more: files that are there already are not sent.
+the same once more: files that are there already are not sent, and what runs on trial already is only confirmed.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from controller.nodes.epochs import Epochs
 from controller.nodes.grant import words
 from controller.nodes.reach import NodeError, Reached
 from controller.nodes.transfer import Load
+from controller.nodes.trials import keep, resumed, trial
 from twin.clock import Ns, S
 from twin.factory import Factory
 from twin.node import Fault, NodeStatus, Op, Slot, TransferKind
@@ -50,17 +51,21 @@ async def update(factory: Factory, reached: Reached, folder: Path, image: Image,
         before = await _ours(factory, reached)
         if before.slot is Slot.NONE:
             raise NodeError(f"{reached.node.name}: has no two slots: flash it with `lockstep node flash --key` first")
-        if before.unconfirmed and await reached.release() != image.release:
-            raise NodeError(f"{reached.node.name}: runs something else that is not confirmed: restart it until it falls back")
-        if not before.unconfirmed:
+        if before.unconfirmed:
+            on_trial, after = resumed(folder, reached.node.name, before, image.manifest), before
+        else:
+            on_trial = trial(before, image.manifest, before.map_hash)
             async with claimed(factory, reached, folder, epochs) as claim:
-                await _install(claim, image, say)
+                await _send(claim, image, say)
+                keep(folder, reached.node.name, on_trial)
+                await claim.do(Op.INSTALL)
                 await claim.do(Op.RESTART)
             say("restarting")
-        after = await _back(reached, before, before.unconfirmed)
-        if not before.unconfirmed and after.slot is before.slot:
-            raise NodeError(f"{reached.node.name}: has fallen back to slot {after.slot.name.lower()}: `lockstep node log` says why")
-        await _confirm(factory, reached, folder, epochs, before.map_hash, image.release)
+            after = await _back(reached, before)
+            if after.slot is before.slot:
+                slot = after.slot.name.lower()
+                raise NodeError(f"{reached.node.name}: has fallen back to slot {slot}: `lockstep node log` says why")
+        await _confirm(factory, reached, folder, epochs, on_trial.map_hash, image.release)
         say(f"{reached.node.name} runs {image.release} from slot {after.slot.name.lower()}, confirmed")
 
 
@@ -76,13 +81,17 @@ async def configure(factory: Factory, reached: Reached, folder: Path, text: str,
     with alone(folder) as epochs:
         before = await _ours(factory, reached)
         data = text.encode()
-        number = int.from_bytes(hashlib.sha256(data).digest()[:4], "big")
-        async with claimed(factory, reached, folder, epochs) as claim:
-            await claim.send(Load(number, data, TransferKind.CONFIG), "node.json")
-            await claim.do(Op.RESTART)
-        say("restarting")
-        if not (await _back(reached, before, False)).unconfirmed:
-            raise NodeError(f"{reached.node.name}: makes nothing of it and runs with the old one: `lockstep node log` says why")
+        if before.unconfirmed:
+            resumed(folder, reached.node.name, before, data)
+        else:
+            keep(folder, reached.node.name, trial(before, data, expected))
+            number = int.from_bytes(hashlib.sha256(data).digest()[:4], "big")
+            async with claimed(factory, reached, folder, epochs) as claim:
+                await claim.send(Load(number, data, TransferKind.CONFIG), "node.json")
+                await claim.do(Op.RESTART)
+            say("restarting")
+            if not (await _back(reached, before)).unconfirmed:
+                raise NodeError(f"{reached.node.name}: makes nothing of it and runs with the old one: `lockstep node log` says why")
         await _confirm(factory, reached, folder, epochs, expected, await reached.release())
         say(f"{reached.node.name} runs with its new configuration, confirmed")
 
@@ -95,16 +104,15 @@ async def _ours(factory: Factory, reached: Reached) -> NodeStatus:
     return status
 
 
-async def _install(claim: Claim, image: Image, say: Say) -> None:
+async def _send(claim: Claim, image: Image, say: Say) -> None:
     await claim.send(Load(MANIFEST_ID, image.manifest, TransferKind.MANIFEST), "the manifest")
     paths = sorted(image.files)
     for number, path in enumerate(paths):
         say(f"{number + 1:3} of {len(paths)}  {path}, {len(image.files[path])} bytes")
         await claim.send(Load(number, image.files[path], TransferKind.UPDATE_FILE), path)
-    await claim.do(Op.INSTALL)
 
 
-async def _back(reached: Reached, before: NodeStatus, already: bool) -> NodeStatus:
+async def _back(reached: Reached, before: NodeStatus) -> NodeStatus:
     """The Status of the node's next run.
 
     Raises:
@@ -116,7 +124,7 @@ async def _back(reached: Reached, before: NodeStatus, already: bool) -> NodeStat
         status = None
         with contextlib.suppress(NodeError):
             status = await reached.status(patience=LOOK)
-        if status is not None and (already or status.boot_id != before.boot_id):
+        if status is not None and status.boot_id != before.boot_id:
             return status
         if clock.now() >= due:
             raise NodeError(f"{reached.node.name}: has not come back within {RESTART // S} s; it falls back by itself")
@@ -137,7 +145,7 @@ async def _confirm(factory: Factory, reached: Reached, folder: Path, epochs: Epo
     if said != release:
         wrong = f"says that it is release {said}, not {release}"
     if wrong:
-        raise NodeError(f"{name}: {wrong}; not confirmed: it falls back by itself at its third start from now on")
+        raise NodeError(f"{name}: {wrong}; not confirmed: after three unconfirmed starts it falls back by itself")
     async with claimed(factory, reached, folder, epochs) as claim:
         await claim.do(Op.CONFIRM)
         if (await reached.status()).unconfirmed:

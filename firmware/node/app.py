@@ -91,7 +91,7 @@ def _need(where, table, keys):
 class NoMotion:
     """In the place of a Motion where there is none."""
 
-    running = finishes = False
+    running = finishes = stuck = False
     fault = reg.FAULT_NONE
 
     def start(self, job_id):
@@ -130,6 +130,8 @@ class Node:
                 for name in ("from", "run", "speed"):
                     if name in block:
                         commands.age(block[name], block["max_age"], number)
+            if block.get("silence") == "hold":
+                commands.hold(block["from"] if "from" in block else block["speed"])
         self.motion = _motion(motion, bank, jobs, self.heaters, self.fans, self.effective) if motion else NoMotion()
         rest = getattr(self.motion, "rest", None)
         if rest:
@@ -138,7 +140,8 @@ class Node:
         self._run = motion["run"] if motion else (0, 0)
         self.window = window = Window(bank, jobs)
         self.use = Use(bank)
-        self.safety = Safety(config["interlocks"], bank, commands, jobs, window, self.motion, self.heaters, self.fans, self.use)
+        heat = self.heaters, self.fans
+        self.safety = Safety(config["interlocks"], bank, commands, jobs, window, self.motion, *heat, self.use, motion and motion["run"])
         identity = (b"Lockstep", b"node", RELEASE.encode())
         self.server = _server(config["link"])(bank, self.safety, identity, config["link"])
         self.beat = False
@@ -249,7 +252,7 @@ class Node:
 
     def rest(self):
         """Everything off, whatever state the rest is in; nothing ticks after this, and the watchdog is not fed."""
-        self.safety.commands.settle(False)
+        _surely(self.safety.commands.settle, False)
         for write in self.writes:
             _surely(write, False)
         for heater in self.heaters:

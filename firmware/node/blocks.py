@@ -66,7 +66,7 @@ class Counter:
 
 
 class Output:
-    """A Command bit as a pin's level. `hold`: it stays as it is while the owner is silent."""
+    """A Command bit as a pin's level. What holds while the owner is silent, holds in what takes effect."""
 
     KEYS = ("pin", "from", "silence")
 
@@ -74,15 +74,12 @@ class Output:
         self._pin = pins.output(config["pin"])
         self._effective = effective
         self._at, self._bit = config["from"]
-        self._hold = config["silence"] == "hold"
         self._level = effective.bit(self._at, self._bit)
         self._pin.value(self._level)
 
     @micropython.native
     def write(self, silent):
         """Effective command to pin."""
-        if silent and self._hold:
-            return
         level = self._effective.bit(self._at, self._bit)
         if level != self._level:
             self._level = level
@@ -110,8 +107,8 @@ class Fan:
 class Drive:
     """A run bit as a level and a speed set point as a duty, `full` (raw) being the whole of it.
 
-    The run pin goes with the effective command at once. While the owner is silent the set point may hold, or ramp
-    down, from full to zero in `ramp` ms.
+    The run pin goes with the effective command at once. While the owner is silent the set point may ramp down, from full to
+    zero in `ramp` ms.
     """
 
     KEYS = ("run_pin", "speed_pin", "run", "speed", "full", "running", "shown", "silence", "ramp")
@@ -126,7 +123,7 @@ class Drive:
         self._full = config["full"]
         self._running, self._running_bit = config["running"]
         self._shown = config["shown"][0] if config["shown"] else None
-        self._silence = config["silence"]
+        self._ramps = config["silence"] == "ramp"
         self._fall = self._full * TICK_MS // config["ramp"] + 1
         self._level = 0
         self._set_point = 0
@@ -149,8 +146,6 @@ class Drive:
     @micropython.native
     def _wanted(self, silent):
         wanted = min(max(self._effective.i16(self._speed), 0), self._full)
-        if silent and self._silence == "hold":
-            return self._set_point
-        if silent and self._silence == "ramp":
+        if silent and self._ramps:
             return max(wanted, self._set_point - self._fall)
         return wanted

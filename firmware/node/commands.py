@@ -17,6 +17,7 @@ class Commands:
                 effective.put16(first + k, words[k])
         self._defaults = bytes(effective.bytes)
         self._armed = bytearray(len(self._records))
+        self._holds = {}  # bits that may stay as they are when nobody commands, by their byte
         self._aged = []  # of each output with a maximum age: its byte, its bits, the age, when it was written last, its block
         self.arm()
 
@@ -28,10 +29,19 @@ class Commands:
         else:
             self._aged.append([at + 1 - (place[1] >> 3), 1 << (place[1] & 7), most_ms, ticks_ms(), block])
 
-    def written(self, start, end):
-        """The bytes from start to end have been written, be it with what stood there."""
+    def hold(self, place):
+        """An output of this `place` stays as it is while it is but the owner's silence that takes its command away."""
+        at = 2 * place[0]
+        if len(place) == 1:
+            self._holds[at] = self._holds[at + 1] = 255
+        else:
+            at += 1 - (place[1] >> 3)
+            self._holds[at] = self._holds.get(at, 0) | 1 << (place[1] & 7)
+
+    def written(self, start, end, touched=None):
+        """The bytes from start to end have been written, be it with what stood there; of them what is `touched`, or all."""
         for aged in self._aged:
-            if start <= aged[0] < end:
+            if start <= aged[0] < end and (touched is None or _is_touched(aged[0], aged[1], touched)):
                 aged[3] = ticks_ms()
 
     def overdue(self, now_ms):
@@ -55,10 +65,12 @@ class Commands:
         """What takes effect is the default of every command."""
         return self.effective.bytes == self._defaults
 
-    def disarm(self):
-        """From now on a machine's commands act only after all of them have been seen at their defaults."""
+    def disarm(self, but=None):
+        """From now on a machine's commands act only after all of them have been seen at their defaults; not so one's, by a place."""
         for k in range(len(self._armed)):
-            self._armed[k] = 0
+            first, last = self._records[k]
+            if but is None or not first <= 2 * but[0] < last:
+                self._armed[k] = 0
 
     def arm(self):
         """Note whose commands are at their defaults."""
@@ -66,15 +78,25 @@ class Commands:
             if not self._armed[k] and self._at_default(k):
                 self._armed[k] = 1
 
-    def settle(self, obeyed):
-        """What takes effect: the commands where they are obeyed and armed, else the defaults."""
+    def settle(self, obeyed, holding=False):
+        """What takes effect: the commands where they are obeyed and armed, else the defaults, or where `holding` what did."""
         target = self.effective.bytes
         for k in range(len(self._records)):
-            source = self._bank.bytes if obeyed and self._armed[k] else self._defaults
+            acts = obeyed and self._armed[k]
+            source = self._bank.bytes if acts else self._defaults
             first, last = self._records[k]
             for at in range(first, last):
-                target[at] = source[at]
+                held = self._holds.get(at, 0) if holding and not acts else 0
+                target[at] = source[at] & ~held | target[at] & held
 
     def _at_default(self, k):
         first, last = self._records[k]
         return self._bank.view[first:last] == self._defaults[first:last]
+
+
+def _is_touched(at, bits, touched):
+    """Whether any of a byte's bits is among those."""
+    first, end, mask = touched
+    number = (at ^ 1) << 3
+    bits &= mask >> (number & 8)
+    return any(bits >> k & 1 and first <= number + k < end for k in range(8))

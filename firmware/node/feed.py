@@ -7,10 +7,10 @@ from micropython import const
 
 from node import registers as reg
 from node.pins import FRAME_US
-from node.player import CHUNK
 from node.store import StoredJob
 
 _HEADER = const(32)
+_CHUNK = const(4)  # frames; node.player's, which not every node has room for
 _CHECKED = const(16)  # buffers whose CRC is reckoned in a tick: 4 KiB
 
 
@@ -51,7 +51,7 @@ class Feed:
         if reader.readinto(self._view[:_HEADER]) != _HEADER:
             return reg.REASON_BAD_JOB
         magic, frame_us, chunk, _, _, _, fingerprint, length, crc = unpack_from("<4sHHIIIIII", self.buffer, 0)
-        if magic != self._magic or frame_us != FRAME_US or chunk != CHUNK:
+        if magic != self._magic or frame_us != FRAME_US or chunk != _CHUNK:
             return reg.REASON_BAD_JOB
         self._unchecked, self._wanted = length, crc
         return reg.REASON_NONE if fingerprint == self._fingerprint else reg.REASON_WRONG_MACHINE

@@ -147,11 +147,18 @@ class Watch:
             self._off_from = celsius
         elif celsius >= self._off_from + _GAIN:
             self.stuck = True
-            self._off_s = self._settle_s
+            self._look_anew(celsius)
         elif self._off_s > 2.0 * self._settle_s:
             self.stuck = False
-            self._off_s = self._settle_s
+            self._look_anew(celsius)
+        else:
+            self._off_from = min(self._off_from, celsius)
         return self.stuck
+
+    def _look_anew(self, celsius):
+        """From here on: what a room gains in hours is no heater's doing."""
+        self._off_s = self._settle_s
+        self._off_from = celsius
 
 
 _QUICK = 1500  # tenths: what may get hotter than this is a small block, what may not is a plate
@@ -201,6 +208,7 @@ class Heater:
 
     def off(self):
         """No power from now on, and no target."""
+        self._pwm.duty_u16(0)
         self.set(0)
         self._write(0.0)
 

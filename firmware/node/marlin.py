@@ -10,15 +10,17 @@ from time import ticks_add, ticks_diff, ticks_ms, ticks_us
 from micropython import const
 
 from node import registers as reg
-from node.printer import LOST, REFUSED, Printer
+from node.feed import Feed
+from node.printer import LOST, REFUSED, Printer, after_s
+from node.talk import LONGEST
 
 AHEAD_US = const(500_000)
 READY_BAND = const(20)  # tenths of a degree around a target
 READY_POLLS = const(3)  # reports in a row within it
 MARGIN = const(150)  # tenths of a degree above the highest target at which the board is halted
 _CHUNK_US = const(40)
-_HEADER = const(32)
 _HEAD = const(6)
+_SPARE = const(4)  # lines: heat on and off again, for two heaters
 _REPORT = const(10)  # ticks between two reports
 _DRAIN = const(8)  # not in a Job: the board is to come to rest
 _NOTHING, _MOVE, _SET, _WAIT_HOTEND, _WAIT_BED, _DWELL, _HOME, _MOTORS_OFF, _END = 0, 1, 2, 3, 4, 5, 6, 7, 255
@@ -33,20 +35,16 @@ class Marlin:
 
     def __init__(self, config, bank, store, effective):
         self._config = config
-        self._fingerprint = config["fingerprint"]
         self._finish = config["on_link_loss"] == "finish"
+        self._alone = False
         self._bank = bank
-        self._store = store
+        self._feed = Feed(store, self.magic, config["fingerprint"])
         self._effective = effective
         self._permit = config["permit"]
         self._highest = config["highest"]
         self._board = Printer(config, bank)
         self._talk = self._board.talk
         self.rest = self._board.rest
-        self._buffer = bytearray(256)
-        self._view = memoryview(self._buffer)
-        self._filled = self._at = 0
-        self._reader = None
         self._state = reg.JOB_STATE_NONE
         self._ticks = 0
         self._line = self._chunks = 0
@@ -61,6 +59,7 @@ class Marlin:
         self._near = 0
         self._fresh = 0
         self._hot = self._cooled = False
+        self._too_hot = False
         self._above = 0
         self._fan = 0
         self.homed = False
@@ -72,12 +71,17 @@ class Marlin:
     @property
     def running(self):
         """A Job is in work."""
-        return self._state in (reg.JOB_STATE_RUNNING, reg.JOB_STATE_HOLDING)
+        return reg.JOB_STATE_READY <= self._state <= reg.JOB_STATE_HOLDING
 
     @property
     def finishes(self):
-        """The Job goes on without the link."""
-        return self._finish and self.running
+        """The Job goes on without the link: it lies whole in the flash, and its machine's spec says so."""
+        return self._alone and self.running
+
+    @property
+    def stuck(self):
+        """The cause of a fault stays: the board is too hot, or has halted and not been reset."""
+        return self._too_hot or self._board.killed
 
     @property
     def moving(self):
@@ -85,24 +89,15 @@ class Marlin:
         return self._await == _HOME or self._ahead_us(ticks_us()) > 0
 
     def start(self, job_id):
-        """Open a Job and begin; returns a Reason, 0 when it runs."""
+        """Open a Job and begin; returns a Reason, 0 when it runs. A stored one is READY until its CRC has been found right."""
         if self.running or self.moving:
             return reg.REASON_BUSY
         if not self._board.ready:
             return reg.REASON_BUSY if self._board.found else reg.REASON_NO_PRINTER
-        reader = self._store.open(job_id)
-        if reader is None:
-            return reg.REASON_NO_SUCH_JOB
-        reason = reg.REASON_NONE
-        if reader.readinto(self._view[:_HEADER]) != _HEADER or self._buffer[:4] != self.magic:
-            reason = reg.REASON_BAD_JOB
-        elif unpack_from("<I", self._buffer, 20)[0] != self._fingerprint:
-            reason = reg.REASON_WRONG_MACHINE
+        reason = self._feed.open(job_id)
         if reason:
-            reader.close()
             return reason
-        self._reader = reader
-        self._filled = self._at = 0
+        self._alone = self._finish and self._feed.stored
         self._line = self._chunks = 0
         self._waits = self._near = 0
         self._await = _NOTHING
@@ -111,7 +106,7 @@ class Marlin:
         self._bank.put32(reg.S_JOB_ID, job_id)
         self._bank.put32(reg.S_JOB_LINE, 0)
         self._bank.put32(reg.S_JOB_CHUNKS, 0)
-        self._put_state(reg.JOB_STATE_RUNNING)
+        self._put_state(reg.JOB_STATE_READY if self._feed.stored else reg.JOB_STATE_RUNNING)
         return reg.REASON_NONE
 
     def stop(self):
@@ -141,10 +136,12 @@ class Marlin:
         if board.ready:
             self._watch_heat()
         if self.running:
-            if deadline_us is not None and ticks_diff(now_us, deadline_us) >= 0 and not self._finish:
+            if deadline_us is not None and ticks_diff(now_us, deadline_us) >= 0 and not self._alone:
                 self.stop()
+            elif self._state == reg.JOB_STATE_READY:
+                self._check()
             elif board.ready:
-                self._tick_job(now_us, run and permitted)
+                self._tick_job(now_us, run and permitted and not self._cooled)
         if not permitted:
             self._cool()
         elif self._cooled:
@@ -160,7 +157,7 @@ class Marlin:
 
     def _lose(self):
         """The board is not what it was: nothing that it was told holds any more."""
-        self.homed = self._hot = False
+        self.homed = self._hot = self._too_hot = False
         if self.running:
             self.fault = reg.FAULT_PRINTER
             self._bank.put16(reg.S_JOB_FAULT, reg.REASON_NO_PRINTER)
@@ -192,6 +189,7 @@ class Marlin:
             if self._waits >> k & 1 and target and (abs(temperature - target) > READY_BAND or talk.targets[k] != target):
                 near = False
         self._near = self._near + 1 if near else 0
+        self._too_hot = above
         self._above = self._above + 1 if above else 0
         if self._above > 1:  # once may be a broken line
             self._above = 0
@@ -202,6 +200,8 @@ class Marlin:
         if not self._hot or not self._board.ready:
             return
         if self.running:
+            if self._talk.left < 2:
+                return  # in the next tick, then
             self._cooled = True
             self._board.say(b"M104 S0")
             self._board.say(b"M140 S0")
@@ -211,9 +211,12 @@ class Marlin:
 
     def _warm(self):
         """Heat is permitted again: what the Job had asked for, and no line of it before that is reached."""
-        self._cooled = False
         if not self.running or not self._board.ready:
+            self._cooled = False
             return
+        if self._talk.left < _SPARE:
+            return  # not before the board has taken what waits: there must always be a line left to switch off with
+        self._cooled = False
         for k in range(2):
             target = self._targets[k]
             if target:
@@ -223,6 +226,14 @@ class Marlin:
         self._near = 0
 
     # ---- the Job
+
+    def _check(self):
+        """Nothing is sent of a stored Job before the whole of it has been found to be what was stored."""
+        reason = self._feed.check()
+        if reason:
+            self._give_up(reg.FAULT_JOB, reason)
+        elif reason is not None:
+            self._put_state(reg.JOB_STATE_RUNNING)
 
     def _ahead_us(self, now_us):
         """Motion that the board has been given and has not made yet, as planned."""
@@ -279,7 +290,11 @@ class Marlin:
         """Take the next record; False when there is nothing to send now."""
         if not self._need(_HEAD):
             return False
-        lines, chunks, kind, length = unpack_from("<HHBB", self._buffer, self._at)
+        feed = self._feed
+        lines, chunks, kind, length = unpack_from("<HHBB", feed.buffer, feed.at)
+        if length > LONGEST:
+            self._bad_job()
+            return False
         if not self._need(_HEAD + length):
             return False
         ahead = self._ahead_us(now_us)
@@ -293,8 +308,8 @@ class Marlin:
             return False
         elif self._rested and ahead > 0:
             return False  # a dwell lasts
-        at = self._at + _HEAD
-        self._at = at + length
+        at = feed.at + _HEAD
+        feed.at = at + length
         self._line += lines
         self._chunks += chunks
         self._bank.put32(reg.S_JOB_LINE, self._line)
@@ -303,7 +318,7 @@ class Marlin:
             self._sent_us = now_us
             self._piece_us = chunks * _CHUNK_US
             self._due_us = ticks_add(self._due_us, self._piece_us)
-            self._talk.put(self._buffer, length, at)
+            self._talk.put(feed.buffer, length, at)
         elif kind == _DWELL:
             self._due_us = ticks_add(self._due_us, chunks * _CHUNK_US)
         elif kind == _END:
@@ -314,7 +329,7 @@ class Marlin:
                 self._waits = 1 << kind - _WAIT_HOTEND
                 self._near = 0
         elif kind in (_HOME, _MOTORS_OFF):
-            self._expect(self._view[at : at + length], kind)
+            self._expect(feed.buffer[at : at + length], kind)
             self.homed = False
         elif kind != _NOTHING:
             self._bad_job()
@@ -322,10 +337,10 @@ class Marlin:
 
     def _set(self, at, length):
         """A line that moves nothing; heaters and the fan are remembered."""
-        buffer = self._buffer
+        buffer = self._feed.buffer
         self._talk.put(buffer, length, at)
         if buffer[at] == 77 and buffer[at + 1] == 49 and length > 3:  # M1
-            value = _after_s(buffer, at + 4, at + length)
+            value = after_s(buffer, at + 4, at + length)
             if buffer[at + 2] == 48 and buffer[at + 3] == 52:
                 self._heat(0, value)
             elif buffer[at + 2] == 52 and buffer[at + 3] == 48:
@@ -340,20 +355,11 @@ class Marlin:
         self._targets[heater] = target
         self._hot = self._targets[0] > 0 or self._targets[1] > 0
 
-    def _have(self, count):
-        if self._filled - self._at >= count:
-            return True
-        rest = self._filled - self._at
-        self._buffer[:rest] = self._buffer[self._at : self._filled]
-        self._at = 0
-        self._filled = rest + self._reader.readinto(self._view[rest:])
-        return self._filled >= count
-
     def _need(self, count):
         """Whether `count` bytes stand at the reading place; a Job that ends before them is a bad one."""
-        if self._have(count):
+        if self._feed.have(count):
             return True
-        if self._reader.ended:
+        if self._feed.ended:
             self._bad_job()
         return False
 
@@ -361,8 +367,7 @@ class Marlin:
         self._give_up(reg.FAULT_JOB, reg.REASON_BAD_JOB)
 
     def _close(self, state):
-        self._reader.close()
-        self._reader = None
+        self._feed.close()
         self._await = _NOTHING
         self._waits = 0
         self._rested = True
@@ -389,20 +394,3 @@ class Marlin:
         bank.put_bit(reg.S_HOMED, reg.S_HOMED_BIT, self.homed)
         bank.put_bit(reg.S_HEATER_WAIT, reg.S_HEATER_WAIT_BIT, self._waits)
         bank.put_bit(reg.S_HOMING, reg.S_HOMING_BIT, self._await == _HOME)
-
-
-def _after_s(buffer, at, end):
-    """Tenths of what stands behind the S; 0 where there is none."""
-    while at < end and buffer[at] != 83:
-        at += 1
-    value = 0
-    after = -1
-    for k in range(at + 1, end):
-        byte = buffer[k]
-        if byte == 46:
-            after = 0
-        elif 48 <= byte <= 57 and after < 1:
-            value = value * 10 + byte - 48
-            if after >= 0:
-                after += 1
-    return value if after == 1 else value * 10

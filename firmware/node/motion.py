@@ -28,6 +28,7 @@ class Motion:
 
     magic = b"LSJ1"
     homing = Homing
+    stuck = False  # no fault of a Job's lasts longer than the Job
 
     def __init__(self, config, bank, store, heaters, fans):
         self.axes = config["axes"]
@@ -342,7 +343,7 @@ class Motion:
             self._wait = heater
             return False
         elif op == _FAN:
-            self._fans[argument].set(value)
+            self._fans[argument].set(min(max(value, 0), 0xFFFF))
         elif op == _HOME:
             self.homed = False
             return self._send(self.homing(self, argument))

@@ -20,7 +20,8 @@ class Printer:
 
     Attributes:
         talk: the conversation with it.
-        found: it answers. ready: it has been made safe as well, and does what it is told.
+        found: it answers. ready: it has been made safe as well, and does what it is told. killed: it has halted, and has not
+            been heard to be well since.
         must_stop: a stop has been sent that has to be taken soon.
     """
 
@@ -29,7 +30,7 @@ class Printer:
         self._bank = bank
         self.talk = Talk(pins.uart(config["uart"], config["tx_pin"], config["rx_pin"], config["baud"]))
         self._link = _SILENT
-        self.found = self.must_stop = False
+        self.found = self.killed = self.must_stop = False
         self._asked_ms = ticks_add(ticks_ms(), -ATTEMPT_MS)
         self._stopped_ms = 0
         self._polled_ms = ticks_ms()
@@ -55,7 +56,6 @@ class Printer:
             return self._lose(_KILLED)
         if talk.started:
             talk.started = False
-            self._asked_ms = ticks_add(now_ms, -ATTEMPT_MS)
             return self._lose(_SILENT)
         if talk.silent:
             talk.silent = False
@@ -75,6 +75,8 @@ class Printer:
         if talk.acked >= len(_SAFE):
             self._link = _READY
             self.found = True
+            self.killed = False
+            self._polled_ms = now_ms
             self.must_stop = talk.failed = False
             if talk.reports:
                 self.say(b"M155 S1")
@@ -96,7 +98,11 @@ class Printer:
     def _lose(self, link):
         self._link = link
         self.found = False
-        if link == _KILLED:
+        self._asked_ms = ticks_ms()  # never one of long ago: ticks tell no more than some days apart
+        if link != _KILLED:
+            self._asked_ms = ticks_add(self._asked_ms, -ATTEMPT_MS)
+        else:
+            self.killed = True
             self._bank.put_bit(self._config["killed"][0], self._config["killed"][1], 1)
         return LOST
 
@@ -116,7 +122,6 @@ class Printer:
         self.talk.raw(b"\nM112\n")
         self.must_stop = False
         self._lose(_KILLED)
-        self._asked_ms = ticks_ms()
 
     def rest(self):
         """The last words of a node that ends."""
@@ -148,3 +153,20 @@ class Printer:
         bank.put_bit(config["quick"][0], config["quick"][1], talk.quick)
         if self.found:
             bank.put_bit(config["killed"][0], config["killed"][1], 0)
+
+
+def after_s(buffer, at, end):
+    """Tenths of what stands behind the S of a line; 0 where there is none."""
+    while at < end and buffer[at] != 83:
+        at += 1
+    value = 0
+    after = -1
+    for k in range(at + 1, end):
+        byte = buffer[k]
+        if byte == 46:
+            after = 0
+        elif 48 <= byte <= 57 and after < 1:
+            value = value * 10 + byte - 48
+            if after >= 0:
+                after += 1
+    return value if after == 1 else value * 10

@@ -21,6 +21,10 @@ _UPTIME = 2 * reg.S_UPTIME
 _IDENTITY = 8  # bytes of owner and epoch, which come first
 _ANSWERED = 2 * (reg.COMMAND_AT + reg.C_SIZE)
 _NO_BLOCK = 0xFFFF
+_FARTHEST = 1 << 24  # above the highest epoch that a claim may be: more than a controller makes in all its life
+# What takes even a held output off, and is shown in the place of what latched before it.
+_HARD = (reg.FAULT_OVER_TEMPERATURE, reg.FAULT_HEATER_STUCK, reg.FAULT_SENSOR, reg.FAULT_INTERLOCK, reg.FAULT_INTERNAL)
+_NOT_LATCHED, _SILENCED, _SOFT, _HARDEST = -1, 0, 1, 2
 
 
 class Safety:
@@ -31,15 +35,16 @@ class Safety:
         jobs: the store; window: the transfer window.
         motion, heaters, fans: what a latch stops.
         use: is told when the node comes into use, by its begin(), or None.
+        run: register and bit of the command that lets a Job run, or None.
 
     Attributes:
         heater_fault, block_fault: what the heaters, and the other blocks, said last.
         changed: what takes effect is no longer what it was at the last tick.
-        silent: at the last tick the owner had fallen silent, and nobody had reset since.
+        silent: at the last tick the owner had fallen silent, nobody had reset since, and nothing else had latched.
         ops: what other parts of the node carry out: by Op, a function of the argument that returns a Reason.
     """
 
-    def __init__(self, interlocks, bank, commands, jobs, window, motion, heaters, fans, use=None):
+    def __init__(self, interlocks, bank, commands, jobs, window, motion, heaters, fans, use=None, run=None):
         self.commands = commands
         self.heater_fault = self.block_fault = reg.FAULT_NONE
         self.changed = self.silent = True
@@ -52,19 +57,21 @@ class Safety:
         self._fans = fans
         self.ops = {}
         self._use = use
+        self._run_at = run
         self._rules = [place(*rule["when"]) + place(*rule["output"]) for rule in interlocks if "when" in rule]
         self._pairs = [place(*rule["beside"]) + place(*rule["output"]) for rule in interlocks if "beside" in rule]
         self._leased = False
-        self._latched = False
+        self._severity = _NOT_LATCHED
         self._finishing = False
         self._fault = reg.FAULT_NONE
-        self._peer = 0
+        self._peer = 0  # nobody
         self._lease_ms = reg.LEASE_MS
         self._heard_ms = ticks_ms()
         self._heard_us = ticks_us()
         self._sequence = 0
         self._done = []
         self._epoch = read_counter("epoch")
+        self._unkept = False
         self._next = bytearray(2 * reg.C_SIZE)
         self._stale = True
         self._last_ms = ticks_ms()
@@ -80,9 +87,17 @@ class Safety:
             return count >= reg.TRANSFER_HEAD and 2 * (count - reg.TRANSFER_HEAD) <= reg.TRANSFER_BYTES
         return first >= reg.COMMAND_AT and first + count <= reg.COMMAND_AT + reg.C_SIZE
 
-    def write(self, peer, first, data):
-        """Carry out a write of one client, whole or not at all; returns 0 or an exception code."""
-        self._expire(ticks_ms())
+    def write(self, peer, first, data, touched=None):
+        """Carry out a write of one client, whole or not at all; returns 0 or an exception code.
+
+        peer: above 0 a connection of its own, below 0 a line on which all masters look alike, 0 nobody: a broadcast.
+        touched: of bit numbers (as of coils) the first, the end, and a mask for each register: what the client wrote itself; or all.
+        """
+        now_ms = ticks_ms()
+        self._pass(now_ms)
+        self._expire(now_ms)
+        if not peer:
+            return self._refuse_foreign()
         if first < reg.TRANSFER_AT:
             return self._write_grant(peer, first + first - _FIRST, data)
         if first == reg.TRANSFER_AT and data[1] == reg.TRANSFER_OP_READ and data[0] == 0:
@@ -93,9 +108,9 @@ class Safety:
             return self._window.write(data)
         self._bank.view[first + first : first + first + len(data)] = data
         self.commands.arm()
-        self.commands.written(first + first, first + first + len(data))
+        self.commands.written(first + first, first + first + len(data), touched)
         self._stale = True
-        if self._use and not self._latched and not self.commands.idle:
+        if self._use and not self.latched and not self.commands.idle:
             self._use.begin()
         return 0
 
@@ -107,7 +122,7 @@ class Safety:
     def _write_grant(self, peer, at, data):
         grant = self._next
         # Without owner and epoch in it, a write says nothing of who sends it: only the owner's own connection may.
-        if (at > 0 or len(data) < _IDENTITY) and not self._owns(peer):
+        if (at > 0 or len(data) < _IDENTITY) and (peer < 0 or not self._owns(peer)):
             return self._refuse_foreign()
         grant[:] = self._bank.view[_FIRST:_ANSWERED]
         grant[at : at + len(data)] = data
@@ -116,10 +131,12 @@ class Safety:
         owner, epoch = _u32(grant, 0), _u32(grant, 4)
         if self._leased:
             if owner != self._bank.u32(reg.S_OWNER) or epoch != self._epoch:
+                if peer == self._peer:
+                    self._peer = 0  # somebody else speaks there too: the owner must say again that it is the owner
                 at = reg.S_OLD_EPOCHS if epoch < self._epoch else reg.S_FOREIGN
                 return self._refuse(at, reg.REASON_LEASE_LIVE)
             return self._renew(grant, peer)
-        elif epoch <= self._epoch:
+        elif not 0 < epoch - self._epoch <= _FARTHEST:
             return self._refuse(reg.S_OLD_EPOCHS, reg.REASON_OLD_EPOCH)
         else:
             self._claim(grant, peer, owner, epoch)
@@ -139,8 +156,7 @@ class Safety:
     def _claim(self, grant, peer, owner, epoch):
         """A new owner. Its first write commands nothing: what it finds from before a restart must not run twice."""
         self._epoch = epoch
-        if not write_counter("epoch", epoch):  # the fence lasts until the next start only
-            self._bank.put_bit(reg.S_STORAGE_FAILED, reg.S_STORAGE_FAILED_BIT, 1)
+        self._keep_epoch()
         self._leased = True
         self._finishing = False
         self._sequence = _u16(grant, 12)
@@ -150,6 +166,12 @@ class Safety:
         bank.put32(reg.S_OWNER, owner)
         bank.put_bit(reg.S_LEASED, reg.S_LEASED_BIT, 1)
         self._hear(grant, peer)
+
+    def _keep_epoch(self):
+        """To the flash, which holds the processor up for longer than a step stream lasts: later, where anything moves."""
+        self._unkept = self._motion.running or self._bank.bit(reg.S_MOVING, reg.S_MOVING_BIT)
+        if not self._unkept and not write_counter("epoch", self._epoch):  # the fence lasts until the next start only
+            self._bank.put_bit(reg.S_STORAGE_FAILED, reg.S_STORAGE_FAILED_BIT, 1)
 
     def _renew(self, grant, peer):
         sequence = _u16(grant, 12)
@@ -230,7 +252,7 @@ class Safety:
         return reg.REASON_UNKNOWN_COMMAND
 
     def _start(self, job_id):
-        if self._latched:
+        if self.latched:
             return reg.REASON_LATCHED
         reason = self._motion.start(job_id)
         if not reason and self._use:
@@ -238,11 +260,11 @@ class Safety:
         return reason
 
     def _reset(self):
-        if not self._latched:
+        if not self.latched:
             return reg.REASON_NONE
         if self._cause():
             return reg.REASON_LATCHED
-        self._latched = False
+        self._severity = _NOT_LATCHED
         self._bank.put16(reg.S_FAULT_BLOCK, _NO_BLOCK)
         self.commands.disarm()
         self.commands.arm()
@@ -258,16 +280,19 @@ class Safety:
                 return True
             if any(registers[at] & mask and registers[other] & others for at, mask, other, others in self._pairs):
                 return True  # both are still asked for
-        return self.heater_fault != reg.FAULT_NONE or self.block_fault != reg.FAULT_NONE
+        return bool(self.heater_fault or self.block_fault or getattr(self._motion, "cause", reg.FAULT_NONE))
 
     # ---- the latch
 
     def latch(self, fault, block=_NO_BLOCK):
-        """Everything to its safe state, until an operator's reset. The first fault is the one that is shown."""
-        if self._latched:
+        """Everything to its safe state, until an operator's reset. The first fault is shown, until a harder one comes."""
+        severity = _HARDEST if fault in _HARD else _SOFT
+        if fault == reg.FAULT_SILENCE and block == _NO_BLOCK:
+            severity = _SILENCED
+        if severity <= self._severity:
             return
+        self._severity = severity
         self._bank.put16(reg.S_FAULT_BLOCK, block)
-        self._latched = True
         self._finishing = False
         self._stale = True
         self._show_latch(fault)
@@ -285,18 +310,18 @@ class Safety:
     @property
     def latched(self):
         """Outputs are safe until a reset."""
-        return self._latched
+        return self._severity != _NOT_LATCHED
 
     @property
     def idle(self):
         """Nothing is commanded, nothing runs, and nobody's reset is waited for."""
-        return not self._latched and not self._motion.running and self.commands.resting
+        return not self.latched and not self._motion.running and self.commands.resting
 
     # ---- the tick
 
     @micropython.native
-    def tick(self, now_ms):
-        """Let time pass: the lease, the commands that take effect, the interlocks."""
+    def _pass(self, now_ms):
+        """The uptime, as of now."""
         registers = self._bank.bytes
         low = (registers[_UPTIME + 2] << 8 | registers[_UPTIME + 3]) + ticks_diff(now_ms, self._last_ms)
         self._last_ms = now_ms
@@ -304,9 +329,16 @@ class Safety:
             self._bank.put16(reg.S_UPTIME, self._bank.u16(reg.S_UPTIME) + (low >> 16))
         registers[_UPTIME + 2] = low >> 8 & 0xFF
         registers[_UPTIME + 3] = low & 0xFF
+
+    @micropython.native
+    def tick(self, now_ms):
+        """Let time pass: the lease, the commands that take effect, the interlocks."""
+        self._pass(now_ms)
+        if self._unkept:
+            self._keep_epoch()
         if self._leased and ticks_diff(now_ms, self._heard_ms) >= self._lease_ms:
             self._expire(now_ms)
-        if self._finishing and not self._motion.running:
+        if self._finishing and (not self._motion.running or self._bank.u16(reg.S_JOB_STATE) == reg.JOB_STATE_HOLDING):
             self.latch(reg.FAULT_SILENCE)
         overdue = self.commands.overdue(now_ms)
         if overdue >= 0:
@@ -314,7 +346,8 @@ class Safety:
         self.changed = self._stale
         if self.changed:
             self._stale = False
-            self.commands.settle((self._leased or self._finishing) and not self._latched)
+            self.commands.settle((self._leased or self._finishing) and not self.latched, self._holding())
+        registers = self._bank.bytes
         for at, mask, output_at, output_mask in self._rules:
             if registers[at] & mask and self._effective.bytes[output_at] & output_mask:
                 self._forbid(output_at, output_mask)
@@ -322,7 +355,11 @@ class Safety:
             if self._effective.bytes[at] & mask and self._effective.bytes[output_at] & output_mask:
                 self._forbid(at, mask)
                 self._forbid(output_at, output_mask)
-        self.silent = not self._leased or self._fault == reg.FAULT_SILENCE
+        self.silent = self._fault == reg.FAULT_SILENCE or not (self._leased or self.latched)
+
+    def _holding(self):
+        """Whether nothing but the owner's silence is why the commands are not obeyed."""
+        return self._severity == _SILENCED or not (self._leased or self.latched)
 
     def deadline(self, now_us):
         """When the lease ends, in ticks_us; now where there is none, None where a Job may finish without."""
@@ -349,16 +386,19 @@ class Safety:
         bank.put_bit(reg.S_LEASED, reg.S_LEASED_BIT, 0)
         self._stale = True
         motion = self._motion
-        if motion.finishes and not self._latched and self._jobs.stored(bank.u32(reg.S_JOB_ID)):
+        run = self._run_at
+        runs = run is None or self._effective.bit(run[0], run[1])  # one that is held would never come to its end
+        if motion.finishes and runs and not self.latched and self._jobs.stored(bank.u32(reg.S_JOB_ID)):
             self._finishing = True
+            self.commands.disarm(run)
+            self.commands.arm()
         elif motion.running or not self.commands.idle:
             self.latch(reg.FAULT_SILENCE)
 
     def _forbid(self, at, mask):
         """An output that an interlock forbids is off at once, and everything is latched."""
-        if not self._latched:
+        if self._severity < _HARDEST:
             self.latch(reg.FAULT_INTERLOCK)
-            self._stale = False
             self.commands.settle(False)
         self._effective.bytes[at] &= ~mask
         self._stale = self.changed = True

@@ -11,21 +11,16 @@ class Supervisor:
     def __init__(self):
         self._parts = []
 
-    def expect(self, part, looks=1):
-        """From now on this part must beat at least once in so many looks, one each FEED_MS."""
-        self._parts.append([part, looks, 0])
+    def expect(self, part):
+        """From now on this part must beat between any two looks, one each FEED_MS."""
+        self._parts.append(part)
 
     def alive(self):
-        """Whether every part has beaten in its time; to be asked once each FEED_MS."""
-        alive = True
-        for entry in self._parts:
-            part, looks, missed = entry
-            entry[2] = missed = 0 if part.beat else missed + 1
-            if missed >= looks:
-                alive = False
+        """Whether every part has beaten since the last look; to be asked once each FEED_MS."""
+        alive = all(part.beat for part in self._parts)
         if alive:
-            for entry in self._parts:
-                entry[0].beat = False
+            for part in self._parts:
+                part.beat = False
         return alive
 
     async def watch(self, dog):

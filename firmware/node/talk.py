@@ -11,6 +11,7 @@ from micropython import const
 
 LINES = const(8)  # that can be sent again
 ROOM = const(112)  # bytes of each, with its number and checksum
+LONGEST = 96  # bytes of a text
 WINDOW = const(3)  # lines under way to a board whose oks tell their number, else one
 _BUFFER = const(128)  # bytes that a board takes in while it is busy
 RETRY_MS = const(2500)  # a board that is busy says so every 2 s
@@ -71,6 +72,11 @@ class Talk:
             waiting += self._sizes[number % LINES]
         return self._out == self.made and self.made - self.acked < self.window and waiting <= _BUFFER - ROOM // 2
 
+    @property
+    def left(self):
+        """Lines that can be put before the board has taken another one."""
+        return LINES - self.made + self.acked
+
     def begin(self):
         """Start counting anew; what was put before is forgotten."""
         self.made = self.acked = self._out = -1
@@ -81,7 +87,12 @@ class Talk:
         self.put(b"M110", 4)  # with no N behind it, which would count back once more when it is carried out
 
     def put(self, text, length, first=0):
-        """Take `length` bytes of a text for a line; returns its number. Sent at the next tick, or by send()."""
+        """Take `length` bytes of a text for a line, LONGEST at most; returns its number, -1 where no line is left.
+
+        It is sent at the next tick, or by send().
+        """
+        if self.made - self.acked >= LINES:
+            return -1  # those that wait are still wanted
         self.made += 1
         slot = self.made % LINES
         line = self._lines[slot]

@@ -34,6 +34,7 @@ from twin.wire import encode, layout
 SHORTEST_LEASE_MS, LONGEST_LEASE_MS = 50, 5000
 IDLE_MS = 60_000
 FULL_DUTY = 65_535
+FARTHEST_EPOCH = 1 << 24  # above the highest ever granted
 
 _ASKED = struct.Struct(">IIHHHHIII")
 _CLAIM_WORDS = 4  # owner and epoch
@@ -185,7 +186,7 @@ class IdealNode:
         return self._claim(peer, asked, written)
 
     def _claim(self, peer: int, asked: Asked, written: list[int]) -> int:
-        if asked.epoch <= self.epoch:
+        if not self.epoch < asked.epoch <= self.epoch + FARTHEST_EPOCH:
             self._refuse(Reason.OLD_EPOCH, "old")
             return 0
         self.epoch, self._owner, self._peer = asked.epoch, asked.owner, peer
@@ -195,6 +196,8 @@ class IdealNode:
 
     def _renew(self, peer: int, asked: Asked, written: list[int]) -> int:
         if (asked.owner, asked.epoch) != (self._owner, self.epoch):
+            if peer == self._peer:
+                self._peer = -1  # until the owner says again that it is there
             self._refuse(Reason.LEASE_LIVE, "old" if asked.epoch < self.epoch else "foreign")
             return 0
         if asked.sequence - self._sequence_seen & 0xFFFF >= 0x8000:
@@ -262,7 +265,8 @@ class IdealNode:
     # ---- the latch
 
     def _latch(self, fault: Fault) -> None:
-        if not self.latched:
+        """An interlock is harder than whatever else there is here."""
+        if not self.latched or fault is Fault.INTERLOCK:
             self._fault = fault
 
     def _unlatch(self) -> None:
@@ -296,7 +300,7 @@ class IdealNode:
                 self._show(block["at"], bool(self.inputs.get(block["pin"], 0)) != block["invert"])
         self._expire()
         for rule in self.config["interlocks"]:
-            if self._bit(rule["when"]) and self._effective(rule["output"][0]) >> rule["output"][1] & 1:
+            if self._bit(rule["when"]) and self._works(rule["output"]):
                 self._latch(Fault.INTERLOCK)
         for block in self.config["blocks"]:
             if block["kind"] == "Output":
@@ -334,6 +338,15 @@ class IdealNode:
                 acts = self._owner != 0 and self._acts(at)
                 return self.words[register] if acts else default[register - at]
         raise AssertionError(f"register {register} is of no Command")
+
+    def _works(self, place: Sequence[int]) -> bool:
+        """Whether an output is commanded on, or held on."""
+        held = any(
+            self.outputs.get(block["pin"])
+            for block in self.config["blocks"]
+            if block["kind"] == "Output" and block["from"] == place and self._silent(block, "hold")
+        )
+        return held or bool(self._effective(place[0]) >> place[1] & 1)
 
     def _silent(self, block: Mapping[str, Any], fallback: str) -> bool:
         return self._fault is Fault.SILENCE and block["silence"] == fallback

@@ -65,6 +65,10 @@ class Board:
             self._process.kill()
         self._thread.join()
 
+    def last(self) -> None:
+        """Its next end is its last one: it does not start again."""
+        self._stopping = True
+
     def cycle(self) -> None:
         """Off and on again."""
         assert self._process is not None

@@ -249,7 +249,7 @@ def test_a_part_that_lies_on_the_bed_without_its_order_is_carried_when_asked(wor
 def test_an_operation_that_is_bound_to_a_machine_goes_to_no_other() -> None:
     text = DEMO.read_text()
     head, tail = text.index("[nodes.belt-1]"), text.index("[nodes.arm-1]")
-    node = text[head:tail].replace("belt-1", "belt-2").replace("uid = 2", "uid = 4").replace("15022", "15024")
+    node = text[head:tail].replace("belt-1", "belt-2").replace("uid = 2", "uid = 5").replace("15022", "15024")
     start, end = text.index("[machines.belt-1]"), text.index("[machines.arm-1]")
     belt = text[start:end].replace("belt-1", "belt-2")
     way = '[[handovers]]\nfrom = "printer-1"\nto = "belt-2"\nby = "arm"\narm = "arm-1"\n'

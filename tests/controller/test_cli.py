@@ -15,7 +15,7 @@ CUBE = DEMO / "calibration_cube.gcode"
 
 def test_check_says_that_the_demo_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(DEMO_FACTORY)]) == 0
-    assert "3 machines on 3 nodes" in capsys.readouterr().out
+    assert "4 machines on 4 nodes" in capsys.readouterr().out
 
 
 def test_check_names_every_mistake_with_its_key_and_what_is_allowed(

@@ -169,6 +169,20 @@ def test_a_cut_link_holds_the_order_and_nothing_starts_by_itself_when_it_is_back
     assert not refused.ok and "broke off" in refused.text
 
 
+def test_an_order_on_a_slow_line_is_held_only_when_its_lease_has_surely_ended() -> None:
+    factory = shop()
+    slow = replace(factory, nodes={**factory.nodes, "printer-1": replace(factory.nodes["printer-1"], scan_ms=500)})
+    world = World(slow)
+    world.run(3)
+    number = printing(world)
+    wire = world.wires["printer-1"]
+    wire.deaf = wire.mute = True
+    world.run(95)
+    assert world.order(number).state is OrderState.RUNNING and "is lost" in world.order(number).current.reason
+    world.run(10)
+    assert world.order(number).state is OrderState.HELD
+
+
 def test_a_print_that_ended_while_its_link_was_cut_is_done_when_the_node_is_heard_again(world: World) -> None:
     number = printing(world)
     node, wire = world.nodes["printer-1"], world.wires["printer-1"]

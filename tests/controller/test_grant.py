@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.nodes.epochs import EpochError, Epochs
-from controller.nodes.grant import Errand, Grant, Stand, Standing, attend, latch, past, stand, uptime, verdict
+from controller.nodes.grant import Errand, Grant, Stand, Standing, attend, claim_patience, latch, past, stand, uptime, verdict
 from tests.controller.factories import shop
 from tests.controller.fakenode import FakeNode
 from twin.clock import MS, Ns, S
@@ -138,6 +138,13 @@ def test_a_claim_is_given_its_patience_to_the_very_end() -> None:
     assert stand(claimed, sample(), "", US, Ns(S + 400 * MS - 1)).standing is Standing.CLAIMING
     assert stand(claimed, sample(), "", US, Ns(S + 400 * MS)).standing is Standing.FREE
     assert stand(claimed, sample(epoch=4), "", US, S).standing is Standing.CLAIMING
+
+
+def test_a_claim_is_given_four_scans_of_a_slow_line_to_show() -> None:
+    assert [claim_patience(scan_ms) for scan_ms in (20, 100, 500)] == [400 * MS, 400 * MS, 2 * S]
+    claimed, limit = Grant().claim(5, status(), S), claim_patience(500)
+    assert stand(claimed, sample(), "", US, Ns(S + limit - 1), limit).standing is Standing.CLAIMING
+    assert stand(claimed, sample(), "", US, Ns(S + limit), limit).standing is Standing.FREE
 
 
 @pytest.mark.parametrize(

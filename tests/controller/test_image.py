@@ -54,6 +54,14 @@ def test_a_sample_is_stale_after_two_and_a_half_scan_periods_and_good_again_when
     assert seen(node, old, Ns(3 * S)).machine("belt-1").every == GOOD
 
 
+def test_a_node_on_a_slow_line_is_stale_after_two_and_a_half_of_its_own_scans() -> None:
+    node = FakeNode(FACTORY, "belt-1")
+    slow = replace(FACTORY, nodes={**FACTORY.nodes, "belt-1": replace(FACTORY.nodes["belt-1"], scan_ms=500)})
+    image = seen(node, blank(slow))
+    assert image.aged(Ns(S + 1250 * MS)).machine("belt-1").good
+    assert image.aged(Ns(S + 1250 * MS + 1)).machine("belt-1").every.cause == "no reply for 1250 ms"
+
+
 def test_a_lost_link_makes_its_machines_stale_at_once_and_says_why() -> None:
     image = seen(FakeNode(FACTORY, "belt-1")).lost("belt-1", "closed by the node")
     assert image.machine("belt-1").belief("speed").cause == "closed by the node"

@@ -44,6 +44,13 @@ def test_the_view_shows_the_arm_s_joints_its_jaws_and_its_tool_point_in_declared
     assert "base_cam" not in text
 
 
+def test_the_view_shows_the_extractor_s_health_and_no_target_where_there_is_none() -> None:
+    fan = {"status/bearing_temperature": 31.5, "status/vibration_rms": 0.456, "status/running_time": 12, "status/worn": True}
+    text = drawn(live.draw(FACTORY, shown(**{f"extractor-1/{name}": value for name, value in fan.items()})))
+    for told in ("bearing  31.5 °C", "vibration  rms    0.46 m/s²", "running_time 12 s", "worn", "hotend   0.0 / 0 °C"):
+        assert told in text, told
+
+
 def test_the_view_says_what_an_order_waits_for() -> None:
     order = {"id": "4", "state": "RUNNING", "operation": "pick", "reason": "printer-1: its bed is at 55.0 °C"}
     text = drawn(live.draw(FACTORY, shown(**{f"factory/order/{name}": value for name, value in order.items()})))
@@ -64,6 +71,19 @@ def test_the_summary_tells_of_every_step_stream_and_every_verdict_on_the_part(wh
     assert told["the part arrives"] == "passed: in 5 s" and told["nothing is lost"] == "FAILED: dropped at 7 s"
     assert told["planned"] == "1146.8 s of motion" and told["factory time"] == "0:01:01"
     assert "FAILED: dropped at 7 s" in drawn(live.summary(told))
+
+
+@pytest.mark.parametrize(("state", "told"), [("RUNNING", "interrupted"), ("", "interrupted"), ("DONE", "DONE")])
+def test_a_run_that_was_broken_off_is_not_said_to_have_failed(what: run.Run, state: str, told: str) -> None:
+    loop = asyncio.new_event_loop()
+    house = run._House(what, LoopClock(loop))
+    loop.close()
+    house.shown = shown(**{"factory/order/state": state, "factory/order/reason": ""})
+    house.interrupt()
+    rig = {"now_s": 61.0, "digest": "", "verdicts": [FAILED], "followed": {}}
+    found = run.facts(what, house.shown, rig, house.interrupted)
+    assert house.done.is_set() and found["order"] == told
+    assert ("nothing is lost" in found) == (state == "DONE")
 
 
 def test_the_rig_follows_the_printer_s_steps_alone_and_judges_the_demo(what: run.Run) -> None:

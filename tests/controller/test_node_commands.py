@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from controller.__main__ import main
 from controller.core import held
-from controller.nodes import image, sign, update
+from controller.nodes import flash, image, sign, update
 from tests.controller.board import Board, application, written
-from twin.clock import MS, Ns
+from twin.clock import MS, Ns, S
+from twin.node import Fault, NodeStatus
+from twin.wire import decode, layout
 
 Made = tuple[Board, Path, Callable[..., int]]
 
@@ -72,10 +75,10 @@ def test_an_application_that_does_not_start_is_fallen_back_from(
     assert any("not today" in said for said in board.said)
 
 
-def test_an_application_that_nobody_confirms_is_left_at_its_fourth_start(
+def test_an_application_that_nobody_confirms_is_left_after_three_starts(
     made: Made, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    board, _, node = made
+    board, plan, node = made
 
     async def lost(*_: Any) -> None:
         raise update.NodeError("n: the line is cut")
@@ -91,8 +94,71 @@ def test_an_application_that_nobody_confirms_is_left_at_its_fourth_start(
     assert node("update") == 1  # it is whole, so installing it again is quick; and it is confirmed by nobody once more
     assert told(node, capsys)["slot"] == "b"
     monkeypatch.undo()
+    ours = image.application("x64")
+    with monkeypatch.context() as mended:
+        mended.setattr(image, "application", lambda board: {**ours, "node/mended.py": b"X = 1\n"})
+        assert node("update") == 1  # of the same release, but other bytes than those on trial
+        assert "n: something else is on trial" in capsys.readouterr().err
+    with monkeypatch.context() as shop:
+        shop.setattr(update, "ailing", lambda first, then, uid, expected: f"expects {expected:#010x}")
+        plan.write_text(plan.read_text().replace("base = 300", "base = 320"))
+        assert node("update") == 1  # a map that the node had before the update, whatever the factory file says now
+        assert f"expects {found['map_hash']:#010x}" in capsys.readouterr().err
+    assert told(node, capsys)["unconfirmed"] is True
     assert node("update") == 0  # only the confirmation was missing
     assert told(node, capsys)["unconfirmed"] is False
+
+
+def test_a_configuration_on_trial_is_confirmed_by_nothing_but_itself(
+    made: Made, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, plan, node = made
+    plan.write_text(plan.read_text().replace("base = 300", "base = 320"))
+    confirm = update._confirm
+
+    async def lost(*_: Any) -> None:
+        raise update.NodeError("n: the line is cut")
+
+    monkeypatch.setattr(update, "_confirm", lost)
+    assert node("configure") == 1
+    monkeypatch.setattr(update, "_confirm", confirm)
+    assert node("update") == 1
+    assert "n: something else is on trial" in capsys.readouterr().err
+    assert told(node, capsys)["unconfirmed"] is True
+    plan.write_text(plan.read_text().replace("base = 320", "base = 330"))
+    assert node("configure") == 1
+    assert "n: something else is on trial" in capsys.readouterr().err
+    plan.write_text(plan.read_text().replace("base = 330", "base = 320"))
+    assert node("configure") == 0  # only the confirmation was missing
+    assert told(node, capsys)["unconfirmed"] is False
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({}, ""),
+        ({"fault": Fault.RESTARTED}, ""),
+        ({"boot_id": 8}, "has started again by itself"),
+        ({"uptime": 1000}, "does not tick"),
+        ({"uid": 7}, "says uid 7, not 4711"),
+        ({"map_hash": 2}, "has the map 0x00000002, not 0x00000001"),
+        ({"fault": Fault.SENSOR}, "is latched: sensor"),
+        ({"storage_failed": True}, "cannot write to its flash"),
+    ],
+)
+def test_a_node_that_is_not_well_is_not_confirmed(changed: dict[str, Any], why: str) -> None:
+    first = replace(decode(NodeStatus, [0] * layout(NodeStatus).size), uid=4711, map_hash=1, boot_id=7, uptime=1000)
+    assert update.ailing(first, replace(replace(first, uptime=2000), **changed), 4711, 1) == why
+
+
+def test_a_node_that_does_not_come_back_is_told(
+    made: Made, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board, _, node = made
+    monkeypatch.setattr(update, "RESTART", Ns(S))
+    board.last()
+    assert node("configure") == 1
+    assert "n: has not come back within 1 s; it falls back by itself" in capsys.readouterr().err
 
 
 def test_an_update_signed_with_a_key_that_the_node_does_not_know_is_refused(
@@ -105,11 +171,29 @@ def test_an_update_signed_with_a_key_that_the_node_does_not_know_is_refused(
     assert told(node, capsys)["slot"] == "a"
 
 
+def test_a_key_is_changed_through_an_image_that_trusts_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, state, other = written(tmp_path), tmp_path / "state", tmp_path / "other"
+    for folder in (state, other):
+        assert main(["node", "keys", "--state", str(folder)]) == 0
+    capsys.readouterr()
+    assert main(["node", "keys", "--public", "--state", str(other)]) == 0
+    (tmp_path / "other.pub").write_text(capsys.readouterr().out)
+    board = Board(tmp_path / "node", plan, application(), state / "update.key")
+    (board.folder / "update.keys").write_text(flash.trusted(sign.load_key(state / "update.key"), [tmp_path / "other.pub"]))
+    board.start()
+    try:
+        words = ["--factory", str(plan), "--state", str(state), "--key", str(other / "update.key")]
+        assert main(["node", "update", "n", *words]) == 0
+    finally:
+        board.stop()
+    assert "n runs 0.1.0 from slot b, confirmed" in capsys.readouterr().out
+
+
 def test_no_update_is_begun_beside_a_core(made: Made, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     _, _, node = made
     with held(tmp_path / "state"):
         assert node("update") == 1
-        assert "another core runs here; stop it first" in capsys.readouterr().err
+        assert "another core or command runs here; stop it first" in capsys.readouterr().err
         assert node("status") == node("log") == 0  # reading is free
 
 

@@ -155,8 +155,8 @@ def test_two_arms_do_not_reach_into_one_machine_at_a_time() -> None:
 def two_arms(recipe: str) -> str:
     """The demo's factory with another arm and a recipe."""
     text = DEMO.read_text()
-    node = text[text.index("[nodes.arm-1]") : text.index("# Its bed")].replace("arm-1", "arm-2").replace("uid = 3", "uid = 4")
-    arm = text[text.index("[machines.arm-1]") : text.index("[obstacles.table]")].replace("arm-1", "arm-2")
+    node = text[text.index("[nodes.arm-1]") : text.index("# On an RS")].replace("arm-1", "arm-2").replace("uid = 3", "uid = 5")
+    arm = text[text.index("[machines.arm-1]") : text.index("# Draws off")].replace("arm-1", "arm-2")
     return text + node.replace("15023", "15024") + arm + recipe
 
 

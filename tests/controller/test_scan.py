@@ -67,6 +67,24 @@ def test_every_scan_changes_the_heartbeat_of_every_grant() -> None:
     assert {command.heartbeat for command in after.grants.values()} == {1}
 
 
+def slow_belt(image: Image) -> Image:
+    """The same where the belt's node is on a slow line."""
+    nodes = {**FACTORY.nodes, "belt-1": replace(FACTORY.nodes["belt-1"], scan_ms=500)}
+    return replace(image, shape=replace(image.shape, factory=replace(FACTORY, nodes=nodes)))
+
+
+def test_a_claim_on_a_slow_line_is_given_longer_to_show() -> None:
+    state, _ = scanned(slow_belt(heard()), grant=Grant(4, claimed_at=Ns(S - 450 * MS)))
+    assert {name: found.standing for name, found in state.stands.items()} == {
+        "printer-1": Standing.FREE, "belt-1": Standing.CLAIMING,
+    }  # fmt: skip
+
+
+def test_a_grant_asks_for_the_lease_of_its_own_node() -> None:
+    _, outcome = scanned(slow_belt(heard(leased=1, owner=US, epoch=4)), grant=Grant(4))
+    assert {name: grant.lease for name, grant in outcome.grants.items()} == {"printer-1": 500, "belt-1": 2500}
+
+
 def test_a_node_that_is_ours_gets_its_machines_commands_and_no_other_does() -> None:
     image = heard(leased=1, owner=US, epoch=4)
     _, outcome = scanned(image, grant=Grant(4))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import serial
 import uvloop
 from pymodbus.framer import FramerRTU
 from pymodbus.pdu import DecodePDU
@@ -247,6 +248,21 @@ def test_more_than_the_queue_holds_is_refused_and_the_deadline_holds_for_what_wa
             began = clock.now()
             replies = await waiting
             assert clock.now() - began == 12 * MS and replies[0] == (7,) * 120 and isinstance(replies[3], NoReply)
+
+    run(main)
+
+
+def test_a_port_that_another_program_holds_is_said_to_be_busy() -> None:
+    async def main(clock: LoopClock) -> None:
+        far, near = pty.openpty()
+        with serial.Serial(os.ttyname(near), exclusive=True):
+            line = SerialLine(os.ttyname(near), SERIAL, clock)
+            task = asyncio.create_task(line.run())
+            await clock.until(Ns(clock.now() + S))
+            task.cancel()
+            assert line.cause == f"{os.ttyname(near)} is busy: a core or another program has it open"
+        os.close(far)
+        os.close(near)
 
     run(main)
 

@@ -11,6 +11,7 @@ from twin.wire import decode, encode, layout
 
 US, THEM = 0x01020304, 0xA0B0C0D0
 HERE, THERE = 1, 2  # connections
+NOBODY, LINE = 0, -1  # who sends a broadcast; whoever is on a serial line
 BELT, LAMPS = 256, 300
 SENSOR_AT = 290
 RECORDS = ([BELT, [0, 0]], [LAMPS, [0, 7]])
@@ -27,7 +28,7 @@ class Motion:
 
     def __init__(self) -> None:
         self.running = self.finishes = False
-        self.refuses = 0
+        self.refuses = self.cause = 0
         self.told: list[Any] = []
 
     def start(self, job_id: int) -> int:
@@ -75,7 +76,7 @@ class Store:
 class Bench:
     """One Safety and what it speaks to, one at a time: a new one sets the clock. Its counters are kept nowhere."""
 
-    def __init__(self, *rules: tuple[tuple[int, int], tuple[int, int]], ms: int = 0, epoch: int = 0) -> None:
+    def __init__(self, *rules: tuple[tuple[int, int], tuple[int, int]], ms: int = 0, epoch: int = 0, run: Any = None) -> None:
         self.ticks = TICKS
         self.ticks.ms = ms
         self.kept = [epoch]
@@ -86,13 +87,13 @@ class Bench:
         commands = safety.Commands(RECORDS, self.bank, self.effective)
         interlocks = [{"output": list(output), "when": list(when)} for output, when in rules]
         rest = (commands, self.store, self.window, self.motion, [self.heater], [self.fan])
-        self.safety = safety.Safety(interlocks, self.bank, *rest)
+        self.safety = safety.Safety(interlocks, self.bank, *rest, run=run)
         self._beat = 0
         self._sequence = 0
 
-    def write(self, first: int, words: Iterable[int], peer: int = HERE) -> int:
+    def write(self, first: int, words: Iterable[int], peer: int = HERE, touched: tuple[int, int, int] | None = None) -> int:
         words = list(words)
-        code: int = self.safety.write(peer, first, struct.pack(f">{len(words)}H", *words))
+        code: int = self.safety.write(peer, first, struct.pack(f">{len(words)}H", *words), touched)
         return code
 
     def grant(self, owner: int = US, epoch: int = 1, *, lease: int = 500, peer: int = HERE, beat: int = 1, **command: Any) -> int:

@@ -68,6 +68,17 @@ def test_a_command_that_comes_too_late_is_refused(jobs: Node) -> None:
     assert start(client, command_id=70, not_after=now + 60_000).result is Result.DONE
 
 
+def test_late_is_judged_by_the_time_of_the_write_and_not_of_the_last_tick() -> None:
+    bench = Bench()
+    bench.grant()
+    bench.tick(10)
+    bench.ticks.us += 400_000  # the node was away
+    assert bench.judged(op=Op.START, argument=7, command_id=9, not_after=399) == (Result.REFUSED, Reason.TOO_LATE, 0)
+    assert bench.judged(op=Op.START, argument=7, command_id=9, not_after=410)[0] is Result.DONE
+    bench.tick(10)
+    assert bench.status.uptime == 420
+
+
 def test_why_a_job_does_not_start_is_told(jobs: Node) -> None:
     client = jobs.client()
     client.grant(US, 1, op=Op.START, command_id=1, argument=8)

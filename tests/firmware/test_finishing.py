@@ -1,6 +1,8 @@
 """What a Job does when its owner falls silent, with real motion: finish what lies whole in the flash, or stop along the path."""
 
 import dataclasses
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +118,25 @@ def test_a_heater_is_watched_while_a_job_is_finished(tmp_path: Path) -> None:
         rig.run(Ns(rig.now + S))
         assert driver.status is not None and driver.status.leased
         assert (driver.status.job_state, driver.status.fault) == (JobState.ABORTED, Fault.SENSOR)
+
+
+@pytest.mark.parametrize(("value", "duty"), [(70_000, 65_535), (-1, 0)])
+def test_a_fan_value_that_no_duty_is_goes_no_further_than_its_ends(tmp_path: Path, value: int, duty: int) -> None:
+    factory = one_printer()
+    limits = limits_of(factory.machines["printer-1"])
+    made = bytearray(motion.encode(motion.plan("M106 S100\nG28 X\nG1 X100 F3000\n", limits), limits))
+    at = next(at for at in range(32, len(made), 2) if made[at : at + 4] == bytes((0, 0, 3, 0)))
+    struct.pack_into("<i", made, at + 4, value)
+    struct.pack_into("<I", made, 28, zlib.crc32(made[32:]))
+    with Rig(factory, tmp_path) as rig:
+        driver = Driver.of(rig, "printer-1")
+        driver.until(lambda: driver.status is not None and driver.status.leased, Ns(5 * S))
+        driver.load(7, bytes(made))
+        driver.until(lambda: driver.stored, Ns(9 * S))
+        driver.commands["printer-1"] = Command(permit=True, run=True)
+        driver.op(Op.START, 7)
+        driver.until(lambda: driver.machine("printer-1").x > 0.001, Ns(20 * S))
+        assert rig.trace.last("printer-1/pin/fan") == duty
 
 
 def test_an_owner_that_comes_back_may_stop_what_is_being_finished(rig: Rig) -> None:

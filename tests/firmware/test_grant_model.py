@@ -8,6 +8,7 @@ from tests.firmware.safety_alone import BELT, HERE, LAMPS, RECORDS, SENSOR_AT, T
 from twin.node import Fault, Op
 
 OWNERS, PEERS = st.sampled_from([US, THEM]), st.sampled_from([HERE, THERE])
+SEVERITIES = {Fault.SILENCE: 0, Fault.SENSOR: 2, Fault.INTERLOCK: 2}
 DEFAULTS = {first: list(words) for first, words in RECORDS}
 
 
@@ -36,7 +37,8 @@ class GrantMachine(RuleBasedStateMachine):
             self.latch(Fault.SILENCE)
 
     def latch(self, fault: Fault) -> None:
-        self.fault = self.fault or fault
+        if SEVERITIES.get(fault, 1) > (SEVERITIES.get(self.fault, 1) if self.fault else -1):
+            self.fault = fault
 
     def arm(self) -> None:
         for first, words in self.told.items():
@@ -73,6 +75,8 @@ class GrantMachine(RuleBasedStateMachine):
         if self.owner:
             if (owner, epoch) == (self.owner, self.epoch):
                 self.peer, self.heard = peer, self.now
+            elif peer == self.peer:
+                self.peer = 0  # somebody else speaks there, too
         elif epoch > self.epoch:
             self.owner, self.epoch, self.peer, self.heard = owner, epoch, peer, self.now
 
@@ -97,6 +101,7 @@ class GrantMachine(RuleBasedStateMachine):
 
     def ask(self, op: Op) -> bool:
         """The owner asks for a command; whether it still is the owner."""
+        self.peer = self.peer or HERE
         self.bench.grant(self.owner, self.epoch, lease=self.lease, peer=self.peer, op=op, command_id=self.bench._sequence + 2)
         before = self.owner
         self.lapse()

@@ -1,6 +1,7 @@
 """The node's heaters in the real MicroPython VM against the plant: what must hold although the plant is not as assumed."""
 
 import itertools
+import math
 import random
 from dataclasses import replace
 
@@ -299,3 +300,23 @@ def test_full_power_must_gain_2_degrees_in_its_time(gain_s: float, rate: float, 
     watch = heat.Watch(gain_s, 10.0)
     seen = [watch.tick(20.0 + 0.1 * rate * k, 210.0, 1.0, False, 0.1) for k in range(1200)]
     assert any(seen) is stuck
+
+
+@pytest.mark.parametrize(("settle_s", "rate", "cools_s"), [(10.0, 3.0, 600.0), (30.0, 0.3, 900.0)])
+def test_a_switch_that_fails_long_after_a_print_is_noticed_where_the_block_is_and_not_where_it_was(
+    settle_s: float, rate: float, cools_s: float
+) -> None:
+    (heat,) = load("heat")
+    watch = heat.Watch(2 * settle_s, settle_s)
+    cooling = [25.0 + 175.0 * math.exp(-0.1 * k / cools_s) for k in range(round(60 * cools_s))]
+    assert not any(watch.tick(celsius, 0.0, 0.0, False, 0.1) for celsius in cooling)
+    seen = [watch.tick(cooling[-1] + 0.1 * rate * k, 0.0, 0.0, False, 0.1) for k in range(600)]
+    assert seen.index(True) * 0.1 * rate <= 4.5 and all(seen[seen.index(True) :]), "and for as long as it lasts"
+    assert [watch.tick(60.0, 0.0, 0.0, False, 0.1) for _ in range(round(21 * settle_s))][-1] is False
+
+
+@pytest.mark.parametrize("settle_s", [10.0, 30.0])
+def test_a_room_that_grows_warmer_is_no_heater_that_does(settle_s: float) -> None:
+    (heat,) = load("heat")
+    watch = heat.Watch(2 * settle_s, settle_s)
+    assert not any(watch.tick(20.0 + 15.0 * k / 18_000, 0.0, 0.0, False, 0.1) for k in range(18_000)), "15 degrees in half an hour"

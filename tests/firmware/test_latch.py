@@ -32,6 +32,24 @@ def test_a_latch_stops_everything_once_and_shows_its_first_cause(bench: Bench) -
     assert bench.effect(BELT) == [0, 0] and bench.status.leased
 
 
+def test_a_harder_fault_takes_the_place_of_a_softer_one_and_stops_everything_once_more(bench: Bench) -> None:
+    for fault in (Fault.SILENCE, Fault.RESTARTED, Fault.TRAVEL, Fault.OVER_TEMPERATURE, Fault.SENSOR, Fault.STALL, Fault.SILENCE):
+        bench.safety.latch(int(fault), int(fault))
+        bench.motion.told.append(bench.status.fault)
+    assert [told for told in bench.motion.told if told != "stop"] == [
+        *[Fault.SILENCE] * 3, *[Fault.OVER_TEMPERATURE] * 4
+    ]  # fmt: skip
+    assert bench.motion.told[-5] == "stop" and bench.status.fault_block == int(Fault.OVER_TEMPERATURE)
+
+
+def test_a_reset_is_refused_while_the_motion_says_that_its_cause_lasts(bench: Bench) -> None:
+    latched(bench, Fault.PRINTER)
+    bench.motion.cause = int(Fault.PRINTER)
+    assert bench.judged(op=Op.RESET, command_id=1) == (Result.REFUSED, Reason.LATCHED, 0)
+    bench.motion.cause = int(Fault.NONE)
+    assert bench.judged(op=Op.RESET, command_id=2) == (Result.DONE, Reason.NONE, 1)
+
+
 def test_a_reset_is_refused_while_a_heater_still_complains(bench: Bench) -> None:
     latched(bench)
     bench.safety.heater_fault = int(Fault.SENSOR)

@@ -1,14 +1,18 @@
 """The lease and what takes effect under it, at their exact limits: Safety alone, in a time that stands in the test's hands."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.firmware.alone import WRAP
-from tests.firmware.safety_alone import BELT, LAMPS, THEM, THERE, US, Bench
+from tests.firmware.safety_alone import BELT, LAMPS, LINE, NOBODY, THEM, THERE, US, Bench
 from twin import node as n
-from twin.node import Fault, Reason
+from twin.node import Fault, JobState, NodeCommand, Op, Reason, Result
+from twin.wire import encode
 
+JOB_STATE, MOVING = 26, (11, 2)
 ANY_ID = st.integers(1, 2**32 - 1)
 
 
@@ -79,7 +83,7 @@ def test_a_write_after_the_leases_end_finds_it_ended_before_the_tick_does(bench:
 @settings(max_examples=10)
 @given(ANY_ID, st.integers(1, 2**32 - 2))
 def test_owner_and_epoch_are_told_from_others_in_every_bit(owner: int, epoch: int) -> None:
-    bench = Bench()
+    bench = Bench(epoch=epoch - 1)
     assert bench.grant(owner, epoch) == 0
     assert (bench.status.owner, bench.status.epoch, bench.status.leased) == (owner, epoch, True)
     for bit in range(32):
@@ -93,7 +97,7 @@ def test_owner_and_epoch_are_told_from_others_in_every_bit(owner: int, epoch: in
     bench.grant(owner, epoch)
     assert (bench.status.leased, bench.status.reason) == (False, Reason.OLD_EPOCH)
     bench.grant(owner, epoch + 1)
-    assert bench.status.leased and bench.kept == [0, epoch, epoch + 1]
+    assert bench.status.leased and bench.kept == [epoch - 1, epoch, epoch + 1]
 
 
 @pytest.mark.parametrize("bit", range(32))
@@ -111,7 +115,51 @@ def test_the_epoch_from_before_the_start_is_shown_and_has_passed() -> None:
     assert bench.status.leased
 
 
+def test_an_epoch_may_be_16_million_above_the_highest_and_no_more() -> None:
+    bench = Bench(epoch=1000)
+    for epoch in (2**32 - 1, 1000 + 2**24 + 1):
+        bench.grant(epoch=epoch)
+        assert (bench.status.leased, bench.status.epoch, bench.status.reason) == (False, 1000, Reason.OLD_EPOCH)
+    bench.grant(epoch=1000 + 2**24)
+    assert bench.status.leased
+
+
 # ---- the door
+
+
+def test_a_claim_that_is_refused_takes_the_rights_of_the_connection_that_it_came_by(bench: Bench) -> None:
+    bench.grant()
+    bench.grant(THEM, epoch=7)
+    assert (bench.status.owner, bench.status.reason) == (US, Reason.LEASE_LIVE)
+    assert bench.write(BELT, [1, 0]) == bench.write(n.COMMAND_AT + 5, [99]) == 4
+    bench.grant(THEM, epoch=7, peer=THERE)
+    bench.grant()
+    assert bench.write(BELT, [1, 0]) == 0, "the owner has said that it is there"
+    bench.grant(THEM, epoch=7, peer=THERE)
+    assert bench.write(BELT, [1, 0]) == 0, "and who asks elsewhere takes nothing from it"
+
+
+def test_a_broadcast_is_nobodys(bench: Bench) -> None:
+    bench.grant(peer=NOBODY)
+    assert not bench.status.leased
+    bench.grant(lease=100, peer=LINE)
+    for first, words in ((BELT, [1, 0]), (n.COMMAND_AT + 5, [99]), (n.TRANSFER_AT, [0] * 10)):
+        assert bench.write(first, words, NOBODY) == 4
+    bench.ticks.us += 99_000
+    bench.grant(lease=100, peer=NOBODY)
+    bench.tick(1)
+    assert not bench.status.leased, "it renews nothing"
+    assert bench.write(BELT, [1, 0], NOBODY) == 4
+
+
+def test_on_a_line_on_which_all_look_alike_a_grant_says_whose_it_is(bench: Bench) -> None:
+    bench.grant(peer=LINE)
+    assert bench.write(n.COMMAND_AT + 5, [99], LINE) == 4
+    start = encode(NodeCommand(sequence=1, op=Op.START, command_id=5, argument=7, not_after=1000))[6:]
+    assert bench.write(n.COMMAND_AT + 6, start, LINE) == 4 and bench.motion.told == []
+    assert bench.write(BELT, [1, 0], LINE) == 0
+    assert bench.judged(peer=LINE, op=Op.START, command_id=5, argument=7)[0] is Result.DONE and bench.motion.told == [7]
+
 
 
 def test_what_may_be_written_is_the_grant_one_machines_command_or_the_window_from_its_head_on(bench: Bench) -> None:
@@ -195,18 +243,78 @@ def test_silence_over_defaults_latches_nothing_but_a_running_job_does(bench: Ben
 
 
 @pytest.mark.parametrize("stored", [True, False])
-def test_only_a_job_that_lies_whole_in_flash_finishes_in_silence(bench: Bench, stored: bool) -> None:
+def test_only_a_job_that_lies_whole_in_flash_finishes_in_silence(stored: bool) -> None:
+    bench = Bench(run=(BELT, 0))
     bench.bank.put32(24, 0x10002)
     bench.store.jobs.add(0x10002 if stored else 2)
     bench.grant(lease=100)
     bench.write(BELT, [1, 9])
     bench.motion.running = bench.motion.finishes = True
+    bench.tick()
     bench.tick(100)
     assert bench.status.latched is not stored
     assert bench.effect(BELT) == ([1, 9] if stored else [0, 0])
     bench.motion.running = False
     bench.tick()
     assert (bench.status.latched, bench.status.fault, bench.effect(BELT)) == (True, Fault.SILENCE, [0, 0])
+
+
+def finishing(**made: Any) -> Bench:
+    """In the middle of a Job that may finish, its owner silent since just now; a lamp beside it was on."""
+    bench = Bench(run=(BELT, 0), **made)
+    bench.store.jobs.add(0)
+    bench.grant(lease=100)
+    bench.write(BELT, [1, 9])
+    bench.write(LAMPS, [1, 7])
+    bench.motion.running = bench.motion.finishes = True
+    bench.tick()
+    bench.tick(100)
+    assert not bench.status.leased and not bench.status.latched
+    return bench
+
+
+def test_what_is_beside_a_job_that_finishes_falls_back_and_does_not_come_back_with_the_owner() -> None:
+    bench = finishing()
+    assert (bench.effect(BELT), bench.effect(LAMPS)) == ([1, 9], [0, 7])
+    bench.grant(epoch=2, lease=100)
+    bench.tick()
+    assert (bench.effect(BELT), bench.effect(LAMPS)) == ([1, 9], [0, 7])
+    bench.write(LAMPS, [0, 7])
+    bench.write(LAMPS, [1, 7])
+    bench.tick()
+    assert bench.effect(LAMPS) == [1, 7]
+
+
+@pytest.mark.parametrize("held", ["before", "while"])
+def test_a_job_that_is_held_does_not_wait_for_an_owner_who_is_silent(held: str) -> None:
+    if held == "before":
+        bench = Bench(run=(BELT, 0))
+        bench.store.jobs.add(0)
+        bench.grant(lease=100)
+        bench.motion.running = bench.motion.finishes = True
+        bench.tick(100)
+    else:
+        bench = finishing()
+        bench.bank.put16(JOB_STATE, int(JobState.HOLDING))
+        bench.tick(10)
+    assert (bench.status.fault, bench.motion.told, bench.heater.told) == (Fault.SILENCE, ["stop"], ["off"])
+
+
+def test_an_epoch_is_in_force_at_once_and_in_flash_when_nothing_moves_any_more() -> None:
+    bench = finishing()
+    bench.grant(THEM, epoch=2)
+    assert (bench.status.owner, bench.status.epoch, bench.kept) == (THEM, 2, [0, 1])
+    bench.tick(600)
+    bench.grant(US, epoch=2)
+    assert (bench.status.leased, bench.status.reason) == (False, Reason.OLD_EPOCH)
+    bench.bank.put_bit(*MOVING, 1)
+    bench.motion.running = False
+    bench.tick(10)
+    assert bench.kept == [0, 1], "its axes still move"
+    bench.bank.put_bit(*MOVING, 0)
+    bench.tick(10)
+    bench.tick(10)
+    assert bench.kept == [0, 1, 2]
 
 
 def test_a_latched_node_finishes_nothing(bench: Bench) -> None:
@@ -218,7 +326,7 @@ def test_a_latched_node_finishes_nothing(bench: Bench) -> None:
     assert bench.safety.deadline(5) == 5 and bench.status.fault is Fault.SENSOR
 
 
-def test_silent_is_who_has_no_owner_or_was_latched_by_silence(bench: Bench) -> None:
+def test_silent_is_who_has_no_owner_or_was_latched_by_silence_and_by_nothing_else(bench: Bench) -> None:
     assert bench.safety.silent
     bench.grant(lease=100)
     bench.tick()
@@ -227,7 +335,7 @@ def test_silent_is_who_has_no_owner_or_was_latched_by_silence(bench: Bench) -> N
     bench.tick()
     assert not bench.safety.silent, "its owner is still there"
     bench.tick(100)
-    assert bench.safety.silent
+    assert not bench.safety.silent, "it is not silence alone that keeps its outputs off"
     bench = Bench()
     bench.grant(lease=100)
     bench.write(BELT, [1, 0])

@@ -32,7 +32,8 @@ class Poll:
 
 
 def stream(ticks: Ticks) -> Any:
-    machine = dict.fromkeys(("ADC", "PWM", "WDT", "Pin", "reset", "reset_cause", "unique_id"), lambda *_, **__: None) | {"I2S": Transmitter}
+    names = ("ADC", "PWM", "WDT", "Pin", "reset", "reset_cause", "unique_id")
+    machine = dict.fromkeys(names, lambda *_, **__: None) | {"I2S": Transmitter}
     (pins,) = load("pins", ticks=ticks, machine=machine, select={"POLLOUT": 4, "poll": Poll})
     return pins.Stream(26, 25, 22)
 

@@ -321,15 +321,3 @@ def test_a_part_that_fails_to_rest_keeps_no_other_from_it() -> None:
     board.told.clear()
     board.node.rest()
     assert board.told == [("output", False), ("heater 1", "off"), ("fan", 0), ("rest", None)]
-
-
-def test_a_slow_task_may_take_as_many_looks_as_it_has_asked_for_and_no_more() -> None:
-    board = Board(motion=False, heaters=0)
-    supervisor, slow = board.node.supervisor, SimpleNamespace(beat=False)
-    supervisor.expect(slow, 3)
-    seen = []
-    for beats in (1, 0, 0, 1, 0, 0, 0, 1):
-        board.node.beat = board.node.server.beat = True
-        slow.beat = slow.beat or bool(beats)
-        seen.append(supervisor.alive())
-    assert seen == [True, True, True, True, True, True, False, True]

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from hil.campaigns import tap
 from hil.driver import Driver
 from hil.faults import arm
+from hil.house import CoreTold, House
 from hil.ports import free_port
 from hil.rig import Rig
 from twin import wire
@@ -143,6 +145,23 @@ def test_an_accelerometer_that_is_gone_is_told_as_bad_not_as_still_and_the_fan_r
         rig.run(ns(18.0))
         status = driver.machine("fan")
         assert not status.vibration_failed and wire.outside(status) == ()
+
+
+def test_a_fan_that_was_latched_starts_anew_only_after_an_operator_s_reset_and_not_by_the_reset_itself(tmp_path: Path) -> None:
+    reset = ns(12.0)
+    with House(shop(), tmp_path, {}, "", "", links=True, feed=True) as house:
+        tap.watch(house.rig)
+        arm(house.rig, [Trouble(at=ns(5.0), kind="fan-trips", target="fan", lasts=ns(2.0), parameters={})], seed=1, house=house)
+        house.rig.at(reset, lambda: house.ask("reset", machine="fan"))
+        house.run(ns(18.0))
+        trace = house.rig.trace
+    runs = list(trace.series["fan/pin/run"])[-3:]
+    assert [level for _, level in runs] == [1, 0, 1], "nobody need ask for it again: the house says so in its how-to"
+    told = [entry for entry in trace.of(CoreTold, "core") if entry.what.kind == "reset"]
+    assert told[0].what.about == "yes: reset done" and runs[2][0] > reset
+    default = tuple(wire.encode(Command()))
+    asked = [time for time, words in trace.series["fan/told/command"] if words == default and reset < time < runs[2][0]]
+    assert asked, "its Command was seen at rest in between"
 
 
 def test_a_clogged_filter_is_told(tmp_path: Path) -> None:

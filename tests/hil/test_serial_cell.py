@@ -1,5 +1,6 @@
 """Cells on a serial line: the real core and the real firmware, with the rig's line in between."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -7,19 +8,21 @@ import pytest
 from pymodbus.client import AsyncModbusSerialClient
 
 from controller.factory_loop import FactoryClock
+from controller.modbus.pdu import WRITE_MANY
 from hil.bus import CONTROLLER
 from hil.faults import arm
-from hil.house import House, Tenant
+from hil.house import CoreTold, House, Tenant
 from hil.rig import LinkCut, LinkHealed, Rig
 from tests.hil.faults.belts import LEASE_AND_TICK, LOOK, put_part, strike, wired
 from twin.clock import MS, Ns, S, ns
 from twin.export import map_hash
 from twin.fault import FaultError
-from twin.node import MAGIC, STATUS_AT, NodeStatus
+from twin.node import COMMAND_AT, MAGIC, STATUS_AT, NodeStatus
 from twin.trace import Trace
 from twin.wire import decode, layout
 
 CUT, HEALED = 1.05, 2.45
+GRANT = bytes((1, WRITE_MANY)) + COMMAND_AT.to_bytes(2)
 STATUS = layout(NodeStatus).size
 
 
@@ -51,6 +54,32 @@ def test_a_belt_on_a_serial_line_is_safe_when_its_wires_are_cut_and_goes_on_only
     assert latched[-1:] in ([True], []) and trace.at("core/node:a/status/latched", ns(3.5))
     assert not trace.last("core/node:a/status/latched")
     assert trace.digest == cut_and_healed(tmp_path / "two").digest != cut_and_healed(tmp_path / "three", seed=2).digest
+
+
+def test_a_node_on_a_slow_line_is_asked_every_fifth_scan_and_is_safe_by_its_own_longer_lease(tmp_path: Path) -> None:
+    factory = wired("a")
+    slow = dataclasses.replace(factory, nodes={"a": dataclasses.replace(factory.nodes["a"], scan_ms=500)})
+    house = House(slow, tmp_path, {}, "convey", "", links=True, look=LOOK, feed=True)
+    cut, healed = ns(3.05), ns(6.7)
+    grants: list[tuple[Ns, bytes]] = []
+    with house:
+        put_part(house, "a")
+        house.rig.lines["a"].taps.append(lambda now, source, frame: grants.append((now, frame)) if frame[:4] == GRANT else None)
+        arm(house.rig, [strike(cut / S, "link-cut", (healed - cut) / S)], 1, house)
+        house.rig.at(ns(9.0), lambda: house.ask("reset", machine="a"))
+        house.run(ns(11.0))
+        trace = house.rig.trace
+    before = [time for time, frame in grants if S < time < cut and len(frame) > 8]
+    assert all(abs(b - a - 500 * MS) < 20 * MS for a, b in itertools.pairwise(before)) and len(before) == 4
+    assert {int.from_bytes(frame[15:17]) for _, frame in grants if len(frame) > 8} == {2500}, "it asks for that lease"
+    good = [(time, value) for time, value in trace.series["core/a/quality"] if time > S]
+    assert good[0][1] == "stale" and 1250 * MS <= good[0][0] - before[-1] <= 1500 * MS, "it was good from scan to scan"
+    off = next(time for time, level in trace.series["a/pin/run"] if time > cut and level == 0)
+    assert 2500 * MS <= off - before[-1] <= 2515 * MS, "by its lease and a tick"
+    ours = next(time for time, said in trace.series["core/node:a/link"] if time > healed and said == "ours")
+    assert ours - healed <= 3 * S
+    told = [entry.what.about for entry in trace.of(CoreTold, "core") if entry.what.kind == "reset"]
+    assert told == ["yes: reset done"] and not trace.last("core/node:a/status/latched")
 
 
 def test_the_other_node_on_the_line_is_scanned_on_time_while_one_is_silent(tmp_path: Path) -> None:

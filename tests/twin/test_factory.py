@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,20 @@ def test_a_factory_is_read() -> None:
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_key_and_what_is_allowed(old: str, new: str, told: str) -> None:
     assert any(line.startswith(told) for line in mistakes(changed(old, new)))
+
+
+@pytest.mark.parametrize("scan_ms", ["0", "50", "250", "1100", "true", '"slow"'])
+def test_a_node_s_own_scan_is_a_multiple_of_the_factory_s_and_a_second_at_most(scan_ms: str) -> None:
+    told = f"must be a multiple of factory.scan_ms, from 100 to 1000, not {tomllib.loads(f'x = {scan_ms}')['x']!r}"
+    assert mistakes(changed("uid = 1", f"uid = 1\nscan_ms = {scan_ms}")) == (f"nodes.printer-1.scan_ms: {told}",)
+
+
+@pytest.mark.parametrize(("scan_ms", "lease_ms"), [(20, 500), (100, 500), (200, 1000), (500, 2500), (1000, 5000)])
+def test_a_node_is_leased_for_five_of_its_own_scans_and_for_half_a_second_at_least(scan_ms: int, lease_ms: int) -> None:
+    text = changed("scan_ms = 100", "scan_ms = 20", changed("uid = 1", f"uid = 1\nscan_ms = {scan_ms}"))
+    nodes = parse(text, SHOP.parent).nodes
+    assert (nodes["printer-1"].scan_ms, nodes["printer-1"].lease_ms) == (scan_ms, lease_ms)
+    assert (nodes["belt-1"].scan_ms, nodes["belt-1"].lease_ms) == (20, 500), "the factory's unless told"
 
 
 def test_several_mistakes_are_named_at_once() -> None:

@@ -133,7 +133,7 @@ def test_a_recipe_may_move_the_arm_whenever_its_jaws_are_empty(operations: str) 
 
 def test_a_program_works_at_a_machine_that_there_is() -> None:
     (told,) = mistakes(RECIPE, 'operations = [{ do = "move", program = "wave.arm", at = "lathe-1" }]')
-    assert told == "recipes.print-and-convey.operations[0].at: must be one of printer-1, belt-1, arm-1, not 'lathe-1'"
+    assert told == "recipes.print-and-convey.operations[0].at: must be one of printer-1, belt-1, arm-1, extractor-1, not 'lathe-1'"
 
 
 def test_params_that_contradict_each_other_are_named_with_their_machine() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import serial
 
-from controller.nodes import board, flash, stock
+from controller.nodes import board, flash, sign, stock
 from tests.controller.nodes.conftest import FACTORY, Booted, Say
 from tests.controller.nodes.rom import Board, plugged
 from tests.firmware.serial_rig import Line, Terminal
@@ -87,6 +88,16 @@ def test_whoever_answers_in_a_nodes_place_is_not_taken_for_it(factory: Factory) 
     ):
         with pytest.raises(flash.FlashError, match=told):
             flash._known(node, right.map_hash, identity, tuple(encode(wrong)))
+
+
+def test_no_image_stays_behind_when_the_command_is_told_to_end(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(board, "write", lambda argv, port: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        say("--port", "somewhere")
+    assert not list(tmp_path.rglob("image.bin"))
 
 
 BOARDS = {
@@ -171,7 +182,7 @@ def test_an_output_file_holds_the_whole_image_and_a_virtual_nodes_too(say: Say, 
 
 def test_what_cannot_be_flashed_is_told_in_a_line(say: Say, tmp_path: Path) -> None:
     for node, words, told in (
-        ("press", (), "--node press: the factory has belt-1, idle, own, foreign, other"),
+        ("press", (), "press: the factory has belt-1, idle, own, foreign, other"),
         ("idle", (), "idle is virtual: it runs in a VM, not on a board"),
         ("own", (), "own runs firmware of its own"),
         ("foreign", (), "foreign does not run our firmware"),
@@ -179,9 +190,25 @@ def test_what_cannot_be_flashed_is_told_in_a_line(say: Say, tmp_path: Path) -> N
         ("belt-1", ("--image", str(tmp_path / "none.bin")), "none.bin: cannot be read: No such file"),
         ("belt-1", ("--key", str(tmp_path / "none.key")), "none.key: there is no key"),
         ("belt-1", ("--output", str(tmp_path / "no" / "where.bin")), "where.bin: No such file or directory"),
+        ("belt-1", ("--output", str(tmp_path / "own")), "own: Is a directory"),
+        ("belt-1", ("--trust", str(tmp_path / "own" / "main.py")), "--trust goes with a key"),
     ):
         code, _, err = say(*words, node=node)
         assert code == 1 and err.count("\n") == 1 and told in err, err
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_an_image_trusts_the_keys_that_it_is_told_of_each_once(tmp_path: Path, key: Path) -> None:
+    first = sign.load_key(key)
+    second = sign.make_key(tmp_path / "second.key")
+    (tmp_path / "public").write_text(sign.public_line(second) + "\n" + sign.public_line(first))
+    with pytest.raises(sign.SignError, match="none: No such file"):
+        flash.trusted(first, [tmp_path / "none"])
+    assert flash.trusted(first, [tmp_path / "public"]) == sign.public_line(first) + sign.public_line(second)
+    for wrong in ("", "12\n", "g" * 512, "-----BEGIN PUBLIC KEY-----\n", "f" * 511 + "e"):
+        (tmp_path / "public").write_text(wrong)
+        with pytest.raises(sign.SignError, match="public: no line of `lockstep node keys --public`"):
+            flash.trusted(first, [tmp_path / "public"])
 
 
 def test_a_tool_that_is_not_installed_is_named_with_how_to_get_it(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +231,7 @@ def test_a_password_is_in_the_image_and_nowhere_else(say: Say, tmp_path: Path, p
     path = tmp_path / "out.bin"
     assert "wifi.txt: cannot be read" in say("--output", str(path))[2]
     (tmp_path / "wifi.txt").write_text(PASSWORD + "\n")
+    (tmp_path / "wifi.txt").chmod(0o600)
     path.write_bytes(b"an old one that all may read")
     path.chmod(0o644)
     code, out, err = say("--output", str(path))
