@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words[:1] == ["hil"]:  # the rig is a program of its own, which the controller knows nothing of
             return subprocess.call([sys.executable, "-m", "hil", *words[1:]])
         options = _parser().parse_args(words)
-        return int(options.do(options))
+        code = int(options.do(options))
+        sys.stdout.flush()
+        return code
     except FactoryError as wrong:
         for mistake in wrong.mistakes:
             print(mistake, file=sys.stderr)

@@ -10,10 +10,12 @@ micropython.alloc_emergency_exception_buf(100)  # what an exception in an interr
 def _worked_on():
     """A board without a configuration is one nobody relies on yet."""
     try:
-        with open("node.json") as file:
-            return '\n "repl": true' in file.read()
-    except OSError:
-        return True
+        with open("node.json", "rb") as file:  # bytes: a flash that has rotted need not hold text
+            return any(line.startswith(b' "repl": true') for line in file)
+    except OSError as failed:
+        return failed.errno == 2  # there is none
+    except Exception:  # whatever it is: a boot.py that raises leaves the board in an open REPL, without a watchdog
+        return False
 
 
 if not _worked_on():

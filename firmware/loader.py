@@ -182,12 +182,15 @@ def matches(path, size, digest):
 
 
 def listed(folder, under=""):
-    """Paths of all files below a folder, as a manifest names them."""
+    """Paths of all files below a folder, as a manifest names them, and of empty folders, with a slash at the end.
+
+    No manifest names those: an empty folder would be imported in the place of the file `<its name>.py`.
+    """
     found = []
     for entry in os.ilistdir(folder + ("/" + under if under else "")):
         path = (under + "/" if under else "") + entry[0]
         if entry[1] == _DIRECTORY:
-            found += listed(folder, path)
+            found += listed(folder, path) or [path + "/"]
         else:
             found.append(path)
     return found

@@ -26,7 +26,7 @@ def _start():
         try:
             _load().enter()
         except Exception as refused:  # its class went with the loader
-            return refused.args[-1]
+            return refused.args[-1] if refused.args else repr(refused)
         gc.collect()
     try:
         from node import start

@@ -6,17 +6,16 @@ ADVANCED_OK and HOST_KEEPALIVE_FEATURE. It models what a host can notice, not ho
 """
 
 import dataclasses
-import math
 import random
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import xor
 from typing import Any
 
 from hil.bus import Station
+from hil.marlin_planner import MOVES, Heat, Moved, Planner
 from hil.rig import Rig
 from hil.targets import Output, SerialSent
 from twin.clock import MS, Ns, S, seconds
@@ -26,42 +25,11 @@ from twin.machines.gcode_printer import plant
 
 BUFFERED = 4  # commands that have been read and not begun
 RECEIVED = 128  # bytes of the receive buffer
-MOVES = 16  # of the planner's buffer
 BUSY = Ns(2 * S)
 SHOWN = Ns(100 * MS)
 HOMING = Ns(3 * S)
 _WORD = re.compile(r"([A-Z])\s*([-+]?[0-9]*\.?[0-9]*)")
 _EMERGENCY = re.compile(rb"\A(?:N[0-9]+ )?(M112|M410)[\s*]?\Z")
-
-Four = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """One move as the planner has it: from when to when, from where to where [mm]."""
-
-    begin: Ns
-    end: Ns
-    start: Four
-    to: Four
-
-    def at(self, now: Ns) -> Four:
-        """Where it has come to; E as filament fed."""
-        share = min(1.0, max(0.0, (now - self.begin) / max(1, self.end - self.begin)))
-        x, y, z, e = (a + (b - a) * share for a, b in zip(self.start, self.to, strict=True))
-        return x, y, z, e
-
-
-class Heat:
-    """A heater that its own loop holds, as a first-order lag [s]."""
-
-    def __init__(self, lag: float, ambient: float) -> None:
-        self._lag, self._ambient = lag, ambient
-        self.target, self.now = 0.0, ambient
-
-    def pass_time(self, elapsed: float) -> None:
-        goal = max(self.target, self._ambient)
-        self.now = goal + (self.now - goal) * math.exp(-elapsed / self._lag)
 
 
 class Board:
@@ -107,16 +75,15 @@ class Board:
         self._blocked: tuple[str, Ns] | None = None
         self._busied = self._now
         self._last, self._report, self._reported = 0, Ns(0), self._now
-        self._relative = self._relative_e = False
-        self._feed, self._at = 25.0, [0.0, 0.0, 0.0, 0.0]
-        self._fed, self._fan, self._motors = 0.0, 0, False
+        self._planner = Planner(self.moves)
+        self._fan, self._motors = 0, False
         self.hotend, self.bed = Heat(self._lag, 22.0), Heat(2 * self._lag, 22.0)
 
     # ---- what a test does to it
 
     def reset(self) -> None:
         """It starts anew, as after its reset button or a moment without power."""
-        self._stop_moving(self._now)
+        self._planner.stop(self._now)
         self.halted = False
         self._wipe()
         self._say("start")
@@ -183,7 +150,7 @@ class Board:
             heat.pass_time(seconds(elapsed))
 
     def _tell_plant(self, now: Ns) -> None:
-        x, y, z, e = self._where(now)
+        x, y, z, e = self._planner.where(now)
         self._shown = now
         shown: dict[str, Any] = {
             "position": (x, y, z),
@@ -225,7 +192,7 @@ class Board:
             self.lines.append((self._now, code))
             self._halt(self._now)
         else:
-            self._stop_moving(self._now)
+            self._planner.stop(self._now)
             if self._blocked is not None:
                 self._blocked = (self._blocked[0], self._now)
 
@@ -263,7 +230,8 @@ class Board:
 
     def _ok(self, text: str, extra: str = "") -> None:
         number = re.match(r"N[0-9]+", text)
-        told = f"{' ' + number[0] if number else ''} P{MOVES - 1 - len(self._waiting(self._now))} B{BUFFERED - len(self._queue)}"
+        room = MOVES - 1 - len(self._planner.waiting(self._now))
+        told = f"{' ' + number[0] if number else ''} P{room} B{BUFFERED - len(self._queue)}"
         self._say("ok" + extra + (told if self.advanced and not extra else ""))
 
     # ---- what it is told to do
@@ -288,30 +256,8 @@ class Board:
             self._reported = now
             self._say(" " + self._temperatures())
 
-    def _waiting(self, now: Ns) -> list[Moved]:
-        return [move for move in self.moves[-MOVES - 1 :] if move.end > now]
-
-    def _where(self, now: Ns) -> Four:
-        if not self.moves:
-            x, y, z, _ = self._at
-            return x, y, z, self._fed
-        before = next((move for move in self.moves[-MOVES - 1 :] if move.end > now), self.moves[-1])
-        return before.at(now)
-
-    def _stop_moving(self, now: Ns) -> None:
-        """As M410: at once, wherever it is."""
-        left = self._waiting(now)
-        if not left:
-            return
-        place = self._where(now)
-        self.moves = [move for move in self.moves if move.begin < now]
-        if self.moves:
-            self.moves[-1] = dataclasses.replace(self.moves[-1], end=now, to=place)
-        self._at = list(place)
-        self._fed = place[3]
-
     def _halt(self, now: Ns) -> None:
-        self._stop_moving(now)
+        self._planner.stop(now)
         self.hotend.target = self.bed.target = 0.0
         self._fan, self._motors, self._report, self._blocked = 0, False, Ns(0), None
         self._queue.clear()
@@ -326,7 +272,7 @@ class Board:
         body = re.sub(r"^N[0-9]+\s*", "", text)
         code = body.partition(" ")[0]
         words = {letter: float(value) if value.strip(".-+") else 0.0 for letter, value in _WORD.findall(body[len(code) :])}
-        waiting = self._waiting(now)
+        waiting = self._planner.waiting(now)
         if not waited and ((code in ("M400", "M84", "G28") and waiting) or (code == "G1" and len(waiting) >= MOVES - 1)):
             self._busied = now
             self._blocked = (text, waiting[0].end if code == "G1" else waiting[-1].end)
@@ -346,20 +292,17 @@ class Board:
         """Carry one command out; what its ok says beside."""
         match code:
             case "G0" | "G1":
-                self._move(words, now)
-            case "G28":
-                for axis in range(3):
-                    if "XYZ"[axis] in words or not set("XYZ") & words.keys():
-                        self._at[axis] = 0.0
+                self._planner.move(words, now)
                 self._motors = True
-                x, y, z, _ = self._at
-                self.moves.append(Moved(now, now, (x, y, z, self._fed), (x, y, z, self._fed)))
+            case "G28":
+                self._planner.home(words, now)
+                self._motors = True
             case "G90" | "G91":
-                self._relative = self._relative_e = code == "G91"
+                self._planner.relative = self._planner.relative_e = code == "G91"
             case "M82" | "M83":
-                self._relative_e = code == "M83"
+                self._planner.relative_e = code == "M83"
             case "G92":
-                self._at[3] = words.get("E", self._at[3])
+                self._planner.at[3] = words.get("E", self._planner.at[3])
             case "M104":
                 self.hotend.target = words.get("S", 0.0)
             case "M140":
@@ -372,7 +315,7 @@ class Board:
             case "M105":
                 return " " + self._temperatures()
             case "M114":
-                x, y, z, e = self._at
+                x, y, z, e = self._planner.at
                 self._say(f"X:{x:.2f} Y:{y:.2f} Z:{z:.2f} E:{e:.2f} Count X:0 Y:0 Z:0")
             case "M115":
                 self._say("FIRMWARE_NAME:Marlin 2.1.2 (simulated) PROTOCOL_VERSION:1.0 MACHINE_TYPE:3D Printer EXTRUDER_COUNT:1")
@@ -384,7 +327,7 @@ class Board:
             case "M110":
                 self._last = int(words.get("N", self._last))
             case "M410":
-                self._stop_moving(now)
+                self._planner.stop(now)
             case "M112":
                 self._halt(now)
             case "G21" | "M201" | "M203" | "M204" | "M205" | "M220" | "M221" | "M400" | "G4":
@@ -392,18 +335,3 @@ class Board:
             case _:
                 self._say(f'echo:Unknown command: "{code}"')
         return ""
-
-    def _move(self, words: dict[str, float], now: Ns) -> None:
-        before: Four = (self._at[0], self._at[1], self._at[2], self._fed)
-        self._feed = words.get("F", self._feed * 60) / 60
-        for axis, letter in enumerate("XYZE"):
-            if letter in words:
-                relative = self._relative_e if axis == 3 else self._relative
-                to = words[letter] + (self._at[axis] if relative else 0.0)
-                self._fed += to - self._at[axis] if axis == 3 else 0.0
-                self._at[axis] = to
-        after: Four = (self._at[0], self._at[1], self._at[2], self._fed)
-        far = math.dist(before[:3], after[:3]) or abs(after[3] - before[3])
-        begin = self.moves[-1].end if self._waiting(now) else now
-        self._motors = True
-        self.moves.append(Moved(Ns(begin), Ns(begin + round(far / self._feed * S)), before, after))

@@ -1,6 +1,7 @@
 """Files at a printer, over Moonraker's HTTP API: https://moonraker.readthedocs.io/en/latest/external_api/file_manager/."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -9,6 +10,29 @@ import aiohttp
 LIMIT = aiohttp.ClientTimeout(total=25.0, sock_connect=5.0)
 ROOT = "gcodes"
 CONNECT_S = 5.0
+
+
+class KeyUnusable(Exception):
+    """The file of the API key is none that can be used, and why."""
+
+
+def key_of(path: Path | None) -> str:
+    """The API key of a file; empty where there is to be none.
+
+    Raises:
+        KeyUnusable: it cannot be read, others can read it, or it holds something else.
+    """
+    if path is None:
+        return ""
+    try:
+        if path.stat().st_mode & 0o077:
+            raise KeyUnusable(f"{path} can be read by others: chmod 600")
+        key = path.read_bytes().strip().decode("ascii", "replace")
+    except OSError as failed:
+        raise KeyUnusable(f"{path}: {failed.strerror}") from failed
+    if not (key.isascii() and key.isprintable() and key):
+        raise KeyUnusable(f"{path}: no key of one line in plain letters")
+    return key
 
 
 def session(key: str) -> aiohttp.ClientSession:

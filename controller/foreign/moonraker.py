@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from controller.foreign.again import Again
-from controller.foreign.files import Files, session
+from controller.foreign.files import Files, KeyUnusable, key_of, session
 from controller.foreign.front import Answer, Front, answers
 from controller.foreign.klipper import OBJECTS, READY, STATES, File, Told, file, file_of, job_of
 from controller.foreign.rpc import LONGEST, Rpc, RpcError, RpcLost
@@ -35,10 +35,6 @@ COOL = {"script": "TURN_OFF_HEATERS"}
 CANCEL = Ns(5 * S)  # within which a cancel must have ended the Job, where the emergency stop is declared
 MARGIN = 15.0  # °C above the highest target at which the printer is stopped
 BEGINS = Ns(10 * S)  # within which a Job that was started must show
-
-
-class KeyUnusable(Exception):
-    """The file of the API key is none that can be used, and why."""
 
 
 async def _others() -> None:
@@ -129,7 +125,7 @@ class MoonrakerLink:
             await asyncio.gather(ticking, *self._tasks, return_exceptions=True)
 
     async def _live(self) -> None:
-        async with session(self._token()) as opened:
+        async with session(key_of(self._printer.token_file)) as opened:
             self._files = Files(opened, self._printer.url)
             url = f"{self._printer.url.replace('http', 'ws', 1)}/websocket"
             async with opened.ws_connect(url, heartbeat=HEARTBEAT_S, max_msg_size=LONGEST) as socket:
@@ -138,7 +134,7 @@ class MoonrakerLink:
                 try:
                     await self._greet(rpc)
                     self._rpc, self.cause = rpc, ""
-                    self._found_again()
+                    self._urge()
                     while not reading.done():
                         if self.told.klippy != READY:
                             await self._greet(rpc)
@@ -147,20 +143,6 @@ class MoonrakerLink:
                 finally:
                     reading.cancel()
                     await asyncio.gather(reading, return_exceptions=True)
-
-    def _token(self) -> str:
-        path = self._printer.token_file
-        if path is None:
-            return ""
-        try:
-            if path.stat().st_mode & 0o077:
-                raise KeyUnusable(f"{path} can be read by others: chmod 600")
-            key = path.read_bytes().strip().decode("ascii", "replace")
-        except OSError as failed:
-            raise KeyUnusable(f"{path}: {failed.strerror}") from failed
-        if not (key.isascii() and key.isprintable() and key):
-            raise KeyUnusable(f"{path}: no key of one line in plain letters")
-        return key
 
     async def _greet(self, rpc: Rpc) -> None:
         """Learn how Klipper is; where it is ready, have it tell all that is shown."""
@@ -215,12 +197,14 @@ class MoonrakerLink:
         front.show(job_state=state, job_id=self._job, homed=told.homed, moving=told.state == "printing")
         if state not in (JobState.RUNNING, JobState.HOLDING):
             self._cancelled = None
-            self._paused = False
+            self._paused = self._stop_hard = False
         self._urge()
         self.obey()
 
     def _notice_change(self) -> None:
         before, self._before = self._before, self.told.state
+        if not before:  # heat of a Job's from before a restart of ours
+            self._heated = job_of(self.told.file) is not None and any(target > 0 for target in self.told.targets)
         if before != self._before:
             self._again.changed()
             if before == "paused":
@@ -236,7 +220,9 @@ class MoonrakerLink:
     def _urge(self) -> None:
         """Ask again for what makes it safe, until it is."""
         told = self.told
-        if told.klippy != READY or self._rpc is None:
+        if self._rpc is None:
+            return
+        if told.klippy != READY:
             self._stop_hard = self._cooling = False  # Klipper itself has switched all off
             return
         printing = told.state in ("printing", "paused")
@@ -287,12 +273,6 @@ class MoonrakerLink:
         if self._rpc is not None:
             self._urge()
             self.obey()
-
-    def _found_again(self) -> None:
-        """The connection is back; what is to be stopped after a silence is stopped now."""
-        ours = job_of(self.told.file) is not None
-        self._heated |= ours and not self._since and any(target > 0 for target in self.told.targets)  # from before a restart
-        self._urge()
 
     # ---- what it is told (Machinery)
 

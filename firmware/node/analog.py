@@ -50,7 +50,7 @@ class Analog:
 
     def watch(self):
         """What is wrong: nothing to be believed, or what is believed is not safe."""
-        if self._belief.failed:
+        if self._belief.failed and self._blind:
             return self._blind
         return self._beyond if self._outside >= BAD_READINGS else FAULT_NONE
 

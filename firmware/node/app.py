@@ -2,8 +2,6 @@
 
 import asyncio
 import gc
-import json
-from binascii import crc32
 from time import ticks_add, ticks_diff, ticks_ms, ticks_us
 
 import micropython
@@ -17,82 +15,22 @@ from node.supervisor import Supervisor
 from node.transfer import Window
 from node.use import Use
 
-FORMAT = 2
 WATCHDOG_MS = 2000
 HEATER_TICKS = 10
 COLLECT_TICKS = 100  # a multiple of HEATER_TICKS
 _TICK_MS = reg.TICK_MS
 _TICK_US = 1000 * reg.TICK_MS
-_KEYS = ("node", "uid", "map_hash", "link", "commands", "blocks", "interlocks", "motion")
-_LINK_KEYS = {"tcp": ("host", "port", "unit"), "rtu": ("uart", "tx", "rx", "de", "baud", "unit")}
 
 
 class NodeError(Exception):
     """A node that cannot start; one line says why."""
 
 
-def read(path):
-    """The configuration of a file.
-
-    Raises:
-        NodeError: it is missing, broken, or of another format.
-    """
-    try:
-        with open(path) as file:
-            text = file.read()
-        config = json.loads(text)
-    except OSError as failed:
-        raise NodeError("%s: cannot be read: %s" % (path, failed)) from None
-    except ValueError as broken:
-        raise NodeError("%s: not JSON: %s" % (path, broken)) from None
-    # MicroPython's reader takes half a file for a whole one.
-    if text.count("{") != text.count("}") or text.count("[") != text.count("]"):
-        raise NodeError("%s: not JSON: cut short" % path)
-    try:
-        check(config)
-    except NodeError as wrong:
-        raise NodeError("%s: %s" % (path, wrong)) from None
-    body = text[: max(0, text.rfind(',\n "check": '))]
-    if crc32(body.encode()) != config.pop("check", None):
-        raise NodeError("%s: does not match its checksum" % path)
-    return config
-
-
-def check(config):
-    """Refuse a configuration that this firmware cannot be made of.
-
-    Raises:
-        NodeError: the first thing that is wrong.
-    """
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise NodeError("not of format %d" % FORMAT)
-    _need("the file", config, _KEYS)
-    for number, block in enumerate(config["blocks"]):
-        where = "block %d" % number
-        _need(where, block, ("kind",))
-        kind = block["kind"]
-        where += " (%s)" % kind
-        if kind not in kinds.KINDS:
-            raise NodeError("%s: this firmware has no such block" % where)
-        _need(where, block, kinds.find("Fan" if "job" in block else kind).KEYS)
-    _need("the link", config["link"], _LINK_KEYS.get(config["link"].get("kind"), ("kind",)))
-    for first, words in config["commands"]:
-        if first < reg.MACHINES_AT or first + len(words) > reg.REGISTERS:
-            where = "registers %d to %d" % (reg.MACHINES_AT, reg.REGISTERS - 1)
-            raise NodeError("commands at %d lie outside %s" % (first, where))
-
-
-def _need(where, table, keys):
-    for key in keys:
-        if key not in table:
-            raise NodeError("%s has no %r" % (where, key))
-
-
 class NoMotion:
     """In the place of a Motion where there is none."""
 
-    running = finishes = stuck = False
-    fault = reg.FAULT_NONE
+    running = finishes = False
+    fault = cause = reg.FAULT_NONE
 
     def start(self, job_id):
         return reg.REASON_UNKNOWN_COMMAND
@@ -141,7 +79,8 @@ class Node:
         self.window = window = Window(bank, jobs)
         self.use = Use(bank)
         heat = self.heaters, self.fans
-        self.safety = Safety(config["interlocks"], bank, commands, jobs, window, self.motion, *heat, self.use, motion and motion["run"])
+        run = motion and motion["run"]
+        self.safety = Safety(config["interlocks"], bank, commands, jobs, window, self.motion, *heat, self.use, run)
         identity = (b"Lockstep", b"node", RELEASE.encode())
         self.server = _server(config["link"])(bank, self.safety, identity, config["link"])
         self.beat = False

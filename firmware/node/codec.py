@@ -75,7 +75,7 @@ class Codec:
 
     Args:
         bank: the registers.
-        door: `writable(first, count)`, and `write(peer, first, data)` which returns 0 or an exception code.
+        door: `writable(first, count)`, and `write(peer, first, data, touched)` which returns 0 or an exception code.
         identity: the texts of objects 0, 1 and 2 of the device identification, as bytes.
         unit: the node's own unit id.
 
@@ -208,7 +208,9 @@ class Codec:
         for k in range(2):
             mask = inbox[at + 2 + k]
             self.outbox[out + k] = self._bank.bytes[first + first + k] & mask | inbox[at + 4 + k] & ~mask
-        return self._store(peer, first, self.sendable[out : out + 2]) or self._echo(inbox, at, 6, out)
+        mask = _u16(inbox, at + 2) ^ 0xFFFF
+        touched = first << 4, first + 1 << 4, mask
+        return self._store(peer, first, self.sendable[out : out + 2], touched) or self._echo(inbox, at, 6, out)
 
     def _write_bits(self, peer, inbox, at, size, out, one):
         count = 1
@@ -236,13 +238,13 @@ class Codec:
         # They are put together where the reply will be; 124 registers, the most that there can be, just fit.
         _copy(self.outbox, out, bank.bytes, first >> 4 << 1, size)
         _scatter(self.outbox, first & 15, inbox, start, count, out)
-        return self._store(peer, first >> 4, self.sendable[out : out + size])
+        return self._store(peer, first >> 4, self.sendable[out : out + size], (first, first + count, 0xFFFF))
 
-    def _store(self, peer, first, data):
-        """Through the door; returns 0 or minus an exception code."""
+    def _store(self, peer, first, data, touched=None):
+        """Through the door, with the bits that the client has named, None for all; returns 0 or minus an exception code."""
         if not self._door.writable(first, len(data) >> 1):
             return -_ILLEGAL_ADDRESS
-        return -self._door.write(peer, first, data)
+        return -self._door.write(peer, first, data, touched)
 
     def _echo(self, inbox, at, size, out):
         _copy(self.outbox, out, inbox, at, size)

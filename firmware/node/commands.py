@@ -2,6 +2,8 @@
 
 from time import ticks_diff, ticks_ms
 
+from node.bank import place
+
 
 class Commands:
     """The machines' Command records: what was written, and what takes effect."""
@@ -21,22 +23,15 @@ class Commands:
         self._aged = []  # of each output with a maximum age: its byte, its bits, the age, when it was written last, its block
         self.arm()
 
-    def age(self, place, most_ms, block):
-        """An output of this `place` (register, bit; a whole register without one) must be written anew within most_ms."""
-        at = 2 * place[0]
-        if len(place) == 1:
-            self._aged += [[at, 255, most_ms, ticks_ms(), block], [at + 1, 255, most_ms, ticks_ms(), block]]
-        else:
-            self._aged.append([at + 1 - (place[1] >> 3), 1 << (place[1] & 7), most_ms, ticks_ms(), block])
+    def age(self, where, most_ms, block):
+        """An output at `where` (register, bit; a whole register without one) must be written anew within most_ms."""
+        for at, bits in _bits(where):
+            self._aged.append([at, bits, most_ms, ticks_ms(), block])
 
-    def hold(self, place):
-        """An output of this `place` stays as it is while it is but the owner's silence that takes its command away."""
-        at = 2 * place[0]
-        if len(place) == 1:
-            self._holds[at] = self._holds[at + 1] = 255
-        else:
-            at += 1 - (place[1] >> 3)
-            self._holds[at] = self._holds.get(at, 0) | 1 << (place[1] & 7)
+    def hold(self, where):
+        """An output at `where` stays as it is while it is but the owner's silence that takes its command away."""
+        for at, bits in _bits(where):
+            self._holds[at] = self._holds.get(at, 0) | bits
 
     def written(self, start, end, touched=None):
         """The bytes from start to end have been written, be it with what stood there; of them what is `touched`, or all."""
@@ -66,7 +61,7 @@ class Commands:
         return self.effective.bytes == self._defaults
 
     def disarm(self, but=None):
-        """From now on a machine's commands act only after all of them have been seen at their defaults; not so one's, by a place."""
+        """From now on commands act only after all of their machine's have been seen at their defaults, except where `but` lies."""
         for k in range(len(self._armed)):
             first, last = self._records[k]
             if but is None or not first <= 2 * but[0] < last:
@@ -94,9 +89,19 @@ class Commands:
         return self._bank.view[first:last] == self._defaults[first:last]
 
 
+def _bits(where):
+    """Bytes and bits of a register's bit, or of a whole register."""
+    if len(where) == 2:
+        return (place(where[0], where[1]),)
+    return (2 * where[0], 255), (2 * where[0] + 1, 255)
+
+
 def _is_touched(at, bits, touched):
     """Whether any of a byte's bits is among those."""
     first, end, mask = touched
     number = (at ^ 1) << 3
     bits &= mask >> (number & 8)
-    return any(bits >> k & 1 and first <= number + k < end for k in range(8))
+    for k in range(8):
+        if bits >> k & 1 and first <= number + k < end:
+            return True
+    return False

@@ -79,9 +79,11 @@ class Marlin:
         return self._alone and self.running
 
     @property
-    def stuck(self):
-        """The cause of a fault stays: the board is too hot, or has halted and not been reset."""
-        return self._too_hot or self._board.killed
+    def cause(self):
+        """The Fault whose cause is still there: the board is too hot, or has halted and not been reset."""
+        if self._too_hot:
+            return reg.FAULT_OVER_TEMPERATURE
+        return reg.FAULT_PRINTER if self._board.killed else reg.FAULT_NONE
 
     @property
     def moving(self):

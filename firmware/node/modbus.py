@@ -165,7 +165,7 @@ class Server:
             return
         connection = self._free.pop()
         self._open.append(connection)
-        self._peer = self._peer + 1 & 0x3FFFFFFF
+        self._peer = self._peer % 0x3FFFFFFF + 1  # 0 is nobody
         connection.open(self._peer, asyncio.current_task())
         try:
             stream.s.setsockopt(6, 1, 1)  # TCP_NODELAY: a reply must not wait for the acknowledgement of the one before

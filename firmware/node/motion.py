@@ -28,7 +28,7 @@ class Motion:
 
     magic = b"LSJ1"
     homing = Homing
-    stuck = False  # no fault of a Job's lasts longer than the Job
+    cause = reg.FAULT_NONE  # no fault of a Job's lasts longer than the Job
 
     def __init__(self, config, bank, store, heaters, fans):
         self.axes = config["axes"]

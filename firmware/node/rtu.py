@@ -7,6 +7,7 @@ silence brings both ends together again when something was.
 
 import asyncio
 from array import array
+from time import ticks_add, ticks_diff, ticks_ms
 
 import micropython
 from micropython import const
@@ -14,7 +15,8 @@ from micropython import const
 from node import pins
 from node.codec import CRC_ERRORS, NO_RESPONSE, OTHERS, Codec
 
-PEER = const(1)  # all that is heard on a line comes from one master
+PEER = const(-1)  # all that is heard on a line comes from one master, or seems to
+NOBODY = const(0)  # of a broadcast
 WATCH_MS = 400
 _LONGEST = const(256)
 _FIFO = const(120)  # characters that a board's UART may keep to itself as long as more come
@@ -166,7 +168,7 @@ class Line:
         if unit and unit != codec.unit:
             codec.count(OTHERS)
             return 0
-        size = codec.answer(PEER, inbox, at + 1, at + length - 2, 1)
+        size = codec.answer(PEER if unit else NOBODY, inbox, at + 1, at + length - 2, 1)
         if not unit:
             codec.count(NO_RESPONSE)
             return 0
@@ -198,6 +200,7 @@ class Server:
         self._silence = max(1750, 7 * self._character // 2)
         self._uart = None
         self._task = None
+        self._due_ms = None  # when the talk goes on at the latest; None while it waits for the master
 
     async def start(self):
         """Listen.
@@ -215,8 +218,12 @@ class Server:
         """Show that the server lives."""
         while True:
             await asyncio.sleep_ms(WATCH_MS)
-            if not self._task.done():
+            if not self._task.done() and (self._due_ms is None or ticks_diff(self._due_ms, ticks_ms()) > 0):
                 self.beat = True
+
+    async def _pause(self, ms):
+        self._due_ms = ticks_add(ticks_ms(), ms + WATCH_MS)
+        await asyncio.sleep_ms(ms)
 
     def _hear(self):
         """Take what has come; whether there was anything."""
@@ -233,7 +240,9 @@ class Server:
         line = self._line
         stream = asyncio.StreamReader(self._uart)
         while True:
+            self._due_ms = None
             count = await stream.readinto(line.space())
+            self._due_ms = ticks_add(ticks_ms(), WATCH_MS)
             if count:
                 line.took(count)
                 size = line.answer()
@@ -242,22 +251,30 @@ class Server:
                         await self._send(size)
                         size = line.answer()
                     else:
-                        await asyncio.sleep_ms(self._ms(min(line.missing, _FIFO)))
+                        await self._pause(self._ms(min(line.missing, _FIFO)))
                         size = line.answer() if self._hear() else line.gap()
 
     async def _send(self, size):
         """Answer, when the master has let go of the line."""
-        await asyncio.sleep_ms(self._ms(0))
+        await self._pause(self._ms(0))
         self._hear()
         before = self._line.count
-        if self._de is not None:
-            self._de.value(1)
-        self._uart.write(self._codec.sendable[:size])
-        await asyncio.sleep_ms(size * self._character // 1000)
-        while not self._uart.txdone():
-            await asyncio.sleep_ms(1)
-        if self._de is not None:
-            self._de.value(0)
-        await asyncio.sleep_ms(self._ms(_LATE))
+        try:
+            if self._de is not None:
+                self._de.value(1)
+            self._uart.write(self._codec.sendable[:size])
+            await self._drain(size * self._character // 1000)
+        finally:  # a driver that stays on would keep everybody else off the line
+            if self._de is not None:
+                self._de.value(0)
+        await self._pause(self._ms(_LATE))
         if self._hear():
             self._line.drop_echo(before, size)
+
+    async def _drain(self, ms):
+        """Until all has gone out, which takes so long; twice as long at the most."""
+        await self._pause(ms)
+        for _ in range(ms + 2):
+            if self._uart.txdone():
+                return
+            await self._pause(1)

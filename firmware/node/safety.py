@@ -62,9 +62,9 @@ class Safety:
         self._pairs = [place(*rule["beside"]) + place(*rule["output"]) for rule in interlocks if "beside" in rule]
         self._leased = False
         self._severity = _NOT_LATCHED
-        self._finishing = False
+        self._finishing = self._kept_on = False
         self._fault = reg.FAULT_NONE
-        self._peer = 0  # nobody
+        self._peer = 0
         self._lease_ms = reg.LEASE_MS
         self._heard_ms = ticks_ms()
         self._heard_us = ticks_us()
@@ -91,7 +91,7 @@ class Safety:
         """Carry out a write of one client, whole or not at all; returns 0 or an exception code.
 
         peer: above 0 a connection of its own, below 0 a line on which all masters look alike, 0 nobody: a broadcast.
-        touched: of bit numbers (as of coils) the first, the end, and a mask for each register: what the client wrote itself; or all.
+        touched: what the client wrote itself: of bit numbers (as of coils) the first, the end, and a mask for a register; or all.
         """
         now_ms = ticks_ms()
         self._pass(now_ms)
@@ -293,7 +293,7 @@ class Safety:
             return
         self._severity = severity
         self._bank.put16(reg.S_FAULT_BLOCK, block)
-        self._finishing = False
+        self._finishing = self._kept_on = False
         self._stale = True
         self._show_latch(fault)
         self._motion.stop()
@@ -358,8 +358,8 @@ class Safety:
         self.silent = self._fault == reg.FAULT_SILENCE or not (self._leased or self.latched)
 
     def _holding(self):
-        """Whether nothing but the owner's silence is why the commands are not obeyed."""
-        return self._severity == _SILENCED or not (self._leased or self.latched)
+        """Whether nothing but the owner's silence is why a command is not obeyed."""
+        return self._severity == _SILENCED or (not self.latched and (self._kept_on or not self._leased))
 
     def deadline(self, now_us):
         """When the lease ends, in ticks_us; now where there is none, None where a Job may finish without."""
@@ -389,7 +389,7 @@ class Safety:
         run = self._run_at
         runs = run is None or self._effective.bit(run[0], run[1])  # one that is held would never come to its end
         if motion.finishes and runs and not self.latched and self._jobs.stored(bank.u32(reg.S_JOB_ID)):
-            self._finishing = True
+            self._finishing = self._kept_on = True
             self.commands.disarm(run)
             self.commands.arm()
         elif motion.running or not self.commands.idle:

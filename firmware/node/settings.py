@@ -4,10 +4,14 @@ import json
 import os
 from binascii import crc32
 
-from node import app, log, registers, slots
+from node import app, kinds, log, slots
+from node import registers as reg
 from node.store import read_counter, remove, write_counter
 
+FORMAT = 2
 TRIALS = 3
+_KEYS = ("node", "uid", "map_hash", "link", "commands", "blocks", "interlocks", "motion")
+_LINK_KEYS = {"tcp": ("host", "port", "unit"), "rtu": ("uart", "tx", "rx", "de", "baud", "unit")}
 
 
 def load():
@@ -20,7 +24,7 @@ def load():
         trials = read_counter(slots.TRIAL)
         if trials < TRIALS and write_counter(slots.TRIAL, trials + 1):
             try:
-                config = app.read(slots.CANDIDATE)
+                config = _read(slots.CANDIDATE)
                 config["trial"] = True
                 return config
             except app.NodeError as wrong:
@@ -30,7 +34,7 @@ def load():
         remove(slots.CANDIDATE)
     remove(slots.TRIAL)
     try:
-        return app.read(slots.CONFIG)
+        return _read(slots.CONFIG)
     except app.NodeError as wrong:
         config = reachable(slots.CONFIG)
         if config is None:
@@ -57,7 +61,7 @@ def reachable(path):
         kept = {key: found[key] for key in ("format", "node", "link")}
         kept["network"] = found.get("network")
         kept.update({"uid": 0, "map_hash": 0, "commands": [], "blocks": [], "interlocks": [], "motion": None})
-        app.check(kept)
+        _check(kept)
         return kept
     except (OSError, ValueError, KeyError, TypeError, AttributeError, app.NodeError):
         return None
@@ -74,7 +78,64 @@ def check():
             raise app.NodeError("there is no key to update it by")
     except (OSError, ValueError) as unusable:
         raise app.NodeError("update.keys: %s" % unusable)
-    bank = app.Bank(registers.S_SIZE)
-    bank.put32(registers.S_UID, 0x12345678)
-    if bank.u32(registers.S_UID) != 0x12345678:
+    bank = app.Bank(reg.S_SIZE)
+    bank.put32(reg.S_UID, 0x12345678)
+    if bank.u32(reg.S_UID) != 0x12345678:
         raise app.NodeError("its registers do not keep what they are given")
+
+
+def _read(path):
+    """The configuration of a file.
+
+    Raises:
+        NodeError: it is missing, broken, or of another format.
+    """
+    try:
+        with open(path) as file:
+            text = file.read()
+        config = json.loads(text)
+    except OSError as failed:
+        raise app.NodeError("%s: cannot be read: %s" % (path, failed)) from None
+    except ValueError as broken:
+        raise app.NodeError("%s: not JSON: %s" % (path, broken)) from None
+    # MicroPython's reader takes half a file for a whole one.
+    if text.count("{") != text.count("}") or text.count("[") != text.count("]"):
+        raise app.NodeError("%s: not JSON: cut short" % path)
+    try:
+        _check(config)
+    except app.NodeError as wrong:
+        raise app.NodeError("%s: %s" % (path, wrong)) from None
+    body = text[: max(0, text.rfind(',\n "check": '))]
+    if crc32(body.encode()) != config.pop("check", None):
+        raise app.NodeError("%s: does not match its checksum" % path)
+    return config
+
+
+def _check(config):
+    """Refuse a configuration that this firmware cannot be made of.
+
+    Raises:
+        NodeError: the first thing that is wrong.
+    """
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise app.NodeError("not of format %d" % FORMAT)
+    _need("the file", config, _KEYS)
+    for number, block in enumerate(config["blocks"]):
+        where = "block %d" % number
+        _need(where, block, ("kind",))
+        kind = block["kind"]
+        where += " (%s)" % kind
+        if kind not in kinds.KINDS:
+            raise app.NodeError("%s: this firmware has no such block" % where)
+        _need(where, block, kinds.find("Fan" if "job" in block else kind).KEYS)
+    _need("the link", config["link"], _LINK_KEYS.get(config["link"].get("kind"), ("kind",)))
+    for first, words in config["commands"]:
+        if first < reg.MACHINES_AT or first + len(words) > reg.REGISTERS:
+            where = "registers %d to %d" % (reg.MACHINES_AT, reg.REGISTERS - 1)
+            raise app.NodeError("commands at %d lie outside %s" % (first, where))
+
+
+def _need(where, table, keys):
+    for key in keys:
+        if key not in table:
+            raise app.NodeError("%s has no %r" % (where, key))

@@ -36,6 +36,16 @@ def word(words, number):
     return found[number] if number < len(found) else str(number)
 
 
+def _upkeep(what):
+    """Carry out a command of `update`, whose code may not find room; a Reason."""
+    try:
+        from node import update
+
+        return getattr(update, what)()
+    except MemoryError:
+        return reg.REASON_NO_SPACE
+
+
 class Upkeep:
     """Ten times a second: tells the log what has changed in the Status, and restarts the node when that was asked for.
 
@@ -79,6 +89,7 @@ class Upkeep:
         if not self.resting():
             return reg.REASON_BUSY
         self._restart_ms = ticks_add(ticks_ms(), ANSWERED_MS)
+        self._node.motion.start = lambda _: reg.REASON_BUSY  # on this Motion only, and until the restart is forgotten
         log.say("i", "restart: asked for")
         return reg.REASON_NONE
 
@@ -87,16 +98,14 @@ class Upkeep:
             return reg.REASON_UNKNOWN_COMMAND
         if not self.resting():
             return reg.REASON_BUSY
-        from node import update
-
-        return update.install()
+        return _upkeep("install")
 
     def confirm(self, _):
         if not self._bank.bit(reg.S_UNCONFIRMED, reg.S_UNCONFIRMED_BIT):
             return reg.REASON_NONE
-        from node import update
-
-        reason = update.confirm()
+        if not self.resting():
+            return reg.REASON_BUSY
+        reason = _upkeep("confirm")
         if not reason:
             self._boots = 0
             self.show()
@@ -107,6 +116,7 @@ class Upkeep:
 
     def slow(self, ms):
         """Look."""
+        log.age()
         bank = self._bank
         owner = bank.u32(reg.S_OWNER)
         if owner != self._owner:
@@ -116,9 +126,19 @@ class Upkeep:
         if fault != self._fault:
             self._tell_fault(fault)
         if self._restart_ms is not None and ticks_diff(ticks_ms(), self._restart_ms) >= 0:
-            self._node.rest()
-            self._node.use.end()
-            pins.reset()
+            self._restart()
+
+    def _restart(self):
+        """Now that the result could be read; unless something was set going meanwhile."""
+        node = self._node
+        self._restart_ms = None
+        if not self.resting():
+            del node.motion.start
+            log.say("w", "restart: forgotten, it does not rest")
+            return
+        node.rest()
+        node.use.end()
+        pins.reset()
 
     def _tell_fault(self, fault):
         self._fault = fault

@@ -270,7 +270,7 @@ class Window:
             if not self._store.make_room(self._id, self._total):
                 return False
             self._sink = _ToFlash(self._bank, self._store, self._id)
-        except OSError:
+        except (OSError, MemoryError):
             return False
         return True
 
@@ -280,11 +280,11 @@ class Window:
             return self._tell(reg.REASON_NONE)  # a repeat
         if offset != self._received or end > self._total:
             return self._tell(reg.REASON_BAD_OFFSET)
-        if not self._sink.room(len(body)):
+        if not self._sink.room(len(body)) or (self._kind in _UPKEEP and not self.resting()):
             return BUSY
         try:
             self._sink.put(body)
-        except OSError:
+        except (OSError, MemoryError):
             return self._refuse(reg.REASON_NO_SPACE)
         self._hash.update(body)
         self._received = end

@@ -10,7 +10,7 @@ from binascii import crc32
 
 from node import log, slots
 from node import registers as reg
-from node.store import SPARE_BYTES, remove
+from node.store import SPARE_BYTES, read_counter, remove
 
 loader = slots.loader() if slots.slotted() else None
 NEW = "manifest.new"
@@ -159,19 +159,27 @@ def install():
 def confirm():
     """What runs now is what is to run from now on, and nothing older any more; returns a Reason."""
     try:
-        state = loader.read_state()
-        slot = loader.running()
-        if slot and state and state.slot == slot and not state.confirmed:
-            secure = loader.read(slot + "/" + loader.MANIFEST, loader.read_keys(), state.secure).secure
-            loader.write_state(loader.State(slot, True, 0, secure))
-        if slots.CANDIDATE in os.listdir():
+        if loader:
+            _confirm_slot()
+        if read_counter(slots.TRIAL) and slots.CANDIDATE in os.listdir():  # one that came since has had no trial yet
             os.rename(slots.CANDIDATE, slots.CONFIG)
         remove(slots.TRIAL)
-    except loader.Refused as wrong:
-        return _refusal(wrong).args[0]
+    except Refusal as refused:
+        return refused.args[0]
     except (OSError, ValueError):
         return reg.REASON_NO_SPACE
     return reg.REASON_NONE
+
+
+def _confirm_slot():
+    state = loader.read_state()
+    slot = loader.running()
+    if slot and state and state.slot == slot and not state.confirmed:
+        try:
+            secure = loader.read(slot + "/" + loader.MANIFEST, loader.read_keys(), state.secure).secure
+        except loader.Refused as wrong:
+            raise _refusal(wrong)
+        loader.write_state(loader.State(slot, True, 0, secure))
 
 
 # ---- the folder that does not run
@@ -214,6 +222,8 @@ def _named(slot, line, number):
         Refusal: there is no manifest, or its line is another.
     """
     found = b""
+    if number >= loader.MOST_FILES:
+        raise Refusal(reg.REASON_NOT_AS_EXPECTED)
     try:
         with open(slot + "/" + NEW, "rb") as file:
             file.seek(loader.SIGNED)
@@ -234,7 +244,10 @@ def _clear(slot, manifest):
     remove(slot + "/" + NEW)
     for path in loader.listed(slot):
         if not any(path == name and loader.matches(slot + "/" + path, size, sha) for name, size, sha in manifest.files):
-            os.remove(slot + "/" + path)
+            (os.rmdir if path[-1] == "/" else os.remove)(slot + "/" + path.rstrip("/"))
+    while empty := [path for path in loader.listed(slot) if path[-1] == "/"]:
+        for path in empty:
+            os.rmdir(slot + "/" + path[:-1])
 
 
 def _make(folder):

@@ -73,14 +73,14 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("I8", "interlocks hold", violations.interlocks_hold),
     Invariant("I9", "a guard or emergency stop ends all commands", None, "wired, and no machine type has such an input yet"),
     Invariant("I10", "what is old is never good", violations.old_values_are_not_good),
-    Invariant("I11", "numbers of a node's log rise", None, "nodes keep no log yet; the Feed's numbers have tests of their own"),
+    Invariant("I11", "numbers of a node's log rise", None, "the rig reads no logs; they and the Feed's numbers have tests of their own"),
     Invariant("I12", "the audit chain verifies", None, "there is no audit chain yet: issue 7"),
     Invariant("I13", "twin and history change no command", None, "neither runs beside the core yet: issues 6 and 8"),
     Invariant("I14", "the wall clock changes no command", None, "judged over two runs: tests/hil/test_invariants.py"),
     Invariant(
         "I15", "memory stays in its bounds", violations.memory_is_bounded, "of nodes; the core's are judged by its own tests"
     ),
-    Invariant("I16", "a node starts verified images alone", None, "there are no signed images yet: issue 5"),
+    Invariant("I16", "a node starts verified images alone", None, "nodes of the rig have no slots: tests/firmware/test_update.py"),
     Invariant("I17", "when faults are over, all is ready or says why not", violations.all_is_ready_or_says_why),
     Invariant("I18", "a stop is always taken", violations.stop_is_always_taken),
 )

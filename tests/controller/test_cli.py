@@ -125,3 +125,13 @@ def test_kernels_that_can_be_kept_nowhere_end_in_one_line(tmp_path: Path) -> Non
         done = subprocess.run(command, cwd=DEMO.parents[1], env=told, capture_output=True, text=True, check=False)
         assert done.returncode == code and "LOCKSTEP_KERNELS names another folder" in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-m", "controller", "check", str(DEMO_FACTORY)]
+    env = {**os.environ, "PYTHONUNBUFFERED": ""}  # buffered, as it is in a pipe
+    done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=60, env=env)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

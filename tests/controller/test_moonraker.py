@@ -204,17 +204,23 @@ STRANGE = (
     '{"method": "notify_status_update", "params": [7]}', '{"id": 77, "result": 1}', '{"id": [], "result": 1}',
     '{"method": "notify_status_update", "params": [{"extruder": {"temperature": "hot", "target": NaN}, "fan": 3}]}',
     '{"method": "notify_status_update", "params": [{"toolhead": {"position": [1, null], "homed_axes": 5}}]}',
+    '{"method": "notify_status_update", "params": [{"extruder": {"target": 1' + 400 * "0" + "}}]}",
+    '{"method": "notify_status_update", "params": [{"virtual_sdcard": {"file_position": 1e300}}]}',
+    '{"method": "notify_status_update", "params": [{"toolhead": {"position": [1e308, 0, 0]}, "fan": {"speed": 1e308}}]}',
+    '{"method": "notify_status_update", "params": [{"webhooks": {"state_message": "\\ud800"}}]}',
+    "[" * 200_000, '{"id": 1' + 5000 * "0" + "}",
 )  # fmt: skip
 
 
 def test_nonsense_from_moonraker_is_left_out(tmp_path: Path) -> None:
     async def test(shop: Shop) -> None:
         await shop.printing()
+        first = shop.printer.sockets[0]
         for text in STRANGE:
             await shop.printer.say(text)
         await shop.printer.show(extruder={"temperature": 123.0})
         await shop.eventually(lambda: shop.told.get("voron/status/hotend_temperature") == pytest.approx(123.0))
-        assert shop.told["voron/status/x"] == 0
+        assert shop.told["voron/status/x"] == 0 and shop.printer.sockets == [first], "it costs nothing, not even the connection"
 
     in_shop(tmp_path, test)
 

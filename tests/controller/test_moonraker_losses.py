@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from controller.foreign import again, moonraker
+from controller.foreign import again, klipper, moonraker
 from tests.controller.fakemoonraker import KEY
 from tests.controller.test_moonraker import FACTORY, FILE, Shop, in_shop
 from twin.clock import MS, LoopClock, Ns
@@ -45,6 +45,9 @@ def test_a_hold_that_was_refused_is_asked_again_and_a_persons_pause_is_still_a_p
         await shop.eventually(lambda: shop.printer.called(PAUSE) >= 1)
         shop.printer.refuse.clear()
         await shop.eventually(lambda: state(shop) == "paused")
+        asked = shop.printer.called(PAUSE)
+        await shop.printer.show(print_stats={"state": "printing"})  # somebody at the screen, against the hold
+        await shop.eventually(lambda: state(shop) == "paused" and shop.printer.called(PAUSE) > asked)
         await shop.ask("start", machine="voron")
         await shop.eventually(lambda: state(shop) == "printing")
         assert shop.printer.called(RESUME) == 1
@@ -157,6 +160,42 @@ def test_a_link_that_breaks_during_an_upload_only_delays_it(tmp_path: Path, monk
         await shop.eventually(lambda: shop.told.get("voron/status/connected") is True)
         await shop.ask("place_order", recipe="print", program="p.gcode")
         await shop.eventually(lambda: shop.printer.called("printer.print.start") == 1, 20)
+
+    in_shop(tmp_path, test)
+
+
+def test_a_cancel_after_a_silence_that_was_refused_is_asked_again(tmp_path: Path) -> None:
+    async def test(shop: Shop) -> None:
+        await shop.printing()
+        shop.printer.refuse.add(CANCEL)
+        port = shop.printer.port
+        await shop.printer.stop()
+        await wait(800)  # longer than the lease
+        await shop.printer.start(port)
+        await shop.eventually(lambda: shop.printer.called(CANCEL) >= 1)
+        shop.printer.refuse.clear()
+        await shop.eventually(lambda: state(shop) == "cancelled")
+
+    in_shop(tmp_path, test, 'on_link_loss = "stop"')
+
+
+@pytest.mark.parametrize("method", ["take", "status"])
+def test_what_even_breaks_our_reading_costs_the_connection_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def test(shop: Shop) -> None:
+        await shop.printing()
+        real = getattr(klipper.Told, method)
+
+        def breaks(told: klipper.Told, status: object) -> None:
+            monkeypatch.setattr(klipper.Told, method, real)
+            raise ArithmeticError("nobody has thought of it")
+
+        monkeypatch.setattr(klipper.Told, method, breaks)
+        first = shop.printer.sockets[0]
+        await shop.printer.show(extruder={"temperature": 77.0})
+        await shop.eventually(lambda: bool(shop.printer.sockets) and shop.printer.sockets[0] is not first)
+        await shop.eventually(lambda: shop.told.get("voron/status/hotend_temperature") == pytest.approx(77.0))
 
     in_shop(tmp_path, test)
 

@@ -10,7 +10,7 @@ import pytest
 
 from controller.__main__ import main
 from controller.core import held
-from controller.nodes import flash, image, sign, update
+from controller.nodes import flash, image, sign, status, update
 from tests.controller.board import Board, application, written
 from twin.clock import MS, Ns, S
 from twin.node import Fault, NodeStatus
@@ -85,9 +85,10 @@ def test_an_application_that_nobody_confirms_is_left_after_three_starts(
 
     monkeypatch.setattr(update, "_confirm", lost)
     assert node("update") == 1
-    for start in (1, 2, 3):
+    for start in range(1, status.TRIALS + 1):
         found = told(node, capsys)
         assert (found["slot"], found["unconfirmed"], found["boots"]) == ("b", True, start)
+        assert f"NOT CONFIRMED, start {start} of 3" in "\n".join(status.lines("n", found))
         board.cycle()
     found = told(node, capsys)
     assert (found["slot"], found["unconfirmed"], found["boots"]) == ("a", False, 0)

@@ -22,7 +22,7 @@ class Door:
     def writable(self, first, count):
         return first >= 16 and first + count <= 139
 
-    def write(self, peer, first, data):
+    def write(self, peer, first, data, touched):
         if first == 17:
             return 4
         self._bank.view[2 * first : 2 * first + len(data)] = data

@@ -27,9 +27,14 @@ def crc(data: bytes) -> bytes:
 
 
 class Line:
-    """A serial line with one node on it, and this test as its master."""
+    """A serial line with one node on it, and this test as its master.
+
+    Attributes:
+        turn: held by whoever is asking; a reply is read by nobody else.
+    """
 
     def __init__(self, folder: Path, text: str) -> None:
+        self.turn = threading.Lock()
         self.master, self._slave = pty.openpty()
         tty.setraw(self.master)
         tty.setraw(self._slave)
@@ -84,8 +89,9 @@ class SerialClient(Client):
         return frame[1:-2]
 
     def ask(self, pdu: bytes, unit: int = UNIT) -> bytes:
-        self.send(self.framed(pdu, unit))
-        return self.heard()
+        with self._line.turn:
+            self.send(self.framed(pdu, unit))
+            return self.heard()
 
     def unanswered(self, *parts: bytes) -> None:
         """Bytes that get no reply."""
@@ -124,17 +130,19 @@ class Terminal:
         tty.setraw(self._theirs)
         self.path = os.ttyname(self._theirs)
         self._ends = {self._own: line.master, line.master: self._own}
+        self._turn = line.turn
         self._over, self._end = os.pipe()
         self._thread = threading.Thread(target=self._carry)
         self._thread.start()
 
     def _carry(self) -> None:
         while True:
-            ready, _, _ = select.select([*self._ends, self._over], [], [])
+            ready = select.select([*self._ends, self._over], [], [])[0]
             if self._over in ready:
                 return
-            for end in ready:
-                os.write(self._ends[end], os.read(end, 512))
+            with self._turn:
+                for end in select.select([*self._ends], [], [], 0)[0]:  # what a client of the test's has not taken meanwhile
+                    os.write(self._ends[end], os.read(end, 512))
 
     def close(self) -> None:
         """Let go of the line."""

@@ -34,7 +34,8 @@ class Door:
     def writable(self, first: int, count: int) -> bool:
         return first in WRITABLE and first + count - 1 in WRITABLE
 
-    def write(self, peer: int, first: int, data: memoryview) -> int:
+    def write(self, peer: int, first: int, data: memoryview, touched: tuple[int, int, int] | None) -> int:
+        self.touched = touched
         if first in (REFUSED, BUSY):
             return 4 if first == REFUSED else 6
         self.writes.append((peer, first, bytes(data)))
@@ -334,3 +335,19 @@ def test_the_limits_of_the_length_are_inside(length: int) -> None:
     made, _ = session()
     sent = feed(made, framed(9, UNIT, bytes(length - 1)))
     assert replies(sent) == [framed(9, UNIT, b"\x80\x01")] and not made.broken
+
+
+@pytest.mark.parametrize(
+    ("pdu", "touched"),
+    [
+        ("05 0142 ff00", (0x142, 0x143, 0xFFFF)),
+        ("0f 0142 0011 03 ffff01", (0x142, 0x153, 0xFFFF)),
+        ("16 0014 ff0f 0030", (0x140, 0x150, 0x00F0)),
+        ("06 0014 0001", None),
+    ],
+)
+def test_the_door_is_told_which_bits_a_client_has_named(pdu: str, touched: tuple[int, int, int] | None) -> None:
+    door = Door(Bank())
+    asked = memoryview(bytes.fromhex(pdu))
+    codec.Codec(door.bank, door, IDENTITY, UNIT).answer(1, asked, 0, len(asked), 1)
+    assert door.writes and door.touched == touched

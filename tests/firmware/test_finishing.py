@@ -4,6 +4,7 @@ import dataclasses
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +94,14 @@ def test_an_interlock_holds_while_a_job_is_finished(rig: Rig) -> None:
     assert abs(carriage.shown.x * 80_000 - carriage.state.position[0]) <= 1.01
 
 
-def test_a_heater_is_watched_while_a_job_is_finished(tmp_path: Path) -> None:
+@contextmanager
+def printing(folder: Path) -> Iterator[tuple[Rig, Driver]]:
+    """A printer that may finish, in the first long move of a Job, its hotend at 60 degrees."""
     factory = one_printer()
     machine = factory.machines["printer-1"]
     finishes = dataclasses.replace(machine, type=dataclasses.replace(machine.type, on_link_loss=FINISH))
     program = "M104 S60\nG28 X\n" + "G1 X100 F3000\nG1 X20\n" * 6
-    with Rig(dataclasses.replace(factory, machines={"printer-1": finishes}), tmp_path) as rig:
+    with Rig(dataclasses.replace(factory, machines={"printer-1": finishes}), folder) as rig:
         driver = Driver.of(rig, "printer-1")
         driver.until(lambda: driver.status is not None and driver.status.leased, Ns(5 * S))
         limits = limits_of(finishes)
@@ -107,6 +110,24 @@ def test_a_heater_is_watched_while_a_job_is_finished(tmp_path: Path) -> None:
         driver.commands["printer-1"] = Command(permit=True, run=True)
         driver.op(Op.START, 7)
         driver.until(lambda: driver.machine("printer-1").x > 0.03, Ns(20 * S))
+        yield rig, driver
+
+
+def test_a_job_that_is_held_is_given_up_with_its_heat_when_its_owner_falls_silent(tmp_path: Path) -> None:
+    with printing(tmp_path) as (rig, driver):
+        driver.commands["printer-1"] = Command(permit=True, run=False)
+        driver.until(lambda: driver.status is not None and driver.status.job_state is JobState.HOLDING, Ns(5 * S))
+        driver.silent = True
+        rig.run(Ns(rig.now + 1500 * MS))
+        assert rig.trace.last("printer-1/pin/hotend_heater") == 0
+        driver.silent = False
+        rig.run(Ns(rig.now + S))
+        assert driver.status is not None and driver.status.leased
+        assert (driver.status.job_state, driver.status.fault) == (JobState.ABORTED, Fault.SILENCE)
+
+
+def test_a_heater_is_watched_while_a_job_is_finished(tmp_path: Path) -> None:
+    with printing(tmp_path) as (rig, driver):
         driver.silent = True
         rig.run(Ns(rig.now + 1500 * MS))
         assert rig.world.state.states["printer-1"].last_step > rig.now - 100 * MS, "it is being finished"

@@ -315,6 +315,13 @@ def test_a_switch_that_fails_long_after_a_print_is_noticed_where_the_block_is_an
     assert [watch.tick(60.0, 0.0, 0.0, False, 0.1) for _ in range(round(21 * settle_s))][-1] is False
 
 
+def test_a_switch_that_fails_while_the_block_still_cools_quickly_is_noticed_from_the_coldest_on() -> None:
+    (heat,) = load("heat")
+    watch = heat.Watch(20.0, 10.0)
+    assert not any(watch.tick(200.0 - 0.2 * k, 0.0, 0.0, False, 0.1) for k in range(270))
+    assert any(watch.tick(146.0 + 0.3 * k, 0.0, 0.0, False, 0.1) for k in range(10))
+
+
 @pytest.mark.parametrize("settle_s", [10.0, 30.0])
 def test_a_room_that_grows_warmer_is_no_heater_that_does(settle_s: float) -> None:
     (heat,) = load("heat")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.firmware.alone import load
-from tests.firmware.safety_alone import BELT, SENSOR_AT, TICKS, Bench
+from tests.firmware.safety_alone import BELT, LAMPS, SENSOR_AT, TICKS, Bench
 from twin.node import Fault, Op
 
 BOARD = dict.fromkeys("ADC I2S PWM WDT Pin reset reset_cause unique_id".split())
@@ -21,7 +21,7 @@ class Held(Bench):
     """
 
     def __init__(self, max_age_ms: int = 0) -> None:
-        super().__init__(((BEACON, 0), (SENSOR_AT, 0)), run=(BELT, 3))
+        super().__init__(((BEACON, 0), (SENSOR_AT, 0)), run=(LAMPS, 3))
         self.level = self.duty = 0
         blocks.pins.output = lambda number: Put(self, "level" if number == 1 else "run")
         blocks.pins.pwm = lambda number: Put(self, "duty")
@@ -97,13 +97,30 @@ def test_its_interlock_takes_it_off_while_its_owner_is_silent(held: Held) -> Non
     assert (held.level, held.duty, held.status.fault) == (0, 0, Fault.INTERLOCK)
 
 
-def test_its_interlock_takes_it_off_while_a_job_is_finished() -> None:
-    held = Held()
-    held.store.jobs.add(0)
-    held.write(BELT + 0, [3 | 8])
-    held.motion.running = held.motion.finishes = True
-    held.silence()
-    assert (held.level, held.status.latched, held.status.leased) == (1, False, False)
+@pytest.fixture
+def beside() -> Held:
+    """Beside a Job of another machine, which is being finished."""
+    made = Held()
+    made.store.jobs.add(0)
+    made.write(LAMPS, [8, 7])
+    made.turn()
+    made.motion.running = made.motion.finishes = True
+    made.silence()
+    assert (made.level, made.status.latched, made.status.leased) == (1, False, False)
+    return made
+
+
+def test_the_owner_that_comes_back_while_a_job_is_finished_finds_it_as_it_was(beside: Held) -> None:
+    beside.grant(epoch=2, lease=100)
+    beside.turn()
+    assert beside.level == 1 and beside.status.leased
+    beside.write(BELT, [0, 0])
+    beside.turn()
+    assert beside.level == 0
+
+
+def test_its_interlock_takes_it_off_while_a_job_is_finished(beside: Held) -> None:
+    held = beside
     held.bank.put_bit(SENSOR_AT, 0, 1)
     held.turn()
     assert (held.level, held.status.fault) == (0, Fault.INTERLOCK)

@@ -161,7 +161,6 @@ def test_on_a_line_on_which_all_look_alike_a_grant_says_whose_it_is(bench: Bench
     assert bench.judged(peer=LINE, op=Op.START, command_id=5, argument=7)[0] is Result.DONE and bench.motion.told == [7]
 
 
-
 def test_what_may_be_written_is_the_grant_one_machines_command_or_the_window_from_its_head_on(bench: Bench) -> None:
     def allowed(first: int, last: int) -> bool:
         if first == n.TRANSFER_AT:

@@ -1,4 +1,4 @@
-"""The node's side of a Marlin board under CPython: what only shows after days, in a rotten flash, or at a line that nobody makes."""
+"""The node's side of a Marlin board under CPython: what shows after days, in a rotten flash, or at a line that nobody makes."""
 
 import struct
 import zlib
@@ -16,7 +16,8 @@ TICK_US = 10_000
 FINGERPRINT = 42
 PERMIT = 256
 CONFIG: dict[str, Any] = {
-    "uart": 1, "tx_pin": 17, "rx_pin": 16, "baud": 115200, "fingerprint": FINGERPRINT, "on_link_loss": "stop", "permit": [PERMIT, 0],
+    "uart": 1, "tx_pin": 17, "rx_pin": 16, "baud": 115200, "fingerprint": FINGERPRINT,
+    "on_link_loss": "stop", "permit": [PERMIT, 0],
     "highest": [2900, 1200], "killed": [300, 0], "fan": [301], "axes": [[310], [312], [314], [316]], "temperatures": [[320], [321]],
     "targets": [[322], [323]], "resent": [324], "connected": [325, 0], "quick": [325, 1],
 }  # fmt: skip
@@ -191,19 +192,19 @@ def test_a_full_conversation_takes_no_more() -> None:
 
 def test_the_cause_of_a_fault_stays_while_the_board_is_too_hot_and_until_a_halted_one_is_reset() -> None:
     here = Stand()
-    assert not here.motion.stuck
+    assert not here.motion.cause
     for _ in range(3):
         here.wire.coming += b"T:320.0 /0.0 B:20.0 /0.0\n"
         here.pass_time(2)
-    assert here.motion.fault == here.reg.FAULT_OVER_TEMPERATURE and here.motion.stuck
+    assert here.motion.fault == here.motion.cause == here.reg.FAULT_OVER_TEMPERATURE
     here.wire.coming += b"T:290.0 /0.0 B:20.0 /0.0\n"
     here.pass_time(2)
-    assert not here.motion.stuck
+    assert not here.motion.cause
     here.wire.coming += b"Error:Printer halted. kill() called!\n"
     here.answers = False
     here.pass_time(2000)
-    assert here.motion.stuck, "it does not answer, and so it is still halted"
+    assert here.motion.cause == here.reg.FAULT_PRINTER, "it does not answer, and so it is still halted"
     here.wire.coming += b"start\n"
     here.answers = True
     here.pass_time(200)
-    assert not here.motion.stuck and here.motion._board.ready
+    assert not here.motion.cause and here.motion._board.ready

@@ -1,14 +1,17 @@
 """The serial line's framing: alone under CPython against a model that works on whole frames, and on a line in the VM."""
 
+import asyncio
 import subprocess
 from itertools import pairwise
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hil import micropython
-from tests.firmware.alone import load
+from tests.firmware.alone import Ticks, load
 from tests.firmware.conformance import MAGIC_REPLY, READ_MAGIC, one, reading
 from tests.firmware.rig import FIRMWARE, eventually
 from tests.firmware.serial_rig import Line, SerialClient, crc
@@ -143,3 +146,50 @@ def test_the_supervisor_sees_that_the_line_is_served(line: Line) -> None:
     before = line.node.fed
     eventually(lambda: line.node.fed > before + 1, "the watchdog was not fed")
     assert "listens at uart 1 as unit 3, 115200 baud" in line.node.said
+
+
+def test_a_broadcast_comes_from_nobody() -> None:
+    line, door = made()
+    peers = []
+    with mock.patch.object(door, "write", lambda peer, *_: peers.append(peer) or 0):
+        for unit in (UNIT, 0):
+            feed(line, framed(unit, one(6, 16, 1)))
+    assert peers == [rtu.PEER, 0] and rtu.PEER < 0
+
+
+def test_a_port_that_never_drains_lets_go_of_the_line_and_a_talk_that_hangs_is_seen() -> None:
+    ticks = Ticks()
+    levels: list[int] = []
+    pins = {"output": lambda _: SimpleNamespace(value=levels.append)}
+    (serial,) = load("rtu", ticks=ticks, **{"node.pins": pins})
+    serial.pins = SimpleNamespace(**pins)
+    door = Door(Bank())
+    server = serial.Server(door.bank, door, IDENTITY, {"uart": 1, "unit": UNIT, "baud": 9600, "de": 18})
+    server._uart = SimpleNamespace(readinto=lambda _: None, write=lambda _: None, txdone=lambda: False)
+    server._task = SimpleNamespace(done=lambda: False)
+
+    async def sleep_ms(ms: int) -> None:
+        ticks.us += 1000 * ms
+
+    async def look() -> bool:
+        server.beat = False
+        once = mock.AsyncMock(side_effect=[None, OSError])
+        with mock.patch.object(serial.asyncio, "sleep_ms", once, create=True), pytest.raises(OSError):
+            await server.watch()
+        return bool(server.beat)
+
+    async def run() -> None:
+        with mock.patch.object(serial.asyncio, "sleep_ms", sleep_ms, create=True):
+            await asyncio.wait_for(server._send(255), 5)
+        assert levels == [1, 0] and ticks.ms < 2 * 255 * 11_000 // 9600 + 50
+        assert await look()
+        ticks.us += 1_000_000
+        assert not await look()
+        server._due_ms = None  # it waits for the master
+        assert await look()
+        server._uart.write = mock.Mock(side_effect=OSError)
+        with mock.patch.object(serial.asyncio, "sleep_ms", sleep_ms, create=True), pytest.raises(OSError):
+            await server._send(8)
+        assert levels == [1, 0, 1, 0]
+
+    asyncio.run(run())

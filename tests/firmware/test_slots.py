@@ -61,6 +61,7 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "a file cut short": lambda slot: (slot / "node/app.py").write_bytes(b"NAME"),
     "a file missing": lambda slot: (slot / "node/app.py").unlink(),
     "a file more": lambda slot: (slot / "node/app.mpy").write_bytes(b"M"),
+    "an empty folder": lambda slot: (slot / "node/app").mkdir(),
     "no manifest": lambda slot: (slot / "manifest").unlink(),
     "a manifest of the other slot's": lambda slot: (slot / "manifest").write_bytes(b"\0" * 500),
 }
@@ -126,9 +127,10 @@ print(board.calls, "webrepl" in sys.modules)
         ('{\n "format": 2\n}\n', "[-1]"),
         ("", "[-1]"),
         ("\x01", "[-1]"),
+        (b'{\n "node": "\xff\xfe"\n}\n', "[-1]"),
     ],
 )
-def test_ctrl_c_stops_no_node_that_is_not_being_worked_on(tmp_path: Path, config: str | None, calls: str) -> None:
+def test_ctrl_c_stops_no_node_that_is_not_being_worked_on(tmp_path: Path, config: str | bytes | None, calls: str) -> None:
     if config is not None:
-        (tmp_path / "node.json").write_text(config)
+        (tmp_path / "node.json").write_bytes(config if isinstance(config, bytes) else config.encode())
     assert interpreted(tmp_path, BOOT % FIRMWARE) == f"{calls} False"

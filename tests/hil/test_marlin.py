@@ -217,15 +217,18 @@ def test_a_board_that_is_reset_amid_a_job_ends_it(tmp_path: Path) -> None:
 
 
 def test_a_board_that_halts_itself_ends_the_job_and_stays_named_until_it_is_reset(tmp_path: Path) -> None:
-    with shop(tmp_path) as here:
+    with shop(tmp_path, feed=True) as here:
         here.printing()
         here.board.kill()
         here.until(lambda: here.last.latched and here.printer.killed, 3)
         assert here.last.fault is Fault.PRINTER and not here.printer.connected
+        here.house.ask("reset", machine=NAME)
         here.after(Ns(3 * S))
-        assert here.printer.killed
+        assert here.printer.killed and here.last.latched, "a reset is refused while the board stands"
         here.board.reset()
         here.until(lambda: here.printer.connected and not here.printer.killed, 12)
+        here.house.ask("reset", machine=NAME)
+        here.until(lambda: not here.last.latched, 3)
 
 
 def test_a_board_that_is_too_hot_is_halted_for_good(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ class Target:
 _CODEC = tuple(
     "Number Signal.registers Signal.size _check_overlap record raw _within encode value _reader _counter _readers".split()
 ) + ("decode", "outside")
-_ALONE = tuple(f"tests/firmware/test_{name}.py" for name in ("bank", "lease", "latch", "commands", "grant_model", "channel"))
+_ALONE = tuple(
+    f"tests/firmware/test_{name}.py" for name in ("bank", "lease", "latch", "commands", "grant_model", "channel", "held")
+)
 _NODE = tuple(f"tests/firmware/test_{name}.py" for name in ("safety", "modbus", "node"))
 _TICK, _GUARDS = "tests/firmware/test_tick.py", "tests/firmware/test_guards.py"
 _RIG = tuple(f"tests/hil/faults/test_{where}.py::test_a_fault_of_a_{where}_does_no_harm" for where in ("link", "node"))

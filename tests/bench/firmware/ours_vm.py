@@ -22,7 +22,7 @@ class Door:
     def writable(self, first, count):
         return True
 
-    def write(self, peer, first, data):
+    def write(self, peer, first, data, touched):
         return 0
 
 

@@ -90,9 +90,7 @@ def test_whoever_answers_in_a_nodes_place_is_not_taken_for_it(factory: Factory) 
             flash._known(node, right.map_hash, identity, tuple(encode(wrong)))
 
 
-def test_no_image_stays_behind_when_the_command_is_told_to_end(
-    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_image_stays_behind_when_the_command_is_told_to_end(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(board, "write", lambda argv, port: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit):

@@ -23,7 +23,7 @@ NO_EXPIRY = Firmware(
     "node/safety.py", "ticks_diff(now_ms, self._heard_ms) < self._lease_ms:", "ticks_diff(now_ms, self._heard_ms) < 10**6:"
 )
 NO_LATCH = Firmware("node/safety.py", "elif motion.running or not self.commands.idle:", "elif motion.running:")
-NO_EPOCH = Firmware("node/safety.py", "elif epoch <= self._epoch:", "elif epoch < self._epoch:")
+NO_EPOCH = Firmware("node/safety.py", "elif not 0 < epoch", "elif not 0 <= epoch")
 NO_RETURN = Firmware("node/modbus.py", "            self._free.append(connection)\n", "")
 NO_AGE = Controller("controller.image", "now - sample.at > limit", "now - sample.at > 1000 * limit")
 NO_SILENCE = Controller("controller.modbus.client", "now() - since >= SILENCE", "now() - since >= 1000 * SILENCE")

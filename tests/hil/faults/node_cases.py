@@ -14,8 +14,8 @@ NO_PARDON = Firmware(
     "    except ValueError:\n        pass\n    return True",
 )
 NO_MAP = Controller("controller.image", "if status.map_hash != self.map_hash:", "if False:")
-NO_CHECKSUM = Firmware("node/app.py", 'crc32(body.encode()) != config.pop("check", None)', 'config.pop("check", None) is None')
-NO_BRACES = Firmware("node/app.py", 'if text.count("{") != text.count("}") or', "if False and")
+NO_CHECKSUM = Firmware("node/settings.py", 'crc32(body.encode()) != config.pop("check", None)', 'config.pop("check", None) is None')
+NO_BRACES = Firmware("node/settings.py", 'if text.count("{") != text.count("}") or', "if False and")
 NO_NUMBER = Firmware("node/store.py", "    except (OSError, ValueError):", "    except OSError:")
 NO_DIFF = Firmware("node/safety.py", "or ticks_diff(now_ms, self._heard_ms) <", "or now_ms - self._heard_ms <")
 NO_EXPIRY = Firmware("node/safety.py", "not self._leased or ticks_diff(now_ms, self._heard_ms) < self._lease_ms:", "True:")
