@@ -73,7 +73,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("I8", "interlocks hold", violations.interlocks_hold),
     Invariant("I9", "a guard or emergency stop ends all commands", None, "wired, and no machine type has such an input yet"),
     Invariant("I10", "what is old is never good", violations.old_values_are_not_good),
-    Invariant("I11", "numbers of a node's log rise", None, "the rig reads no logs; they and the Feed's numbers have tests of their own"),
+    Invariant("I11", "numbers of a node's log rise", None, "the rig reads no logs; theirs and the Feed's have tests of their own"),
     Invariant("I12", "the audit chain verifies", None, "there is no audit chain yet: issue 7"),
     Invariant("I13", "twin and history change no command", None, "neither runs beside the core yet: issues 6 and 8"),
     Invariant("I14", "the wall clock changes no command", None, "judged over two runs: tests/hil/test_invariants.py"),
