@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run setup setup-test vm kernels mbpoll test check lint types board-types imports check-firmware soak bench lock clean
+.PHONY: run setup setup-test vm kernels mbpoll narrow test check lint types board-types imports check-firmware soak bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -62,7 +62,7 @@ run:
 
 # ---- what the tests need besides -------------------------------------------------------------------------------------
 
-setup-test: setup tests/node_modules/.clients .typings/.locked .venv-opcua/.locked $(VENV)/.oracles mbpoll
+setup-test: setup tests/node_modules/.clients .typings/.locked .venv-opcua/.locked $(VENV)/.oracles mbpoll narrow
 
 tests/node_modules/.clients: tests/node_modules/.nodesets
 	@node -e 'process.exit(Number(parseInt(process.versions.node) < 18))' || { \
@@ -88,6 +88,10 @@ $(VENV)/.oracles: tests/requirements-oracles.lock $(VENV)/.project
 	@.venv-opcua/bin/python $(PIP) --requirement tests/requirements-opcua-build.lock
 	@.venv-opcua/bin/python $(PIP) --no-build-isolation --requirement tests/requirements-opcua.lock
 	@touch $@
+
+# A VM with a board's words, where this machine runs one.
+narrow: $(VENV)/.project
+	@$(BIN)/python -m hil.micropython narrow >/dev/null
 
 # On PATH, or the distribution's package unpacked into the user's cache, as the VM is.
 mbpoll: $(VENV)/.project

@@ -184,7 +184,7 @@ def test_a_lying_header_closes_the_connection_and_nothing_else(tcp: Node, client
     assert client.ask(READ_MAGIC) == MAGIC_REPLY
 
 
-@pytest.mark.parametrize("asked", [READ_MAGIC, reading(0, 2000, 1), exchanging(0, 3, WIDE, 3), switching(16 * WIDE, 20)])
+@pytest.mark.parametrize("asked", [READ_MAGIC, reading(16 * 256, 2000, 1), exchanging(0, 3, WIDE, 3), switching(16 * WIDE, 20)])
 def test_a_request_split_at_every_byte_gets_one_reply(client: Client, asked: bytes) -> None:
     whole = client.ask(asked)
     for at in range(1, 7 + len(asked)):
