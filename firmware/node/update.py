@@ -140,8 +140,8 @@ def install():
     try:
         slot = _target()
         state = loader.read_state()
-        if state.slot == slot and not state.confirmed:
-            return reg.REASON_NONE  # a repeat
+        if state.slot == slot and not state.confirmed and NEW not in os.listdir(slot):
+            return reg.REASON_NONE  # a repeat, and no other has come since
         manifest = _read(slot + "/" + NEW)
         loader.check(slot, manifest, NEW)
         os.rename(slot + "/" + NEW, slot + "/" + loader.MANIFEST)

@@ -177,3 +177,15 @@ def test_an_update_leaves_no_empty_folder_behind(tmp_path: Path) -> None:
     (tmp_path / "b/none").mkdir()
     code = "update._clear('b', update.loader.Manifest('1', 1, 'any', []))\nprint(update.os.listdir('b'))"
     assert interpreted(tmp_path, code, "a") == ["[]"]
+
+
+@pytest.mark.parametrize(("another", "reason"), [(False, "REASON_NONE"), (True, "REASON_NOT_VERIFIED")])
+def test_installing_again_is_a_repeat_only_while_no_other_manifest_has_come(tmp_path: Path, another: bool, reason: str) -> None:
+    (tmp_path / "b").mkdir()
+    if another:
+        (tmp_path / "b/manifest.new").write_bytes(bytes(400))
+    code = f"""
+update.loader.write_state(update.loader.State("b", False, 0, 1))
+print(update.install() == update.reg.{reason})
+"""
+    assert interpreted(tmp_path, code, "a") == ["True"]
