@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compile_firmware import compile_for_board, files
+from tests.compile_firmware import BOARDS, compile_for, files
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = (ROOT / "requirements.lock", *sorted((ROOT / "tests").glob("requirements-*.lock")))
@@ -62,7 +62,7 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
 
 
 def test_every_firmware_file_compiles_for_the_board(tmp_path: Path) -> None:
-    complaints = {path.name: compile_for_board(path, tmp_path) for path in files()}
+    complaints = {(board, path.name): compile_for(board, path, tmp_path) for board in BOARDS for path in files()}
     assert complaints
     assert {name: complaint for name, complaint in complaints.items() if complaint} == {}
 
@@ -70,7 +70,7 @@ def test_every_firmware_file_compiles_for_the_board(tmp_path: Path) -> None:
 def test_a_file_that_the_board_cannot_run_does_not_compile(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     wrong.write_text("match 1:\n    case 1: pass\n")
-    assert "SyntaxError" in compile_for_board(wrong, tmp_path)
+    assert all("SyntaxError" in compile_for(board, wrong, tmp_path) for board in BOARDS)
 
 
 def test_the_wheel_carries_every_file_of_the_four_rooms(tmp_path: Path) -> None:
