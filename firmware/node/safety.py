@@ -280,7 +280,7 @@ class Safety:
                 return True
             if any(registers[at] & mask and registers[other] & others for at, mask, other, others in self._pairs):
                 return True  # both are still asked for
-        return bool(self.heater_fault or self.block_fault or getattr(self._motion, "cause", reg.FAULT_NONE))
+        return bool(self.heater_fault or self.block_fault or self._motion.cause)
 
     # ---- the latch
 

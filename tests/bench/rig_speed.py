@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,8 +108,9 @@ def recording() -> float:
     return sorted(shares)[2]
 
 
-def printing() -> float:
-    """One printer while it prints the demo's cube, with the cost model of a board, read and commanded ten times a second."""
+@contextlib.contextmanager
+def printer_at_work() -> Iterator[tuple[Rig, Driver]]:
+    """One printer that has begun to print the demo's cube, with a board's costs, read and commanded ten times a second."""
     factory = one_printer()
     (machine,) = factory.machines.values()
     assert machine.type.limits is not None
@@ -124,6 +125,12 @@ def printing() -> float:
         driver.op(Op.START, 1)
         driver.until(lambda: driver.status.job_state is JobState.RUNNING, Ns(2 * S))
         driver.until(lambda: driver.machine(machine.name).e > 0.01, Ns(400 * S))
+        yield rig, driver
+
+
+def printing() -> float:
+    """Factory time per wall time while it prints."""
+    with printer_at_work() as (rig, driver):
         found = _pace(rig, Ns(60 * S))
         assert driver.status.job_state is JobState.RUNNING and driver.status.underruns == 0
         return found

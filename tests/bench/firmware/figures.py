@@ -1,22 +1,15 @@
 """What `python -m tests.bench firmware` measures. Ours and the peer run in turn, server and client on cores of their own."""
 
 import statistics
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from hil.driver import Driver
-from hil.rig import Rig
-from hil.targets.vm import BOARD
 from tests.bench.firmware import heap as rooms
 from tests.bench.firmware import servers
+from tests.bench.rig_speed import printer_at_work
 from tests.firmware.rig import FIRMWARE
-from tests.hil.jobs import CUBE, one_printer
-from twin import motion
 from twin.clock import Ns, S
-from twin.machines.printer.spec import Command as Print
-from twin.node import JobState, Op
+from twin.node import JobState
 
 ROUNDS = 5
 TURN_S = 2.0
@@ -94,20 +87,7 @@ def free() -> Figure:
 
 def lateness() -> Figure:
     """The latest tick of a printer's node while it is printing, with what things cost a board."""
-    factory = one_printer()
-    (machine,) = factory.machines.values()
-    assert machine.type.limits is not None
-    limits = machine.type.limits(machine.params)
-    job = motion.encode(motion.plan(CUBE, limits), limits)
-    with tempfile.TemporaryDirectory() as folder, Rig(factory, Path(folder), costs=BOARD, together=True) as rig:
-        driver = Driver.of(rig, machine.node)
-        driver.until(lambda: driver.status and driver.status.leased, Ns(5 * S))
-        driver.load(1, job)
-        driver.until(lambda: driver.stored, Ns(60 * S))
-        driver.commands[machine.name] = Print(permit=True, run=True)
-        driver.op(Op.START, 1)
-        driver.until(lambda: driver.status.job_state is JobState.RUNNING, Ns(2 * S))
-        driver.until(lambda: driver.machine(machine.name).e > 0.01, Ns(400 * S))
+    with printer_at_work() as (rig, driver):
         rig.run(Ns(rig.now + 60 * S))
         assert driver.status.job_state is JobState.RUNNING
         return Figure(driver.status.late * 1e-6, "s")

@@ -19,7 +19,7 @@ class Motion:
         self._bug = False
         self._buffer = memoryview(bytearray(64))
         self.running = False
-        self.fault = 0
+        self.fault = self.cause = 0
 
     @property
     def finishes(self):

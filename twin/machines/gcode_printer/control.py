@@ -2,12 +2,11 @@
 
 from twin.clock import Ns
 from twin.machine import Wish
-from twin.machines.gcode_printer.spec import PARKED, Command, Params, Status
+from twin.machines.gcode_printer.spec import Command, Params, Status
+from twin.machines.printer.control import still_in_use
 from twin.trace import Event, Sample
 
 SAFE = Command()
-COOL = 40.0
-"""°C of the bed above which a Part sticks to it."""
 
 
 def decide(sample: Sample[Status], wish: Wish, params: Params, now: Ns) -> tuple[Command, tuple[Event, ...]]:
@@ -22,14 +21,4 @@ def cannot_give(status: Status, params: Params) -> str:
     """Why the Part can't be taken off the bed yet; empty when it can."""
     if not status.connected:
         return "its board does not answer"
-    if status.bed_target >= COOL:
-        return f"its bed is to be heated to {status.bed_target:.0f} °C"
-    if status.bed_temperature >= COOL:
-        return f"its bed is at {status.bed_temperature:.1f} °C, the part comes off below {COOL:.0f} °C"
-    x, y = (share * size for share, size in zip(params.park, params.size[:2], strict=True))
-    if max(abs(status.x - x), abs(status.y - y)) <= PARKED:
-        return ""
-    return (
-        f"its head is not parked: it is at X={status.x * 1e3:.0f} Y={status.y * 1e3:.0f} mm, "
-        f"not within {PARKED * 1e3:.0f} mm of X={x * 1e3:.0f} Y={y * 1e3:.0f} mm"
-    )
+    return still_in_use(status, params)

@@ -4,12 +4,12 @@ from typing import Annotated as A
 
 from twin.machine import STOP, Alarm, GcodePrinter, Never, params
 from twin.machines.printer import spec as printer
-from twin.machines.printer.spec import PARKED, head
+from twin.machines.printer.spec import head
 from twin.motion import Limits
 from twin.units import DEG_C, MM, ONE, PERCENT
 from twin.wire import OFF, Bit, Int16, Int32, OnSilence, Range, UInt16, record
 
-__all__ = ["PARKED", "Command", "Params", "Status", "head", "limits"]
+__all__ = ["Command", "Params", "Status", "head", "limits"]
 
 CAPABILITIES = ("print",)
 _Three = tuple[float, float, float]

@@ -1,5 +1,7 @@
 """A printer is permitted heat and motion while it is wished to print; the Job does the rest on the node."""
 
+from typing import Any
+
 from twin.clock import Ns
 from twin.machine import Wish
 from twin.machines.printer.spec import PARKED, Command, Params, Status
@@ -20,6 +22,11 @@ def decide(sample: Sample[Status], wish: Wish, params: Params, now: Ns) -> tuple
 
 def cannot_give(status: Status, params: Params) -> str:
     """Why the Part can't be taken off the bed yet; empty when it can."""
+    return still_in_use(status, params)
+
+
+def still_in_use(status: Any, params: Any) -> str:
+    """The same for every type of printer whose Status and Params have a bed, a place of the head, and where that parks."""
     if status.bed_target >= COOL:
         return f"its bed is to be heated to {status.bed_target:.0f} °C"
     if status.bed_temperature >= COOL:
