@@ -18,12 +18,15 @@ from pathlib import Path
 
 from controller import programs
 from controller.aside import Aside, Thread, inline
+from controller.brought import Mirror, Shown, bringers, servers
+from controller.devices import KINDS as DEVICE_KINDS
+from controller.devices import Devices
 from controller.dispatch import taken_over
-from controller.feed import Desk, Feed, feed_signals, serve, told
+from controller.feed import Desk, Feed, feed_signals, serve
 from controller.image import Image, blank
 from controller.jobs import STORED_BYTES, Jobs
 from controller.modbus.burst import AnyLink
-from controller.modbus.links import links
+from controller.modbus.links import buses, links
 from controller.modbus.pdu import ModbusError, Request
 from controller.modbus.plan import ScanPlan, scan_plan
 from controller.nodes.epochs import EpochError, Epochs, write_durably
@@ -36,6 +39,8 @@ from controller.orders.turn import Answer, View
 from controller.orders.turn import Request as Wanted
 from controller.rows import Rows
 from controller.scan import News, Outcome, State, scan
+from controller.stamps import GrantedWall, SteadyWall
+from controller.times import Times
 from twin.clock import MS, Clock, LoopClock, Ns, utc_ns
 from twin.factory import Factory, FactoryError, read
 from twin.making import prepare
@@ -76,8 +81,10 @@ class Core:
         write: Aside = inline,
         stored_bytes: int = STORED_BYTES,
         first: Mapping[str, str] | None = None,
+        times: Times | None = None,
     ) -> None:
         self._factory, self._folder, self._clock = factory, folder, clock
+        self._times = times or Times(factory, GrantedWall(utc_ns()), utc_ns)
         self._epochs, self._write = epochs, write
         self._period = Ns(factory.scan_ms * MS)
         self._image: Image = blank(factory)
@@ -87,8 +94,12 @@ class Core:
         }
         self._state = State(owner, taken_over(book.load(), clock.now()))
         signals = feed_signals(factory)
-        self._feed, self._desk, self._rows = Feed(signals), Desk(), Rows(factory, signals)
+        self._feed, self._desk, self._rows = Feed(signals, self._times.run), Desk(), Rows(factory, signals)
         self._keeper = Keeper(book, self._state.orders, write, self._answer)
+        self._bringers = bringers(factory, signals)
+        self._shown = Shown(signals, self._bringers)
+        mirror = dict.fromkeys(servers(factory), Mirror(factory, signals, self._bringers, clock))
+        self._devices = Devices(factory, {**buses(factory, folder, clock), **mirror}, self._answer)
         reached = {name: line.link for name, line in self._lines.items()}
         self._jobs = Jobs(factory, folder / "programs", reached, self._ours, clock, compute, stored_bytes)
         self._fresh: dict[str, int] = {}
@@ -102,12 +113,13 @@ class Core:
         Raises:
             ExceptionGroup: of BookError or EpochError, when the disk refuses: nothing more may be promised.
         """
-        async with serve(self._folder / "feed.sock", self._feed, self._desk):
+        async with serve(self._folder / "feed.sock", self._feed, self._desk, self._bringers):
             try:
                 async with asyncio.TaskGroup() as tasks:
                     for line in self._lines.values():
                         tasks.create_task(line.link.run())
                     tasks.create_task(self._keeper.run())
+                    self._devices.start(tasks)
                     await self._beat(tasks)
             finally:
                 await self._jobs.close()
@@ -116,6 +128,7 @@ class Core:
         due = self._clock.now()
         while True:
             await self._clock.until(due)
+            self._times.late.add(Ns(self._clock.now() - due))
             self._scan(tasks)
             due = Ns(due + self._period)
             while due < self._clock.now():
@@ -124,13 +137,14 @@ class Core:
 
     def _scan(self, tasks: asyncio.TaskGroup) -> None:
         now, before = self._clock.now(), self._state
+        self._bringers.beat(now)
         image = self._image
         for name, line in self._lines.items():
             if not line.link.up:
                 image = image.lost(name, line.link.cause)
-        self._image = image = image.aged(now)
+        self._image = image = image.aged(now).told(self._devices.take())
         fresh, self._fresh = self._fresh, {}
-        news = News(self._requests(), self._jobs.take(), fresh, self._keeper.settled)
+        news = News(self._requests(tasks), self._jobs.take(), fresh, self._keeper.settled)
         self._state, outcome = scan(image, before, news, now)
         self._ask_nodes(tasks, outcome, now)
         self._keeper.put(before.orders, self._state.orders, outcome.answers)
@@ -140,10 +154,12 @@ class Core:
             if name not in self._claiming:
                 self._claiming.add(name)
                 tasks.create_task(self._claim(name, above))
-        utc = utc_ns()
-        self._feed.publish(self._rows.update(image, self._state, utc), [told(event, utc) for event in outcome.events])
+        utc = self._times.look(now)
+        events = self._times.told((*outcome.events, *self._devices.events()), image, now)
+        rows = self._rows.update(image, self._state, utc, self._devices, now, self._times.late) + self._shown.take(utc)
+        self._feed.publish(rows, events + self._bringers.events(), utc, now)
 
-    def _requests(self) -> tuple[Wanted, ...]:
+    def _requests(self, tasks: asyncio.TaskGroup) -> tuple[Wanted, ...]:
         """What faces want; a program that is not there is refused before the scan hears of it."""
         found: list[Wanted] = []
         wanted = self._desk.take()
@@ -151,6 +167,9 @@ class Core:
             wanted = (Wanted(0, "place_order", self._first, "start"), *wanted)
             self._first = None
         for request in wanted:
+            if request.kind in DEVICE_KINDS:
+                self._devices.ask(tasks, request)
+                continue
             try:
                 if request.kind in _PROGRAM_KINDS and request.args["program"]:
                     programs.check(self._folder / "programs", request.args["program"])
@@ -203,9 +222,11 @@ class Core:
             line.asking = tasks.create_task(self._ask(name, line, requests, deadline))
 
     async def _ask(self, name: str, line: _Line, requests: list[Request], deadline: Ns) -> None:
+        asked = self._clock.now()
         heard = line.plan.heard(await line.link.ask(requests, deadline))
         if not isinstance(heard, ModbusError):
-            self._image = self._image.received(name, heard, self._clock.now(), utc_ns())
+            stamp, utc = self._times.heard(name, heard.node, asked, self._clock.now())
+            self._image = self._image.received(name, heard, stamp.at, utc, stamp)
 
 
 @contextlib.contextmanager
@@ -257,10 +278,12 @@ async def run(
     seed: int | None = None,
     stored_bytes: int = STORED_BYTES,
     first: Mapping[str, str] | None = None,
+    times: Times | None = None,
 ) -> None:
     """Run a core on a state directory until cancelled.
 
     Args:
+        times: UTC and the nodes' times; where none is given, as factory time has them.
         compute, write: where plans are made and disk writes wait.
         first: recipe and program of an order to place at once, where the book has none yet.
         seed: makes a new state directory's ids repeat; by chance unless told.
@@ -275,7 +298,7 @@ async def run(
         except OSError as unusable:  # the kernels' cache folder
             raise CoreError(str(unusable)) from unusable
         await clock.until(Ns(clock.now() + 1))  # a clock that is granted tells the time only once it has been asked
-        core = Core(factory, folder, clock, book, epochs, owner_of(folder, seed), compute, write, stored_bytes, first)
+        core = Core(factory, folder, clock, book, epochs, owner_of(folder, seed), compute, write, stored_bytes, first, times)
         try:
             await core.run()
         except* (BookError, EpochError) as broken:
@@ -288,7 +311,9 @@ async def _in_real_time(factory: Factory, folder: Path, first: Mapping[str, str]
     async with _threads() as (compute, write):
         gc.collect()
         gc.freeze()
-        await run(factory, folder, LoopClock(loop), compute, write, first=first)
+        clock = LoopClock(loop)
+        times = Times(factory, SteadyWall(utc_ns(), clock.now()), utc_ns)
+        await run(factory, folder, clock, compute, write, first=first, times=times)
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from controller.nodes.grant import Errand, Standing, latch, uptime, verdict, words
 from controller.orders.order import TABLE, Happening, Operation, OperationState, Order
 from controller.orders.requests import judge
+from controller.orders.review import review
 from controller.orders.route import (
     Way,
     in_hand,
@@ -78,7 +79,7 @@ def dispatch(orders: Orders, view: View, requests: Iterable[Request], facts: Ite
     for request in requests:
         judge(turn, request)
     for order in list(turn.orders.values()):
-        if not order.ended:
+        if not order.ended and not review(turn, order):
             _LOOKS.get(order.current.state, _rest)(turn, turn.orders[order.id])
     made = turn.result(orders)
     return Dispatched(
@@ -119,6 +120,9 @@ def _rest(turn: Turn, order: Order) -> None:
 
 def _seek(turn: Turn, order: Order) -> None:
     """Give a waiting operation to a machine that can take it now."""
+    if turn.view.shut:
+        turn.explain(order, turn.view.shut)
+        return
     reasons = []
     for way in ways(turn.view.factory, order):
         why = _give(turn, order, way)
@@ -178,6 +182,7 @@ def _enter(turn: Turn, order: Order, machine: Machine) -> str:
     node = turn.view.status(machine)
     assert node is not None, "a machine that is able has been heard"
     turn.happen(order.id, Happening.ENTERED, machine=machine.name, begun=True, boot_id=node.boot_id)
+    turn.lets_go(order.id)
     took_over(turn, order.id)
     return ""
 
@@ -201,6 +206,7 @@ def _command(turn: Turn, order: Order) -> None:
         turn.happen(order.id, Happening.FORGOTTEN)
         return
     why = why or reached_into(turn, machine.name, order.id) or unfit(turn, order, Way(machine, now.source, now.target))
+    why = why or view.shut
     if not why and not now.told:
         why = "waits for an operator's start" if now.by_hand else left_in(turn, machine.name, order.id)
     if why or not order.go:
@@ -331,7 +337,8 @@ def _wishes(turn: Turn) -> dict[str, Wish]:
     for order in turn.orders.values():
         now = order.current
         if now.state in _WISHED:
-            wishes[now.machine] = Wish(now.capability, order.go)
+            decided = turn.view.settled.get(order.id, 0) >= order.goes_at
+            wishes[now.machine] = Wish(now.capability, order.go) if decided else IDLE
     return wishes
 
 

@@ -76,6 +76,11 @@ class FactoryLoop(asyncio.SelectorEventLoop):
     def __init__(self, link: socket.socket) -> None:
         self._granted = _GrantedSelector(link)
         super().__init__(self._granted)
+        self._unfelt: set[Any] = set()
+
+    def unfelt(self, *where: Any) -> None:
+        """No node listens at this host and port: what is sent there stirs none, and the rig looks there by itself."""
+        self._unfelt.add(where)
 
     def time(self) -> float:
         """Factory time [s]."""
@@ -90,7 +95,9 @@ class FactoryLoop(asyncio.SelectorEventLoop):
         self._granted.active = True
 
     async def create_connection(self, protocol_factory: Any, *where: Any, **options: Any) -> Any:
-        """As asyncio's; what is done on the connection is told to the rig."""
+        """As asyncio's; what is done on the connection is told to the rig, unless it leads to no node."""
+        if where in self._unfelt:
+            return await super().create_connection(protocol_factory, *where, **options)
         self.stir()
         transport, watched = await super().create_connection(lambda: _Watched(protocol_factory(), self), *where, **options)
         self.stir()
@@ -138,6 +145,10 @@ class FactoryClock:
     def now(self) -> Ns:
         """Nanoseconds since the factory was started."""
         return self._loop.now()
+
+    def unfelt(self, *where: Any) -> None:
+        """See FactoryLoop.unfelt."""
+        self._loop.unfelt(*where)
 
     async def until(self, due: Ns) -> None:
         """Return when factory time has reached `due`."""

@@ -11,7 +11,7 @@ from twin.clock import MS, Ns
 from twin.export import map_hash
 from twin.factory import Factory
 from twin.node import MAGIC, VERSION, NodeStatus
-from twin.trace import GOOD, Belief, Quality, Sample
+from twin.trace import GOOD, Belief, Quality, Sample, Stamp
 from twin.wire import WireError, decode, outside
 
 NEVER = Belief(Quality.STALE, "never heard")
@@ -69,6 +69,7 @@ class Image:
         refused: why a node is neither believed nor commanded.
         commands: each machine's Command as its node's registers hold it. A latched node holds its outputs at their
             defaults whatever these say; its own Status tells.
+        mirrored: the Sample of each machine that is none of ours, as the bus that has it tells.
     """
 
     shape: Shape
@@ -76,6 +77,7 @@ class Image:
     machines: Mapping[str, Seen]
     commands: Mapping[str, Seen]
     refused: Mapping[str, str] = field(default_factory=dict)
+    mirrored: Mapping[str, Sample[Any]] = field(default_factory=dict)
 
     def node(self, name: str) -> Sample[NodeStatus]:
         """The Sample of a node."""
@@ -89,23 +91,27 @@ class Image:
         """The Sample of a machine's Command."""
         return self.commands[name].sample
 
-    def received(self, node: str, heard: Heard, now: Ns, utc_ns: int) -> "Image":
-        """With a node's registers as they came at `now`."""
-        status = _seen(self.nodes[node], NodeStatus, heard.node, now, utc_ns)
+    def received(self, node: str, heard: Heard, now: Ns, utc_ns: int, stamp: Stamp | None = None) -> "Image":
+        """With a node's registers as they were at `now`; `stamp`: when that was by the node's clock."""
+        status = _seen(self.nodes[node], NodeStatus, heard.node, now, utc_ns, stamp)
         said = status.sample.status
         cause = "" if said is None else self.shape.expected[node].refuses(said)
         machines, commands = dict(self.machines), dict(self.commands)
         for machine in self.shape.factory.on(node):
             words, size = heard.machines[machine.name], machine.type.layouts[0].size
             name, kind = machine.name, machine.type
-            machines[name] = _seen(machines[name], kind.status, words[:size], now, utc_ns)
-            commands[name] = _seen(commands[name], kind.command, words[size:], now, utc_ns)
+            machines[name] = _seen(machines[name], kind.status, words[:size], now, utc_ns, stamp)
+            commands[name] = _seen(commands[name], kind.command, words[size:], now, utc_ns, stamp)
         refused = {name: why for name, why in self.refused.items() if name != node}
         made = replace(self, nodes={**self.nodes, node: status}, machines=machines, commands=commands, refused=refused)
         if not cause:
             return made
         bad = made._doubted(node, Belief(Quality.BAD, cause), with_node=False)
         return replace(bad, refused={**refused, node: cause})
+
+    def told(self, samples: Mapping[str, Sample[Any]]) -> "Image":
+        """With fresh Samples of machines that are none of ours."""
+        return replace(self, mirrored={**self.mirrored, **samples}) if samples else self
 
     def lost(self, node: str, cause: str) -> "Image":
         """With nothing Good of a node any more, because its link is lost."""
@@ -136,16 +142,16 @@ def _doubt(seen: Mapping[str, Seen], names: list[str], belief: Belief) -> Mappin
     return {**seen, **{n: Seen(replace(seen[n].sample, every=belief), seen[n].words) for n in names}}
 
 
-def _seen(before: Seen, kind: type, words: Words, now: Ns, utc_ns: int) -> Seen:
+def _seen(before: Seen, kind: type, words: Words, now: Ns, utc_ns: int, stamp: Stamp | None) -> Seen:
     old = before.sample
     if words == before.words and old.status is not None and old.every.quality is not Quality.BAD:
-        return Seen(Sample(old.status, now, utc_ns, GOOD, old.doubts), words)
+        return Seen(Sample(old.status, now, utc_ns, GOOD, old.doubts, stamp), words)
     try:
         status: Any = decode(kind, words)
     except WireError as wrong:
-        return Seen(Sample(old.status, now, utc_ns, Belief(Quality.BAD, str(wrong))), words)
+        return Seen(Sample(old.status, now, utc_ns, Belief(Quality.BAD, str(wrong)), NO_DOUBTS, stamp), words)
     doubts = dict.fromkeys(outside(status), OUTSIDE) or NO_DOUBTS
-    return Seen(Sample(status, now, utc_ns, GOOD, doubts), words)
+    return Seen(Sample(status, now, utc_ns, GOOD, doubts, stamp), words)
 
 
 def blank(factory: Factory) -> Image:
@@ -154,4 +160,5 @@ def blank(factory: Factory) -> Image:
     shape = Shape(factory, expected, {n.name: Ns(n.scan_ms * MS * 5 // 2) for n in factory.nodes.values()})
     nothing = Seen(Sample(None, Ns(0), 0, NEVER))
     machines: dict[str, Seen] = dict.fromkeys(factory.machines, nothing)
-    return Image(shape, dict.fromkeys(factory.nodes, nothing), machines, dict(machines))
+    mirrored: dict[str, Sample[Any]] = dict.fromkeys(factory.mirrored, nothing.sample)
+    return Image(shape, dict.fromkeys(factory.nodes, nothing), machines, dict(machines), mirrored=mirrored)

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from controller.devices import Devices
 from controller.feed import FeedSignal, Row
 from controller.image import Image
 from controller.orders.order import OperationState, Order
 from controller.orders.turn import Orders
 from controller.scan import State
+from controller.times import Lateness
+from twin.clock import Ns, S
 from twin.factory import Factory, Machine
 from twin.node import JobState, NodeStatus
 from twin.trace import GOOD, Belief, Quality, Sample
@@ -26,10 +29,20 @@ class Rows:
         self._at = {signal.path: index for index, signal in enumerate(signals)}
         self._samples: dict[tuple[str, str], Sample[Any]] = {}
         self._shown: dict[int, tuple[Any, int, str]] = {}
+        self._counted: dict[str, int] = {}
+        self._now = Ns(0)
 
-    def update(self, image: Image, state: State, utc_ns: int) -> list[Row]:
-        """The rows that differ from what was shown before."""
+    def update(
+        self, image: Image, state: State, utc_ns: int, devices: Devices | None = None, now: Ns | None = None, late: Lateness | None = None
+    ) -> list[Row]:
+        """The rows that differ from what was shown before.
+
+        Args:
+            utc_ns, now: in UTC and by the core's clock.
+            late: how late the core's scans began.
+        """
         made: list[Row] = []
+        self._now = Ns(0) if now is None else now
         for name in self._factory.machines:
             self._record(made, (name, "status"), image.machine(name))
             self._record(made, (name, "command"), image.command(name))
@@ -43,8 +56,32 @@ class Rows:
             self._record(made, (f"node:{node}", "status"), image.node(node))
             link = {"link": str(state.stands[node])} if node in state.stands else {"link": ""}
             self._values(made, (f"node:{node}", "link"), link, utc_ns)
+        for name, sample in image.mirrored.items():
+            self._record(made, (name, "status"), sample)
+        if devices is not None:
+            self._devices(made, devices, utc_ns)
         self._values(made, ("factory", "order"), _newest(state.orders), utc_ns)
+        if late is not None and self._counted.get("", utc_ns - S) <= utc_ns - S:
+            self._counted[""] = utc_ns
+            self._values(made, ("factory", "scan"), late.told(), utc_ns)
         return made
+
+    def _devices(self, made: list[Row], devices: Devices, utc_ns: int) -> None:
+        """How the devices are reached, and what became of what was written to the machines on them."""
+        for name in self._factory.devices:
+            counts = devices.counts(name)
+            told = {field: getattr(counts, field) for field in ("scans", "skipped", "timeouts", "refused")}
+            told |= {"round_trip": counts.round_trip_ms / 1000, "late": counts.late_ms / 1000}
+            self._values(made, (f"node:{name}", "link"), {"link": devices.link(name)}, utc_ns)
+            if self._counted.get(name, utc_ns - S) <= utc_ns - S:
+                self._counted[name] = utc_ns
+                self._values(made, (f"node:{name}", "counts"), told, utc_ns)
+        for machine in self._factory.mirrored.values():
+            if machine.map.written:
+                keys = [(machine.name, row.name) for row in machine.map.written]
+                texts = {key[1]: str(devices.writes.get(key, "")) for key in keys}
+                self._values(made, (machine.name, "write"), texts, utc_ns)
+                self._values(made, (machine.name, "command"), {key[1]: devices.written.get(key) for key in keys}, utc_ns)
 
     def _record(self, made: list[Row], block: tuple[str, str], sample: Sample[Any]) -> None:
         before = self._samples.get(block)
@@ -55,29 +92,35 @@ class Rows:
         status = sample.status
         for index, name in self._blocks.get(block, ()):
             value = None if status is None else getattr(status, name)
-            self._put(made, index, value, sample.belief(name), sample.utc_ns)
+            self._put(made, index, value, sample.belief(name), *_when(sample))
 
     def _show(self, made: list[Row], machine: Machine, sample: Sample[Any]) -> None:
         """What a machine's type tells beside its registers."""
         show, shown = machine.type.show, machine.type.shown
         values = (None,) * len(shown) if sample.status is None or show is None else show(sample.status, machine.params)
         for one, value in zip(shown, values, strict=True):
-            self._put(made, self._at[f"{machine.name}/{one.group}/{one.name}"], value, sample.every, sample.utc_ns)
+            self._put(made, self._at[f"{machine.name}/{one.group}/{one.name}"], value, sample.every, *_when(sample))
 
     def _values(self, made: list[Row], block: tuple[str, str], values: dict[str, Any], utc_ns: int, doubt: Belief = GOOD) -> None:
         for index, name in self._blocks.get(block, ()):
-            self._put(made, index, values[name], doubt, utc_ns)
+            self._put(made, index, values[name], doubt, utc_ns, self._now)
 
-    def _put(self, made: list[Row], index: int, value: Any, belief: Belief, utc_ns: int) -> None:
+    def _put(self, made: list[Row], index: int, value: Any, belief: Belief, *when: int) -> None:
         shown = (value, QUALITY[belief.quality], belief.cause)
         if self._shown.get(index) != shown:
             self._shown[index] = shown
-            made.append(Row(index, *shown, utc_ns))
+            made.append(Row(index, *shown, *when))
 
     def _job(self, made: list[Row], machine: Machine, image: Image, orders: Orders, utc_ns: int) -> None:
         node = image.node(machine.node)
         values = job_values(machine, node.status, _last_on(machine.name, orders.open.values()))
         self._values(made, (machine.name, "job"), values, utc_ns, node.every if node.status is not None else GOOD)
+
+
+def _when(sample: Sample[Any]) -> tuple[int, int, int, int]:
+    """When a Sample was true: UTC, the core's clock, and the node's: which start, and its uptime [ms]."""
+    stamp = sample.stamp
+    return (sample.utc_ns, sample.at, 0, 0) if stamp is None else (sample.utc_ns, sample.at, stamp.boot, stamp.uptime_ms)
 
 
 def _last_on(machine: str, orders: Iterable[Order]) -> tuple[Order, int] | None:

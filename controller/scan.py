@@ -3,14 +3,28 @@
 New behaviour belongs in a machine's `control.py` or in `dispatch.py`, not here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from controller.alarms import Alarms, latches, machine_events, node_events
 from controller.dispatch import Dispatched, dispatch
 from controller.image import Image
 from controller.modbus.pdu import Words
-from controller.nodes.grant import Errand, Grant, Stand, Standing, attend, claim_patience, stand
+from controller.nodes.grant import (
+    Errand,
+    Grant,
+    Stand,
+    Standing,
+    Verdict,
+    attend,
+    claim_patience,
+    recalled,
+    stand,
+    strange,
+    verdict,
+)
+from controller.orders.intents import Intent
+from controller.orders.review import fresh_ids
 from controller.orders.turn import Answer, Fact, Orders, Request, View, Work
 from twin.clock import Ns
 from twin.machine import Wish
@@ -19,6 +33,7 @@ from twin.trace import Event
 from twin.wire import WireError, encode
 
 Stands = Mapping[str, Stand]
+_NONE = Grant()
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,9 @@ class State:
     Attributes:
         owner: who we are in a Grant.
         waiting: commands that each node has not judged yet, oldest first.
+        owed: commands whose outcome the book does not have yet, by id, be they of an earlier run: their nodes are asked.
+        known: the highest epoch that this state directory had given out when the run began; None where nobody knows.
+        inherited: orders below this number are from earlier runs.
     """
 
     owner: int
@@ -37,6 +55,9 @@ class State:
     latches: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, tuple[Errand, ...]] = field(default_factory=dict)
     alarms: Alarms = frozenset()
+    owed: Mapping[int, Intent] = field(default_factory=dict)
+    known: int | None = None
+    inherited: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,12 +67,18 @@ class News:
     Attributes:
         epochs: fresh ones, safe on disk, for the nodes that waited for them.
         settled: the revision of each order that is safe on disk.
+        noted: the commands that are; all of them unless told.
+        shut: why nothing can be written down now; empty when it can.
+        utc_ns: for people.
     """
 
     requests: Iterable[Request] = ()
     facts: Iterable[Fact] = ()
     epochs: Mapping[str, int] = field(default_factory=dict)
     settled: Mapping[int, int] = field(default_factory=dict)
+    noted: Container[int] | None = None
+    shut: str = ""
+    utc_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +89,7 @@ class Outcome:
         grants: the Grant of each node that may be written to.
         commands: the registers of each machine's Command where the node is ours; the others are only read.
         epochs: nodes that wait for an epoch, and the one it must be above.
+        intents: commands for the book: those that are new, and those whose outcome is known now.
     """
 
     grants: Mapping[str, NodeCommand]
@@ -70,22 +98,29 @@ class Outcome:
     work: tuple[Work, ...]
     answers: tuple[Answer, ...]
     events: tuple[Event, ...]
+    intents: tuple[Intent, ...] = ()
 
 
 def scan(image: Image, state: State, news: News, now: Ns) -> tuple[State, Outcome]:
     """Judge the Image: claim and keep nodes, move the orders on, decide every machine's Command."""
     grants, stands, wanted = _claims(image, state, news.epochs, now)
-    view = View(image.shape.factory, image, stands, news.settled, now)
-    done = dispatch(state.orders, view, news.requests, news.facts)
-    waiting, answers = _errands(image, state, done, grants, stands, now)
+    doubts, highest = _strange(image, state)
+    old = state.inherited if any(not state.grants.get(name, _NONE).epoch for name in doubts) else 0
+    view = View(image.shape.factory, image, stands, news.settled, now, news.shut, doubts, old)
+    orders = replace(state.orders, next_id=fresh_ids(state.orders.next_id, highest)) if old else state.orders
+    requests = tuple(news.requests)
+    done = dispatch(orders, view, requests, news.facts)
+    waiting, answers, sent = _errands(image, state, done, grants, stands, news, now)
+    owed, intents = _noted(image, state, stands, waiting, sent, {request.id: request.user for request in requests}, news.utc_ns)
     commands, unfit, told = _decide(image, done.wishes, stands, now)
     alarms, raised = machine_events(image, state.alarms, unfit)
     latched = latches(image, state.latches)
     events = (*node_events((state.stands, state.latches), (stands, latched)), *done.events, *told, *raised)
-    made = replace(state, orders=done.orders, grants=grants, stands=stands, latches=latched, waiting=waiting, alarms=alarms)
+    made = replace(state, orders=done.orders, grants=grants, stands=stands, latches=latched, waiting=waiting, alarms=alarms,
+                   owed=owed)  # fmt: skip
     nodes = image.shape.factory.nodes
     written = {name: grants[name].command(state.owner, node.lease_ms) for name, node in nodes.items() if stands[name].written}
-    return made, Outcome(written, commands, wanted, done.work, (*done.answers, *answers), events)
+    return made, Outcome(written, commands, wanted, done.work, (*done.answers, *answers), events, intents)
 
 
 def _claims(
@@ -106,11 +141,58 @@ def _claims(
     return grants, stands, wanted
 
 
+def _strange(image: Image, state: State) -> tuple[dict[str, str], int]:
+    """Nodes that somebody else has commanded since the book was written, with what says so; their highest epoch."""
+    if state.known is None:
+        return {}, 0
+    found, highest = {}, 0
+    issued = max([state.known, *(grant.epoch for grant in state.grants.values())])
+    for name in image.shape.factory.nodes:
+        sample = image.node(name)
+        if sample.status is None or not sample.good or image.refused.get(name):
+            continue
+        if why := strange(sample.status, issued, state.owner, state.known):
+            found[name], highest = why, max(highest, sample.status.epoch)
+    return found, highest
+
+
+def _noted(
+    image: Image,
+    state: State,
+    stands: Stands,
+    waiting: Mapping[str, tuple[Errand, ...]],
+    sent: Mapping[str, tuple[Errand, ...]],
+    users: Mapping[int, str],
+    utc_ns: int,
+) -> tuple[Mapping[int, Intent], tuple[Intent, ...]]:
+    """The commands whose outcome is owed, and what the book is told of them.
+
+    A command that was given up, or that an earlier run has sent, is looked for in its node's Status for as long as it takes.
+    """
+    owed, told = dict(state.owed), []
+    for name, errands in sent.items():
+        for errand in errands:
+            owed[errand.command_id] = made = errand.intent(name, users.get(errand.request, ""), utc_ns)
+            told.append(made)
+    open_now = {errand.command_id for errands in waiting.values() for errand in errands}
+    for number, intent in list(owed.items()):
+        if number in open_now:
+            continue
+        stand = stands.get(intent.place)
+        status = image.node(intent.place).status if stand is not None and stand.heard else None
+        found = verdict(recalled(intent), status) if status is not None else None
+        if stand is None:
+            found = Verdict(False, True, "outcome unknown: the factory has no such node any more")
+        if found is not None:
+            told.append(owed.pop(number).settle(found.state, found.text))
+    return (owed if told else state.owed), tuple(told)
+
+
 def _errands(
-    image: Image, state: State, done: Dispatched, grants: dict[str, Grant], stands: Stands, now: Ns
-) -> tuple[dict[str, tuple[Errand, ...]], list[Answer]]:
-    """Put commands into the Grants, and answer those whose outcome is known."""
-    waiting, answers = {}, []
+    image: Image, state: State, done: Dispatched, grants: dict[str, Grant], stands: Stands, news: News, now: Ns
+) -> tuple[dict[str, tuple[Errand, ...]], list[Answer], dict[str, tuple[Errand, ...]]]:
+    """Put commands into the Grants, and answer those whose outcome is known. Returns new commands as well."""
+    waiting, answers, sent = {}, [], {}
     for name, grant in grants.items():
         before, asked = state.waiting.get(name, ()), tuple(done.errands.get(name, ()))
         if name in done.stopped:
@@ -118,10 +200,11 @@ def _errands(
             before = ()
         heard = image.node(name).status if stands[name].heard else None
         start = done.starts.get(name)
+        sent[name] = asked
         ours = stands[name].standing is Standing.OURS
-        grants[name], waiting[name], judged = attend(grant, (*before, *asked), start, heard, ours, now)
+        grants[name], waiting[name], judged = attend(grant, (*before, *asked), start, heard, ours, now, news.noted)
         answers += [Answer(e.request, ok, f"{e.op.name.lower()} {text}") for e, ok, text in judged]
-    return waiting, answers
+    return waiting, answers, sent
 
 
 def _decide(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hil import bus
+from hil.devices import Devices, at_port
 from hil.guest import Door, Guest, Participant
 from hil.happenings import GuestCame, GuestLost, LinkCut, LinkHealed, NodeEnded, PowerOn
 from hil.link import Link
@@ -42,6 +43,9 @@ __all__ = ["MOST_ROUNDS", "STREAMING", "UNPACED", "GuestCame", "GuestLost", "Lin
 
 class Rig:
     """Virtual nodes, the world around them, and the clock of both.
+
+    Attributes:
+        devices: the virtual ones that are none of ours; power, cut and heal mean them as they mean nodes.
 
     Args:
         factory: what is to be run; nodes that are not virtual are left alone.
@@ -106,6 +110,9 @@ class Rig:
             for name in self.nodes
             if links and factory.nodes[name].serial is None
         }
+        self.devices = Devices(factory, self.trace, lambda: self.now)
+        if links:
+            self.links |= {name: Link(self.devices.place(name), name) for name in self.devices}
         self.lines = bus.lay(factory, folder)
         for name, line in self.lines.items():
             self.nodes[name].quiet = line.stations[name].pins
@@ -119,12 +126,21 @@ class Rig:
             name: replace(node, port=self.links[name].port) if name in self.links else node
             for name, node in self.factory.nodes.items()
         }
-        return replace(self.factory, nodes=nodes)
+        devices = {
+            name: at_port(device, self.links[name].port) if name in self.links else device
+            for name, device in self.factory.devices.items()
+        }
+        return replace(self.factory, nodes=nodes, devices=devices)
 
     # ---- what a scenario does
 
     def power_on(self, node: str, cause: str = "rig") -> None:
         """Switch a node on, where it is off."""
+        if node in self.devices:
+            if not self.devices.on[node]:
+                self.devices.power(node, True)
+                self.trace.event(self.now, PowerOn(node, cause))
+            return
         vm = self.nodes[node]
         if vm.alive:
             return
@@ -139,6 +155,9 @@ class Rig:
 
     def power_off(self, node: str) -> None:
         """Take a node's power away: its pins fall to low at once."""
+        if node in self.devices:
+            self.devices.power(node, False)
+            return
         self.nodes[node].power_off()
         self._look_who_lives()
         self._watchdogs.pop(node, None)
@@ -230,6 +249,7 @@ class Rig:
             vm.power_off()
         for carrier in self._carriers:
             carrier.close()
+        self.devices.close()
         if self._door is not None:
             self._door.close()
 
@@ -238,7 +258,7 @@ class Rig:
             check_port(name, self.factory.nodes[name].host, self.factory.nodes[name].port)
         with contextlib.ExitStack() as failing:
             failing.callback(self.close)
-            for name in self.nodes:
+            for name in (*self.nodes, *self.devices):
                 self.power_on(name)
             failing.pop_all()
         return self
@@ -267,8 +287,12 @@ class Rig:
                 self._pump()
                 asked = [*self._on_network, *reached]
                 stirred = self._ask_nodes(asked, alone=not any(guest.reacts for guest in self.guests), through=True)
+                stirred |= self._pump_devices()
                 if stirred:
                     continue
+            elif self._pump_devices():  # what was sent to a device is no node's business
+                stirred = True
+                continue
             elif reached:
                 self._ask_nodes(reached, alone=True, through=True)
             due = [vm for vm in self._live if vm.wake <= self.now]
@@ -282,6 +306,11 @@ class Rig:
             return False
         moved = [carrier.pump(self.now) for carrier in self._carriers]  # every one of them
         return any(moved)
+
+    def _pump_devices(self) -> bool:
+        """Whether anything was on its way to a device, or was answered."""
+        moved = [self.links[name].pump(self.now) for name in self.devices if name in self.links]
+        return self.devices.pump(self.now) or any(moved)
 
     def _reached(self) -> list[Target]:
         """The nodes that a serial line has brought something at this instant."""

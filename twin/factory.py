@@ -3,15 +3,19 @@
 import itertools
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from twin import devices as foreign_devices
 from twin.chips import CHIPS
+from twin.devices import Device, Mirrored, check_devices
 from twin.foreign import KEYS as FOREIGN_KEYS
 from twin.foreign import Moonraker, check_foreign, foreign
 from twin.frames import Pose
 from twin.machine import GcodePrinter, Heater, MachineType, MachineTypeError, Output, Servo, Stepper, load, make_params
+from twin.maps import Map, MapError
+from twin.maps import table as map_table
 from twin.network import Network, network
 from twin.node import LEASE_MS, MACHINES_AT, REGISTERS
 from twin.obstacles import Obstacle, Space, obstacle, pose, space
@@ -21,6 +25,8 @@ from twin.serial import KEYS as SERIAL_KEYS
 from twin.serial import Serial, check_lines, pins_of, serial
 from twin.tables import Mistakes, Reader
 
+ROBOTS = ("ur5e",)
+PACKAGED_MAPS = Path(__file__).parent / "maps" / "packaged"
 BUILT_IN_TYPES = ("arm", "conveyor", "extractor", "gcode_printer", "printer")
 GPIO = range(0, 40)
 LONGEST_SCAN_MS = 1000
@@ -109,7 +115,12 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """Everything in factory.toml. Frozen after loading; tables keep the file's order."""
+    """Everything in factory.toml. Frozen after loading; tables keep the file's order.
+
+    Attributes:
+        nodes, machines: those that are commanded under a lease.
+        devices, mirrored: nodes that are none of ours and know no lease, and the machines on them.
+    """
 
     name: str
     cells: tuple[str, ...]
@@ -120,6 +131,8 @@ class Factory:
     scan_ms: int
     opcua_port: int
     obstacles: tuple[Obstacle, ...] = ()
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    mirrored: Mapping[str, Mirrored] = field(default_factory=dict)
 
     def on(self, node: str) -> tuple[Machine, ...]:
         """The machines of a node, by their first register."""
@@ -170,8 +183,19 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
         reader.table(f"cells.{name}", value, ())
     paths = {n: _type_path(reader, n, v, folder) for n, v in reader.named("types", tables.get("types", {})).items()}
     scan_ms = reader.integer("factory.scan_ms", head.get("scan_ms", 100), 20, 200)
-    nodes = {n: _node(reader, n, v, folder, scan_ms) for n, v in reader.named("nodes", tables.get("nodes", {})).items()}
-    listed = reader.named("machines", tables.get("machines", {}))
+    named = reader.named("nodes", tables.get("nodes", {}))
+    strange = {n: v for n, v in named.items() if isinstance(v, dict) and v.get("kind") in foreign_devices.KINDS}
+    devices = {n: foreign_devices.device(reader, n, v, folder) for n, v in strange.items()}
+    nodes = {n: _node(reader, n, v, folder, scan_ms) for n, v in named.items() if n not in devices}
+    every = reader.named("machines", tables.get("machines", {}))
+    mapped = {n: v for n, v in every.items() if isinstance(v, dict) and v.get("type") in foreign_devices.TYPES}
+    mirrored = {
+        name: found
+        for name, value in mapped.items()
+        if (found := foreign_devices.mirrored(reader, name, value, tuple(cells), devices, _maps(folder), ROBOTS)) is not None
+    }
+    check_devices(reader, devices.values(), mirrored.values())
+    listed = {name: value for name, value in every.items() if name not in mapped}
     machines = {
         name: machine
         for name, value in listed.items()
@@ -200,7 +224,27 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
         scan_ms,
         reader.integer("factory.opcua_port", head.get("opcua_port", 4840), 0, 65535),
         obstacles,
+        devices,
+        mirrored,
     )
+
+
+def _maps(folder: Path) -> Callable[[str], Map]:
+    """Reads Maps: packaged ones by their name, an integrator's by its path."""
+
+    def read_map(name: str) -> Map:
+        packaged = sorted(PACKAGED_MAPS.glob("*.*"))
+        path = next((p for p in packaged if p.stem == name and p.suffix in (".csv", ".toml")), folder / name)
+        if path.suffix not in (".csv", ".toml"):
+            there = ", ".join(p.stem for p in packaged)
+            raise MapError((f"{name}: no such Map; packaged are {there}, others are files that end in .csv or .toml",))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as failed:
+            raise MapError((f"{path}: cannot be read: {failed}",)) from failed
+        return map_table.parse(text, path.name)
+
+    return read_map
 
 
 def _type_path(reader: Reader, name: str, value: Any, folder: Path) -> Path:

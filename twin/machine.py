@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_o
 from twin.blocks import *  # noqa: F403  (the words of a spec, offered here too)
 from twin.blocks import Alarm, Block, Interlock, named, pins_of
 from twin.clock import Ns
+from twin.residual import Residual
 from twin.trace import Event, Sample
 from twin.units import ONE, Unit
 from twin.wire import Layout, Range, layout
@@ -116,6 +117,7 @@ class MachineType:
         arguments: by capability, the Params record of what a recipe may say beside.
         shown: control.SHOWN, what show(status, params) tells [SI], in that order, each time a new Status comes.
         entry: spec.entry(params) -> where a Part is put: the middle of its foot [m], in the machine's frame.
+        residuals: spec.residuals(params) -> what its twin is compared in, for a type whose twin can be stepped beside it.
     """
 
     name: str
@@ -137,6 +139,7 @@ class MachineType:
     shown: tuple[Shown, ...] = ()
     show: Callable[[Any, Any], tuple[float, ...]] | None = None
     steps: Callable[[Any], Any] | None = None
+    residuals: Callable[[Any], tuple[Residual, ...]] | None = None
 
     @property
     def layouts(self) -> tuple[Layout, Layout]:
@@ -203,6 +206,7 @@ def _assemble(name: str, package: str, spec: ModuleType, control: ModuleType) ->
         tuple(getattr(control, "SHOWN", ())),
         getattr(control, "show", None),
         getattr(spec, "steps", None),
+        getattr(spec, "residuals", None),
     )
     status, command = named(blocks, interlocks, alarms)
     for wanted, shape in ((status, made.layouts[0]), (command, made.layouts[1])):

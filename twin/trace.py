@@ -34,15 +34,36 @@ GOOD = Belief(Quality.GOOD)
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a node said something, by its own clock, and how well that is known by the core's.
+
+    Attributes:
+        boot: which of its starts.
+        sequence: place among what was heard of that start.
+        uptime_ms: of that start, without wraps.
+        at: the same moment by the core's clock.
+        bound: how far from the truth `at` may be, either way.
+    """
+
+    node: str
+    boot: int
+    sequence: int
+    uptime_ms: int
+    at: Ns
+    bound: Ns
+
+
+@dataclass(frozen=True, slots=True)
 class Sample(Generic[StatusT]):
     """A Status, when it was true, and how far to believe each of its Signals.
 
     Attributes:
         status: the record; None before the first one came.
-        at: when it was received.
+        at: when it was true, by the core's clock: where its node tells its time, else when it was received.
         utc_ns: the same moment in wall time, for people.
         doubts: the Signals that are not Good; `every` applies to all others.
         every: the belief in all Signals that `doubts` does not name.
+        stamp: what its node says of the time, where it says anything.
     """
 
     status: StatusT | None
@@ -50,6 +71,7 @@ class Sample(Generic[StatusT]):
     utc_ns: int = 0
     every: Belief = GOOD
     doubts: Mapping[str, Belief] = field(default_factory=lambda: MappingProxyType({}))
+    stamp: Stamp | None = None
 
     def belief(self, signal: str) -> Belief:
         """How far to believe one Signal."""

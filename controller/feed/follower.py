@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,30 @@ import msgspec
 
 from controller.feed.messages import (
     MOST_BYTES,
+    MOST_REQUEST_BYTES,
     Answered,
     Asked,
+    Brings,
+    Brought,
     Changes,
+    Done,
     Gap,
     Hello,
     Message,
     Pending,
+    Row,
     Snapshot,
+    Told,
+    Wanted,
+    Whole,
     decode_message,
     frame,
     read_frame,
 )
+from controller.feed.whole import InOrder
+
+MOST_WORDS = 1024
+LOT = 500
 
 
 class FeedLost(ConnectionError):
@@ -33,11 +45,16 @@ class Follower:
 
     A consumer that is slow gets the latest value of each Signal, and a Gap for Events that it was too late for. Answers
     go to those who asked and are not among the messages.
+
+    Args:
+        whole: every publication in its order instead; a consumer that is slow gets a Gap, and a Snapshot after it. It must not
+            wait for an answer while it leaves messages unread.
     """
 
-    def __init__(self, incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter) -> None:
+    def __init__(self, incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter, whole: bool = False) -> None:
         self._incoming, self._outgoing = incoming, outgoing
         self._pending = Pending()
+        self._in_order = InOrder() if whole else None
         self._asked: dict[int, asyncio.Future[Answered]] = {}
         self._last = 0
         self._lost: FeedLost | None = None
@@ -47,7 +64,7 @@ class Follower:
 
     async def _messages(self) -> AsyncIterator[Message]:
         while True:
-            for message in await self._pending.take():
+            for message in await (self._in_order or self._pending).take():
                 yield message
             if self._lost is not None:
                 return
@@ -58,32 +75,68 @@ class Follower:
         Raises:
             FeedLost: the core has gone before it answered; whether it did what was asked is unknown.
         """
-        if self._lost is not None:
-            raise self._lost
+        return await self._answered(lambda number: Asked(number, kind, args, user))
+
+    async def bring(self, blocks: Sequence[str]) -> Answered:
+        """Claim blocks, `OWNER/GROUP`, as this face's to bring.
+
+        Raises:
+            FeedLost: the core has gone.
+        """
+        return await self._answered(lambda number: Brings(number, list(blocks)))
+
+    async def brought(self, rows: Sequence[Row], events: Sequence[Told] = ()) -> None:
+        """Bring rows of what was claimed; waits while the core takes no more.
+
+        Raises:
+            FeedLost: the core has gone.
+        """
+        for lot in lots(rows, events):
+            await self._send(frame(lot))
+
+    async def done(self, wanted: int, state: str, text: str = "", result: Any = None) -> None:
+        """Tell what became of something that the core wanted.
+
+        Raises:
+            FeedLost: the core has gone.
+        """
+        await self._send(frame(Done(wanted, state, text[:MOST_WORDS], result)))
+
+    async def _answered(self, asking: Callable[[int], Asked | Brings]) -> Answered:
         self._last += 1
         number = self._last
         answer: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
         try:
-            self._outgoing.write(frame(Asked(number, kind, args, user)))
-            await self._outgoing.drain()
+            await self._send(frame(asking(number)))
             return await answer
-        except ConnectionError as gone:
-            raise FeedLost("the core has gone") from gone
         finally:
             self._asked.pop(number, None)
+
+    async def _send(self, content: bytes) -> None:
+        if self._lost is not None:
+            raise self._lost
+        try:
+            self._outgoing.write(content)
+            await self._outgoing.drain()
+        except ConnectionError as gone:
+            raise FeedLost("the core has gone") from gone
 
     async def read(self) -> None:
         """Take messages in until the core has gone."""
         cause = "the core has gone"
         try:
             while (content := await read_frame(self._incoming, MOST_BYTES)) is not None:
-                self._take(decode_message(content))
+                message = decode_message(content)
+                if self._in_order is not None and not isinstance(message, Answered):
+                    await self._in_order.put(message)
+                else:
+                    self._take(message)
         except msgspec.MsgspecError as wrong:
             cause = f"what the core sends is no Feed: {wrong}"
         finally:
             self._lost = FeedLost(cause)
-            self._pending.wake()
+            (self._in_order or self._pending).wake()
             for answer in self._asked.values():
                 if not answer.done():
                     answer.set_exception(self._lost)
@@ -94,7 +147,7 @@ class Follower:
                 answer = self._asked.get(message.request)
                 if answer is not None and not answer.done():
                     answer.set_result(message)
-            case Hello() | Snapshot():
+            case Hello() | Snapshot() | Wanted():
                 self._pending.first(message)
             case Changes():
                 self._pending.put(message.number, message.rows, message.events)
@@ -103,9 +156,25 @@ class Follower:
                 self._pending.lose(message.lost)
 
 
+def lots(rows: Sequence[Row], events: Sequence[Told]) -> Iterator[Brought]:
+    """Messages that the core takes, with all of these in them; one at least, for it is a sign of life too."""
+    waiting = [(list(rows[at : at + LOT]), list(events[at : at + LOT])) for at in range(0, max(len(rows), len(events), 1), LOT)]
+    while waiting:
+        some, happened = waiting.pop(0)
+        lot = Brought(some, happened)
+        if len(frame(lot)) <= MOST_REQUEST_BYTES or len(some) + len(happened) <= 1:
+            yield lot
+        else:
+            middle, later = len(some) // 2, len(happened) // 2
+            waiting[:0] = [(some[:middle], happened[:later]), (some[middle:], happened[later:])]
+
+
 @contextlib.asynccontextmanager
-async def follow(path: Path) -> AsyncIterator[Follower]:
+async def follow(path: Path, whole: bool = False) -> AsyncIterator[Follower]:
     """Follow the Feed of the core whose socket this is.
+
+    Args:
+        whole: every publication in its order instead of the latest value of each Signal.
 
     Raises:
         FeedLost: no core is there.
@@ -114,7 +183,9 @@ async def follow(path: Path) -> AsyncIterator[Follower]:
         incoming, outgoing = await asyncio.open_unix_connection(str(path))
     except OSError as missing:
         raise FeedLost(f"no core at {path}: {missing.strerror or missing}") from missing
-    follower = Follower(incoming, outgoing)
+    follower = Follower(incoming, outgoing, whole)
+    if whole:
+        outgoing.write(frame(Whole()))
     reading = asyncio.create_task(follower.read())
     try:
         yield follower

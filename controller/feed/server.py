@@ -10,20 +10,27 @@ from pathlib import Path
 
 import msgspec
 
+from controller.feed.bringers import Bringers
 from controller.feed.messages import (
     MOST_REQUEST_BYTES,
     Answered,
     Asked,
+    Brings,
+    Brought,
+    Changes,
+    Done,
     Hello,
     Pending,
     Row,
     Snapshot,
     Told,
-    decode_asked,
+    Whole,
+    decode_said,
     frame,
     read_frame,
 )
 from controller.feed.signals import FeedSignal, schema_hash
+from controller.feed.whole import Publications
 from controller.orders.order import OrderError
 from controller.orders.requests import check_request
 from controller.orders.turn import Answer, Request
@@ -36,18 +43,31 @@ MOST_FACES = 16
 
 
 class Feed:
-    """The core's end: it holds every Signal's latest row and hands changes to all readers."""
+    """The core's end: it holds every Signal's latest row and hands changes to all readers.
 
-    def __init__(self, signals: Sequence[FeedSignal]) -> None:
+    Args:
+        run: which run of the core this is: when it was started [UTC ns].
+    """
+
+    def __init__(self, signals: Sequence[FeedSignal], run: int = 0) -> None:
         self.schema = schema_hash(signals)
         self.number = 0
+        self._run = run
+        self._now = (0, 0)
         self._rows: dict[int, Row] = {}
         self._readers: set[Pending] = set()
+        self._whole: dict[Pending, Publications] = {}
 
-    def publish(self, rows: Sequence[Row], events: Sequence[Told] = ()) -> None:
-        """Rows that have changed, and what has happened."""
+    def publish(self, rows: Sequence[Row], events: Sequence[Told] = (), utc_ns: int = 0, at_ns: int = 0) -> None:
+        """Rows that have changed, what has happened, and when this is: in UTC and by the core's clock."""
         self.number += 1
+        self._now = utc_ns, at_ns
         self._rows.update((row.index, row) for row in rows)
+        if self._whole:
+            content = frame(Changes(self.number, list(rows), list(events), utc_ns, at_ns))
+            for reader, publications in self._whole.items():
+                publications.put(content, utc_ns, len(rows), len(events))
+                reader.beat(self.number)
         for reader in self._readers:
             reader.put(self.number, rows, events)
             if self.number % BEAT == 0:
@@ -57,13 +77,24 @@ class Feed:
     def reader(self) -> Iterator[Pending]:
         """A reader, which begins with a hello and a snapshot."""
         pending = Pending()
-        pending.first(Hello(self.schema, utc_ns()))
-        pending.first(Snapshot(self.number, [self._rows[index] for index in sorted(self._rows)]))
+        pending.first(Hello(self.schema, utc_ns(), self._run))
+        pending.first(self._snapshot())
         self._readers.add(pending)
         try:
             yield pending
         finally:
             self._readers.discard(pending)
+            self._whole.pop(pending, None)
+
+    def whole(self, reader: Pending) -> None:
+        """Hand a reader every publication from now on, instead of the latest of each Signal."""
+        if reader not in self._whole:
+            self._readers.discard(reader)
+            self._whole[reader] = Publications(lambda: msgspec.structs.replace(self._snapshot(), whole=True))
+            reader.take_everything(self._whole[reader])
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self.number, [self._rows[index] for index in sorted(self._rows)], *self._now)
 
 
 class Desk:
@@ -105,8 +136,11 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def serve(path: Path, feed: Feed, desk: Desk) -> AsyncIterator[None]:
+async def serve(path: Path, feed: Feed, desk: Desk, bringers: Bringers | None = None) -> AsyncIterator[None]:
     """Let faces of this user in at a Unix socket, as long as the context lasts.
+
+    Args:
+        bringers: takes in what they bring; nothing unless told.
 
     Raises:
         OSError: the socket can't be made there.
@@ -115,7 +149,7 @@ async def serve(path: Path, feed: Feed, desk: Desk) -> AsyncIterator[None]:
 
     async def serve_one(incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter) -> None:
         try:
-            await _face(incoming, outgoing, feed, desk)
+            await _face(incoming, outgoing, feed, desk, bringers or Bringers((), ()))
         finally:
             outgoing.close()
 
@@ -151,32 +185,35 @@ def _listen(path: Path) -> socket.socket:
     return made
 
 
-async def _face(incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter, feed: Feed, desk: Desk) -> None:
+async def _face(
+    incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter, feed: Feed, desk: Desk, bringers: Bringers
+) -> None:
     """One face, until either side has enough."""
     with feed.reader() as pending:
         try:
             async with asyncio.TaskGroup() as tasks:
                 told = tasks.create_task(_tell(outgoing, pending))
-                await _hear(incoming, pending, desk)
+                await _hear(incoming, pending, desk, bringers, feed)
                 told.cancel()
         except* ConnectionError:
             pass  # it has gone in the middle of a message
         finally:
             desk.forget(pending)
+            bringers.forget(pending)
 
 
 async def _tell(outgoing: asyncio.StreamWriter, pending: Pending) -> None:
     """Send what there is, and wait until it is taken: meanwhile newer values replace older ones."""
     outgoing.transport.set_write_buffer_limits(high=0)
     while True:
-        outgoing.write(b"".join(frame(message) for message in await pending.take()))
+        outgoing.write(await pending.frames())
         await outgoing.drain()
 
 
-async def _hear(incoming: asyncio.StreamReader, pending: Pending, desk: Desk) -> None:
+async def _hear(incoming: asyncio.StreamReader, pending: Pending, desk: Desk, bringers: Bringers, feed: Feed) -> None:
     while (content := await read_frame(incoming, MOST_REQUEST_BYTES)) is not None:
         try:
-            asked = decode_asked(content)
+            said = decode_said(content)
         except msgspec.MsgspecError as wrong:
             if not pending.room:
                 return
@@ -184,4 +221,11 @@ async def _hear(incoming: asyncio.StreamReader, pending: Pending, desk: Desk) ->
             continue
         if not pending.room:
             return
-        desk.ask(pending, asked)
+        match said:
+            case Asked():
+                desk.ask(pending, said)
+            case Brings() | Brought() | Done():
+                bringers.hear(pending, said)
+                await bringers.room(pending)
+            case Whole():
+                feed.whole(pending)

@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from twin.devices import Mirrored
 from twin.factory import Factory
 from twin.node import NodeStatus
-from twin.units import ONE, PERCENT, S, Unit
+from twin.units import MS, ONE, PERCENT, S, Unit
 from twin.wire import Layout, Range, layout
 
 
@@ -51,6 +52,22 @@ _ORDER = (
 )
 
 
+_COUNTS: tuple[tuple[str, type, Unit, str], ...] = (
+    ("scans", int, ONE, "blocks read since start"),
+    ("skipped", int, ONE, "scans that were late by more than a period, or that a silent unit was spared"),
+    ("timeouts", int, ONE, "requests without a reply in time"),
+    ("refused", int, ONE, "requests that were answered with an exception"),
+    ("round_trip", float, MS, "of a request; 99 of 100 are faster"),
+    ("late", float, MS, "how late a scan begins; 99 of 100 are earlier"),
+)
+_SCAN: tuple[tuple[str, type, Unit, str], ...] = (
+    ("scans", int, ONE, "since the core's start"),
+    ("late", float, MS, "how late the last 600 began; 99 of 100 were earlier"),
+    ("late_p99", float, MS, "the same of all since the core's start"),
+    ("late_most", float, MS, "the latest of them"),
+)
+
+
 def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
     """All Signals of a factory's Feed; a row's index is the place in here."""
     found: list[FeedSignal] = []
@@ -67,12 +84,29 @@ def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
         owner = f"node:{node}"
         found += _of_record(owner, "status", layout(NodeStatus))
         found.append(FeedSignal(f"{owner}/link", owner, "link", "link", str, ONE, None, "whose the node is, and why"))
+    for mirrored in factory.mirrored.values():
+        found += _of_map(mirrored)
+    for device in factory.devices:
+        owner = f"node:{device}"
+        found.append(FeedSignal(f"{owner}/link", owner, "link", "link", str, ONE, None, "whether it is reached, or why not"))
+        found += [FeedSignal(f"{owner}/counts/{n}", owner, "counts", n, kind, unit, None, text) for n, kind, unit, text in _COUNTS]
+    found += [FeedSignal(f"factory/scan/{n}", "factory", "scan", n, kind, unit, None, text) for n, kind, unit, text in _SCAN]
     found += [FeedSignal(f"factory/order/{s}", "factory", "order", s, str, ONE, None, text) for s, text in _ORDER]
     return tuple(found)
 
 
 def _of_record(owner: str, group: str, shape: Layout) -> list[FeedSignal]:
     return [FeedSignal(f"{owner}/{group}/{s.name}", owner, group, s.name, s.type, s.unit, s.range, s.text) for s in shape.signals]
+
+
+def _of_map(machine: Mirrored) -> list[FeedSignal]:
+    """What a machine that is none of ours shows: what is read, what was written last, and what became of it."""
+    name = machine.name
+    found = _of_record(name, "status", layout(machine.map.status)) + _of_record(name, "command", layout(machine.map.command))
+    for row in machine.map.written:
+        text = f"what became of the last write of {row.name}"
+        found.append(FeedSignal(f"{name}/write/{row.name}", name, "write", row.name, str, ONE, None, text))
+    return found
 
 
 def schema_hash(signals: Iterable[FeedSignal]) -> str:

@@ -47,6 +47,42 @@ class AnyLink(Protocol):
         ...
 
 
+class UnitLink(Protocol):
+    """A link to a device, or to a gateway with many units behind it, over whatever line: the unit is named in each call.
+
+    It takes what it is asked in its order and need not keep units apart: the scan engine never has more than one call of
+    `ask` under way on a line that cannot number its requests.
+
+    Attributes:
+        up: whether the line is open; a unit that does not answer does not close it.
+        cause: why it is not.
+    """
+
+    name: str
+
+    @property
+    def up(self) -> bool:
+        """See above."""
+        ...
+
+    @property
+    def cause(self) -> str:
+        """See above."""
+        ...
+
+    async def ask(self, unit: int, requests: Sequence[Request], deadline: Ns, urgent: bool = True) -> list[Reply]:
+        """The reply to each request, or the error in its place, at the latest at `deadline`. Nothing is sent twice."""
+        ...
+
+    def drop(self, cause: str) -> None:
+        """End the present connection; a new one is made."""
+        ...
+
+    async def run(self) -> None:
+        """Keep the line open until cancelled."""
+        ...
+
+
 @dataclass(slots=True)
 class Counters:
     """What has happened on a link since start."""

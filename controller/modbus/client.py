@@ -1,13 +1,14 @@
-"""A link to one node: one TCP connection kept up by one task, pipelined requests, one deadline for each burst of them.
+"""A link over one TCP connection kept up by one task, with TLS or without: pipelined requests, one deadline for each burst.
 
-A lost node is no exception above this module: every burst comes back, with words or with the error of each request.
+`Link` leads to one node, `UnitsLink` to a device or to a gateway with many units behind it. A lost node is no exception above
+this module: every burst comes back, with words or with the error of each request.
 """
 
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from controller.modbus.burst import Burst, Counters, Reply, pause
 from controller.modbus.pdu import (
@@ -21,6 +22,7 @@ from controller.modbus.pdu import (
     frame,
     reply_to,
 )
+from controller.modbus.tls import Secured, told
 from twin.clock import Clock, Ns, S, seconds
 
 WINDOW = 16
@@ -31,13 +33,14 @@ SILENCE = S
 STEADY = Ns(5 * S)
 
 
-_Asked = tuple[Burst, int, Request]
+_Asked = tuple[Burst, int, Request, int]
+Securing = Callable[[], Secured]
 
 
 class _Line(asyncio.Protocol):
     """One TCP connection's life."""
 
-    def __init__(self, link: "Link", closed: "asyncio.Future[str]") -> None:
+    def __init__(self, link: "_Connection", closed: "asyncio.Future[str]") -> None:
         self._link = link
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
@@ -70,7 +73,7 @@ class _Line(asyncio.Protocol):
         while len(self._in_flight) < link.window and (asked := link.next_asked()) is not None:
             transaction = self._next_transaction()
             self._in_flight[transaction] = asked
-            pieces.append(frame(transaction, link.unit, asked[2].encode()))
+            pieces.append(frame(transaction, asked[3], asked[2].encode()))
         if pieces:
             link.counters.sent += len(pieces)
             if self._silent_since is None:
@@ -104,10 +107,10 @@ class _Line(asyncio.Protocol):
             else:
                 self._link.counters.strange += 1
             return
-        burst, index, request = asked
+        burst, index, request, wanted = asked
         try:
-            if unit != self._link.unit:
-                raise ProtocolError(f"reply from unit {unit}, not {self._link.unit}")
+            if unit != wanted:
+                raise ProtocolError(f"reply from unit {unit}, not {wanted}")
             burst.take(index, reply_to(request, pdu))
         except Refused as refused:
             burst.take(index, refused)
@@ -134,15 +137,15 @@ class _Line(asyncio.Protocol):
 
     def connection_lost(self, lost: Exception | None) -> None:
         cause = self._cause or (f"connection lost: {lost}" if lost else "closed by the node")
-        for burst, index, _ in self._in_flight.values():
+        for burst, index, *_ in self._in_flight.values():
             burst.take(index, LinkDown(cause))
         self._in_flight.clear()
         if not self.closed.done():
             self.closed.set_result(cause)
 
 
-class Link:
-    """The connection to one node, and the queue of what is to be asked there.
+class _Connection:
+    """A connection, and the queue of what is to be asked over it.
 
     Attributes:
         up: whether there is a connection.
@@ -150,20 +153,23 @@ class Link:
         window: how many requests may wait for their replies at a time.
     """
 
+    silence: Ns | None = SILENCE
+    """After so long without a sign the connection is taken for lost; None: never."""
+
     def __init__(
         self,
         name: str,
         host: str,
         port: int,
         clock: Clock,
-        unit: int = 1,
         window: int = WINDOW,
         queue: int = MOST_QUEUED,
+        securing: Securing | None = None,
     ) -> None:
-        self.name, self.clock, self.unit, self.window = name, clock, unit, window
+        self.name, self.clock, self.window = name, clock, window
         self.cause = "not connected yet"
         self.counters = Counters()
-        self._host, self._port, self._most_queued = host, port, queue
+        self._host, self._port, self._most_queued, self._securing = host, port, queue, securing
         self._urgent: deque[_Asked] = deque()
         self._patient: deque[_Asked] = deque()
         self._line: _Line | None = None
@@ -172,11 +178,7 @@ class Link:
     def up(self) -> bool:
         return self._line is not None
 
-    async def ask(self, requests: Sequence[Request], deadline: Ns, urgent: bool = True) -> list[Reply]:
-        """The reply to each request, or the error in its place, at the latest at `deadline`.
-
-        Urgent requests go before patient ones, which carry bulk; each kind keeps its order.
-        """
+    async def _ask(self, unit: int, requests: Sequence[Request], deadline: Ns, urgent: bool) -> list[Reply]:
         if not requests:
             return []
         line = self._line
@@ -188,7 +190,7 @@ class Link:
             return [full] * len(requests)
         loop = asyncio.get_running_loop()
         burst = Burst(len(requests), loop.create_future())
-        queue.extend((burst, index, request) for index, request in enumerate(requests))
+        queue.extend((burst, index, request, unit) for index, request in enumerate(requests))
         timer = loop.call_later(max(0.0, seconds(Ns(deadline - self.clock.now()))), self._expire, line, burst)
         line.pump()
         try:
@@ -216,7 +218,7 @@ class Link:
         burst.fail(NoReply(f"{self.name}: no reply in time"))
         self.counters.timeouts += 1
         since = line.silent_since
-        if since is not None and self.clock.now() - since >= SILENCE:
+        if since is not None and self.silence is not None and self.clock.now() - since >= self.silence:
             line.drop(f"no reply for {seconds(Ns(self.clock.now() - since)):.1f} s")
         else:
             line.pump()
@@ -243,13 +245,14 @@ class Link:
         loop = asyncio.get_running_loop()
         closed: asyncio.Future[str] = loop.create_future()
         try:
+            options: dict[str, Any] = self._securing().options if self._securing is not None else {}
             async with asyncio.timeout(seconds(CONNECT)):
-                _, line = await loop.create_connection(lambda: _Line(self, closed), self._host, self._port)
+                _, line = await loop.create_connection(lambda: _Line(self, closed), self._host, self._port, **options)
         except TimeoutError:
             self.cause = f"no connection to {self._host}:{self._port} within {seconds(CONNECT):g} s"
             return None
         except OSError as refused:
-            self.cause = f"no connection to {self._host}:{self._port}: {refused.strerror or refused}"
+            self.cause = f"no connection to {self._host}:{self._port}: {told(refused)}"
             return None
         return line
 
@@ -267,3 +270,45 @@ class Link:
             while (asked := self.next_asked()) is not None:
                 asked[0].fail(LinkDown(f"{self.name}: {self.cause}"))
         return Ns(self.clock.now() - start)
+
+
+class Link(_Connection):
+    """The connection to one node, and the queue of what is to be asked there."""
+
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        clock: Clock,
+        unit: int = 1,
+        window: int = WINDOW,
+        queue: int = MOST_QUEUED,
+    ) -> None:
+        super().__init__(name, host, port, clock, window, queue)
+        self.unit = unit
+
+    async def ask(self, requests: Sequence[Request], deadline: Ns, urgent: bool = True) -> list[Reply]:
+        """The reply to each request, or the error in its place, at the latest at `deadline`.
+
+        Urgent requests go before patient ones, which carry bulk; each kind keeps its order.
+        """
+        return await self._ask(self.unit, requests, deadline, urgent)
+
+
+class UnitsLink(_Connection):
+    """The connection to a device, or to a gateway with many units, with the face of a UnitLink; one request at a time.
+
+    A unit that does not answer is no reason to end a connection that others answer on.
+    """
+
+    silence = None
+
+    def __init__(
+        self, name: str, host: str, port: int, clock: Clock, window: int = 1, securing: Securing | None = None
+    ) -> None:
+        super().__init__(name, host, port, clock, window, MOST_QUEUED, securing)
+
+    async def ask(self, unit: int, requests: Sequence[Request], deadline: Ns, urgent: bool = True) -> list[Reply]:
+        """The reply of a unit to each request, or the error in its place, at the latest at `deadline`."""
+        return await self._ask(unit, requests, deadline, urgent)

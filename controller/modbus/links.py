@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from controller.devices import Bus
 from controller.modbus.burst import AnyLink
 from controller.modbus.client import Link
 from twin.clock import Clock
+from twin.devices import ModbusDevice
 from twin.factory import Factory, Node
 from twin.serial import virtual_tty
 
@@ -22,6 +24,16 @@ def links(factory: Factory, folder: Path, clock: Clock) -> dict[str, AnyLink]:
     """
     lines: dict[str, SerialLine] = {}
     return {node.name: _link(factory, node, folder, clock, lines) for node in factory.nodes.values()}
+
+
+def buses(factory: Factory, folder: Path, clock: Clock) -> dict[str, Bus]:
+    """What reaches each device, by its name."""
+    if not factory.devices:
+        return {}
+    from controller.fieldbus.engine import Fieldbus  # loaded only where there is something to read
+
+    fieldbus = Fieldbus(factory, folder, clock)
+    return {name: fieldbus for name, device in factory.devices.items() if isinstance(device.reached, ModbusDevice)}
 
 
 def _link(factory: Factory, node: Node, folder: Path, clock: Clock, lines: "dict[str, SerialLine]") -> AnyLink:

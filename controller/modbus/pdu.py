@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-READ_HOLDING, READ_INPUT, WRITE_ONE, WRITE_MANY, READ_IDENTITY = 0x03, 0x04, 0x06, 0x10, 0x2B
+READ_COILS, READ_DISCRETE, WRITE_COIL, WRITE_COILS = 0x01, 0x02, 0x05, 0x0F
+READ_HOLDING, READ_INPUT, WRITE_ONE, WRITE_MANY, WRITE_MASK, READ_IDENTITY = 0x03, 0x04, 0x06, 0x10, 0x16, 0x2B
 MOST_READ, MOST_WRITTEN = 125, 123
+MOST_BITS_READ, MOST_BITS_WRITTEN = 2000, 1968
 SHORTEST, LONGEST = 2, 254
 HEAD = struct.Struct(">HHHB")
 MEI_IDENTITY = 0x0E
@@ -107,6 +109,92 @@ class Read:
                 f"not {2 + 2 * self.count} with {2 * self.count}"
             )
         return _registers(self.count).unpack_from(reply, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBits:
+    """Read `count` bits from `address` on: coils, or discrete inputs with function 2."""
+
+    address: int
+    count: int
+    function: int = READ_COILS
+
+    def __post_init__(self) -> None:
+        assert self.function in (READ_COILS, READ_DISCRETE), self
+        assert 1 <= self.count <= MOST_BITS_READ and 0 <= self.address <= 0x10000 - self.count, self
+
+    def encode(self) -> bytes:
+        return struct.pack(">BHH", self.function, self.address, self.count)
+
+    def decode(self, reply: bytes) -> Words:
+        """One word, 0 or 1, for each bit."""
+        size = (self.count + 7) // 8
+        if len(reply) != 2 + size or reply[1] != size:
+            claimed = reply[1] if len(reply) > 1 else 0
+            raise ProtocolError(
+                f"read of {self.count} bits: {len(reply)} bytes with a byte count of {claimed}, not {2 + size} with {size}"
+            )
+        return tuple(reply[2 + i // 8] >> i % 8 & 1 for i in range(self.count))
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCoil:
+    """Write one coil."""
+
+    address: int
+    on: bool
+
+    @property
+    def function(self) -> int:
+        return WRITE_COIL
+
+    def encode(self) -> bytes:
+        return struct.pack(">BHH", WRITE_COIL, self.address, 0xFF00 if self.on else 0)
+
+    def decode(self, reply: bytes) -> Words:
+        return _echo(reply, self.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCoils:
+    """Write coils from `address` on."""
+
+    address: int
+    bits: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        assert 1 <= len(self.bits) <= MOST_BITS_WRITTEN and 0 <= self.address <= 0x10000 - len(self.bits), self
+
+    @property
+    def function(self) -> int:
+        return WRITE_COILS
+
+    def encode(self) -> bytes:
+        count = len(self.bits)
+        packed = sum(1 << i for i, bit in enumerate(self.bits) if bit).to_bytes((count + 7) // 8, "little")
+        return struct.pack(">BHHB", WRITE_COILS, self.address, count, len(packed)) + packed
+
+    def decode(self, reply: bytes) -> Words:
+        return _echo(reply, struct.pack(">BHH", WRITE_COILS, self.address, len(self.bits)))
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMask:
+    """Change bits of one register: (what is there AND `keep`) OR (`put` AND NOT `keep`), done by the device in one step."""
+
+    address: int
+    keep: int
+    put: int
+
+    @property
+    def function(self) -> int:
+        return WRITE_MASK
+
+    def encode(self) -> bytes:
+        return struct.pack(">BHHH", WRITE_MASK, self.address, self.keep, self.put)
+
+    def decode(self, reply: bytes) -> Words:
+        return _echo(reply, self.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +307,11 @@ class Frames:
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+
+    @property
+    def held(self) -> int:
+        """How many bytes of a frame that is not whole yet it holds."""
+        return len(self._bytes)
 
     def feed(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """(transaction, unit, PDU) of each frame completed by `data`.

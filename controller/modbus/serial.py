@@ -1,4 +1,4 @@
-"""Links to nodes on a serial line: Modbus RTU, one request at a time, the units of a line in turn.
+"""Links to nodes and devices on a serial line: Modbus RTU, one request at a time, the units of a line in turn.
 
 pymodbus opens the port and frames the bytes; what it takes for a reply is checked again here, for it looks neither at the
 function nor at the length. RTU numbers no transactions, so a reply that comes after its time-out could be taken for the next
@@ -12,14 +12,25 @@ import termios
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from pymodbus.framer import FramerRTU
 from pymodbus.pdu import DecodePDU
 from pymodbus.transport.serialtransport import create_serial_connection
 
 from controller.modbus.burst import Burst, Counters, Reply, pause
-from controller.modbus.pdu import LinkDown, NoReply, ProtocolError, QueueFull, Read, Refused, Request, Write, reply_to
+from controller.modbus.pdu import (
+    LinkDown,
+    NoReply,
+    ProtocolError,
+    QueueFull,
+    Read,
+    ReadBits,
+    ReadIdentity,
+    Refused,
+    Request,
+    reply_to,
+)
 from twin.clock import MS, Clock, Ns, seconds
 from twin.node import STATUS_AT
 from twin.serial import Serial
@@ -35,9 +46,35 @@ LONGEST = 256
 PATIENT_TURN = 8
 """So many urgent requests may go before one that carries bulk."""
 _UNCERTAIN = 32
+_READS = (Read, ReadBits, ReadIdentity)
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
 
-_Asked = tuple["SerialLink", Burst, int, Request]
+_Asked = tuple["OnLine", Burst, int, Request]
+
+
+class OnLine(Protocol):
+    """Who asks over a line: a node, or one unit of many.
+
+    Attributes:
+        uncertain: the numbers of registers that replies hold which may still come; it is asked for another number then.
+    """
+
+    name: str
+    unit: int
+    counters: Counters
+    uncertain: deque[int]
+
+    def patience(self, clear: Ns) -> Ns:
+        """How long a reply is waited for whose bytes, and its request's, take so long on the line; 0: nothing may be asked yet."""
+        ...
+
+    def judge(self, request: Request, reply: Reply) -> None:
+        """Count what came of a request."""
+        ...
+
+    def drop(self, cause: str) -> None:
+        """The port is lost."""
+        ...
 
 
 class _Port(asyncio.Protocol):
@@ -67,8 +104,9 @@ class SerialLine:
         self.serial, self.clock = serial, clock
         self.cause = "not opened yet"
         self.opened = asyncio.Event()
-        self.run_by: SerialLink | None = None
-        self.units: list[SerialLink] = []
+        self.run_by: object = None
+        self.units: list[OnLine] = []
+        self._turn = max(TURN, serial.duration(4))
         self._port = str(port)
         self._framer = FramerRTU(DecodePDU(False))
         self._writes: deque[_Asked] = deque()
@@ -77,7 +115,7 @@ class SerialLine:
         self._urgent_turns = 0
         self._stirred = asyncio.Event()
         self._held = self._echo = b""
-        self._waiting: tuple[SerialLink, Request, asyncio.Future[Reply]] | None = None
+        self._waiting: tuple[OnLine, Request, asyncio.Future[Reply]] | None = None
         self._quiet = Ns(0)
 
     async def run(self) -> None:
@@ -130,7 +168,7 @@ class SerialLine:
     def put(self, asked: Sequence[_Asked], urgent: bool) -> None:
         """Put requests in turn: writes before reads, bulk behind both."""
         for one in asked:
-            queue = self._patient if not urgent else self._writes if isinstance(one[3], Write) else self._reads
+            queue = self._patient if not urgent else self._reads if isinstance(one[3], _READS) else self._writes
             queue.append(one)
         self._stirred.set()
 
@@ -160,7 +198,7 @@ class SerialLine:
             else:
                 burst.take(index, reply)
 
-    async def _ask(self, transport: Any, link: "SerialLink", request: Request) -> Reply:
+    async def _ask(self, transport: Any, link: OnLine, request: Request) -> Reply:
         """The reply, or NoReply: then the unit is out of step, and is brought into step before it is asked anything else."""
         if link.uncertain:
             count = next(n for n in range(1, _UNCERTAIN + 2) if n not in link.uncertain)
@@ -171,14 +209,15 @@ class SerialLine:
             link.uncertain.clear()
         return await self._transact(transport, link, request)
 
-    async def _transact(self, transport: Any, link: "SerialLink", request: Request) -> Reply:
+    async def _transact(self, transport: Any, link: OnLine, request: Request) -> Reply:
         await self.clock.until(self._quiet)
         if not self.opened.is_set():
             return NoReply(f"{link.name}: the port is lost")
         loop = asyncio.get_running_loop()
         frame = self._framer.encode(request.encode(), link.unit, 0)
-        size = 5 + 2 * request.count if isinstance(request, Read) else 8 if isinstance(request, Write) else LONGEST
-        limit = Ns(self.serial.duration(len(frame) + size) + REPLY)
+        limit = link.patience(self.serial.duration(len(frame) + _size(request)))
+        if not limit:
+            return NoReply(f"{link.name}: its late reply to another request may still come")
         reply: asyncio.Future[Reply] = loop.create_future()
         self._held, self._echo, self._waiting = b"", frame, (link, request, reply)
         link.counters.sent += 1
@@ -189,7 +228,7 @@ class SerialLine:
         finally:
             timer.cancel()
             self._waiting = None
-            self._quiet = Ns(self.clock.now() + TURN)
+            self._quiet = Ns(self.clock.now() + self._turn)
         link.judge(request, got)
         return got
 
@@ -279,6 +318,10 @@ class SerialLink:
             self._queued -= len(requests)
         return cast(list[Reply], burst.replies)
 
+    def patience(self, clear: Ns) -> Ns:
+        """See OnLine."""
+        return Ns(clear + REPLY)
+
     def judge(self, request: Request, reply: Reply) -> None:
         """Count what came of a request."""
         if not isinstance(reply, NoReply):
@@ -318,6 +361,15 @@ class SerialLink:
                 self._cause = f"no reply from unit {self.unit}"
                 failed += 1
             await self.clock.until(Ns(self.clock.now() + pause(self.name, failed, 0)))
+
+
+def _size(request: Request) -> int:
+    """Bytes of the longest reply."""
+    if isinstance(request, Read):
+        return 5 + 2 * request.count
+    if isinstance(request, ReadBits):
+        return 5 + (request.count + 7) // 8
+    return LONGEST if isinstance(request, ReadIdentity) else 10
 
 
 def _expire(reply: "asyncio.Future[Reply]", name: str) -> None:

@@ -26,6 +26,11 @@ class Epochs:
         except (OSError, ValueError) as broken:
             raise EpochError(f"{path}: {broken}") from broken
 
+    @property
+    def highest(self) -> int:
+        """The highest ever given out; 0 before the first."""
+        return self._highest
+
     def next(self, above: int) -> int:
         """A fresh epoch above all used before and above `above`; on return it is safe from a power cut.
 

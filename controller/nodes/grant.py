@@ -1,17 +1,20 @@
 """The Grant of one node as the controller holds it: whose it is, its lease, commands that run at most once. Pure."""
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from controller.orders.intents import Intent, IntentState
 from twin.clock import MS, Ns
-from twin.node import LEASE_MS, Fault, NodeCommand, NodeStatus, Op, Result
+from twin.node import LEASE_MS, Fault, JobState, NodeCommand, NodeStatus, Op, Result
 from twin.trace import Sample
 
 CLAIM_PATIENCE = Ns(400 * MS)
 """A node answers with its last tick's Status, so a claim is judged on a later reply. For a slow line it is four of its scans."""
 EXPIRY_MARGIN_MS = 200
 NEVER = Ns(0)
+EARLIER_RUN = "still leased to an earlier run of this controller"
 
 
 class Standing(StrEnum):
@@ -54,6 +57,7 @@ class Errand:
         not_after: node uptime [ms] after which it is void.
         until: when its outcome counts as unknown if the node has not been heard.
         request: whose answer it is, or 0.
+        before: the command that the node had judged last when this one was made; -1 where that is not known.
     """
 
     op: Op
@@ -63,6 +67,12 @@ class Errand:
     argument: int = 0
     until: Ns = NEVER
     request: int = 0
+    before: int = -1
+
+    def intent(self, node: str, user: str, utc_ns: int) -> Intent:
+        """It as the book has it, before anything is known of its outcome."""
+        run = {"boot_id": self.boot_id, "not_after": self.not_after, "before": self.before}
+        return Intent(self.command_id, node, self.op.name.lower(), user=user, utc_ns=utc_ns, **run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,15 @@ class Verdict(NamedTuple):
     acted: bool
     text: str
 
+    @property
+    def state(self) -> IntentState:
+        """It as the book has it."""
+        if self.done:
+            return IntentState.DONE
+        if self.text.startswith(_REFUSED):
+            return IntentState.REFUSED
+        return IntentState.UNKNOWN if self.acted else IntentState.VOID
+
 
 def verdict(errand: Errand, status: NodeStatus) -> Verdict | None:
     """What a node's result block says of a command; None while it may still be carried out."""
@@ -135,10 +154,32 @@ def verdict(errand: Errand, status: NodeStatus) -> Verdict | None:
         if status.result is Result.DONE:
             return Verdict(True, True, "done")
         if status.result is Result.REFUSED:
-            return Verdict(False, status.executions > 0, f"refused: {words(status.reason.name)}")
+            return Verdict(False, status.executions > 0, f"{_REFUSED}{words(status.reason.name)}")
     if past(status.uptime, errand.not_after + EXPIRY_MARGIN_MS):
-        return Verdict(False, False, "not carried out in time")
+        return _void(errand, status)
     return None
+
+
+def _void(errand: Errand, status: NodeStatus) -> Verdict:
+    """Of a command that can't be carried out any more, where the node's result block is another one's.
+
+    Its own result may have stood there before, unseen: so a start is asked of the Job, and of the others nothing is sure
+    unless the block is still the one that it was before.
+    """
+    if errand.op is Op.START and errand.argument == status.job_id and status.job_state in _BEGUN:
+        return Verdict(True, True, "done, as the node's Job tells")
+    if errand.op is not Op.START and errand.before not in (-1, status.command_id):
+        return Verdict(False, True, "outcome unknown: a later command stands in the node's result")
+    return Verdict(False, False, "not carried out in time")
+
+
+_REFUSED = "refused: "
+_BEGUN = (JobState.RUNNING, JobState.HOLDING, JobState.DONE, JobState.ABORTED)
+
+
+def recalled(intent: Intent) -> Errand:
+    """The command of an intent, to be looked for in its node's Status; it is not sent."""
+    return Errand(Op[intent.what.upper()], intent.id, intent.boot_id, intent.not_after, before=intent.before)
 
 
 def past(uptime_ms: int, limit_ms: int) -> bool:
@@ -166,13 +207,34 @@ def stand(grant: Grant, sample: Sample[NodeStatus], refused: str, owner: int, no
         return Stand(Standing.REFUSED, refused)
     if status.leased:
         if status.owner != owner:
+            if same_house(status.owner, owner):
+                return Stand(Standing.FOREIGN, f"{EARLIER_RUN}, epoch {status.epoch}")
             return Stand(Standing.FOREIGN, f"commanded by owner {status.owner:#010x}, epoch {status.epoch}")
         if status.epoch != grant.epoch:
-            return Stand(Standing.FOREIGN, f"still leased to an earlier run of this controller, epoch {status.epoch}")
+            return Stand(Standing.FOREIGN, f"{EARLIER_RUN}, epoch {status.epoch}")
         return Stand(Standing.OURS)
     if grant.epoch > status.epoch and now - grant.claimed_at < patience:
         return Stand(Standing.CLAIMING)
     return Stand(Standing.FREE)
+
+
+def same_house(one: int, other: int) -> bool:
+    """Whether two owners are runs of a controller on one state directory, or on copies of it."""
+    return one & 0xFFFF == other & 0xFFFF
+
+
+def strange(status: NodeStatus, issued: int, owner: int, known: int) -> str:
+    """Why somebody else must have commanded a node since this book was written; empty where nothing says so.
+
+    Args:
+        issued: the highest epoch that this state directory has ever given out.
+        known: the same, when this run of the controller began.
+    """
+    if status.leased and status.owner != owner and (status.epoch > known or not same_house(status.owner, owner)):
+        return f"commanded by owner {status.owner:#010x}, epoch {status.epoch}"
+    if status.epoch > issued:
+        return f"claimed under epoch {status.epoch}, and this book knows of none above {issued}"
+    return ""
 
 
 def claim_patience(scan_ms: int) -> Ns:
@@ -191,15 +253,24 @@ Judged = tuple[Errand, bool, str]
 
 
 def attend(
-    grant: Grant, waiting: tuple[Errand, ...], start: Errand | None, status: NodeStatus | None, ours: bool, now: Ns
+    grant: Grant,
+    waiting: tuple[Errand, ...],
+    start: Errand | None,
+    status: NodeStatus | None,
+    ours: bool,
+    now: Ns,
+    noted: Container[int] | None = None,
 ) -> tuple[Grant, tuple[Errand, ...], tuple[Judged, ...]]:
     """One scan's look at the commands of a node that wait for their turn, oldest first; a start comes after them.
 
-    A STOP goes out even while another command has not been judged yet.
+    A STOP goes out even while another command has not been judged yet, and before it is on disk, where it is written beside:
+    a disk that is slow, full or broken must not keep a machine moving. Nothing is promised by it: nobody is told that it is done
+    before the node says so, and a controller that dies before it was written finds what STOP did in the node's Status.
 
     Args:
         status: the node's, or None while it isn't heard.
         ours: whether it may be commanded.
+        noted: the ids of the commands that are safe on disk; all of them unless told.
 
     Returns:
         The Grant to write, the commands that still wait, and those whose outcome is known: done or not, and why.
@@ -216,6 +287,7 @@ def attend(
             rest.append(errand)
     if status is not None and ours:
         head = rest[0] if rest else start
-        if head is not None and (head.op is Op.STOP or not grant.busy(status)):
+        written = head is not None and (head is start or noted is None or head.command_id in noted)
+        if head is not None and (head.op is Op.STOP or (written and not grant.busy(status))):
             grant = grant.send(head)
     return grant, tuple(rest), tuple(judged)

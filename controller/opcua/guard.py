@@ -8,7 +8,7 @@ it. What it guarantees of every message that passes:
 - every array element takes at least one byte, so there are never more elements than bytes;
 - dimensions multiply to exactly the elements that are there;
 - nothing is nested deeper than `MAX_DEPTH`;
-- of the structures that may stand where any may, only those in `DECODED` do.
+- of the structures that may stand where any may, only those in `DECODED` do, or whatever else the caller allows.
 """
 
 import math
@@ -63,12 +63,14 @@ class Walk:
 
     Attributes:
         at, end: the next byte, and the first one that is out of bounds.
+        decoded: structures that may stand where any may; None for all.
     """
 
-    __slots__ = ("_data", "_depth", "at", "end")
+    __slots__ = ("_data", "_depth", "at", "decoded", "end")
 
-    def __init__(self, data: bytes, at: int = 0, end: int | None = None) -> None:
+    def __init__(self, data: bytes, at: int = 0, end: int | None = None, decoded: frozenset[str] | None = DECODED) -> None:
         self._data = data
+        self.decoded = decoded
         self._depth = 0
         self.at = at
         self.end = len(data) if end is None else end
@@ -133,16 +135,17 @@ class Fixed:
         walk.skip(self.size)
 
 
-def check(kind: type, data: bytes, at: int = 0) -> int:
+def check(kind: type, data: bytes, at: int = 0, decoded: frozenset[str] | None = DECODED) -> int:
     """Walk one value of a type, and tell where it ends.
 
     Args:
         kind: a structure as asyncua declares it, such as ua.ReadParameters.
+        decoded: structures that may stand where any may; None for all that asyncua declares.
 
     Raises:
         Refused: what the decoder is not to see.
     """
-    walk = Walk(data, at)
+    walk = Walk(data, at, decoded=decoded)
     _walker_of(kind)(walk)
     return walk.at
 
@@ -222,7 +225,7 @@ def _extension_object(walk: Walk) -> None:
     if not 0 <= size <= walk.end - walk.at:
         raise _broken(f"an ExtensionObject of {size} bytes where {walk.end - walk.at} are left")
     declared = ua.extension_objects_by_typeid.get(kind)
-    if declared is not None and declared.__name__ not in DECODED:
+    if declared is not None and walk.decoded is not None and declared.__name__ not in walk.decoded:
         raise _broken(f"a {declared.__name__}, which no request that is served holds")
     outer, walk.end = walk.end, walk.at + size
     if declared is not None:

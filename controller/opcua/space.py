@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from controller.feed import FeedSignal
+from twin.devices import Mirrored
 from twin.factory import Factory, Machine
 from twin.machine import BUILT_IN
 from twin.node import NodeStatus
@@ -21,6 +22,8 @@ TYPES = "type:"
 ENUMERATIONS = "enum:"
 NODES = "node:"
 FACTORY = "factory"
+MAPS = "map-"
+DEVICE_TYPE = TYPES + "Device"
 NODE_TYPE = TYPES + "Node"  # no machine type's name has a capital
 
 
@@ -29,6 +32,7 @@ class Kind(enum.Enum):
 
     BOOLEAN = "Boolean"
     INT32 = "Int32"
+    INT64 = "Int64"
     UINT32 = "UInt32"
     DOUBLE = "Double"
     STRING = "String"
@@ -60,7 +64,9 @@ class Variable:
         return float(fed) / self.size if self.kind is Kind.DOUBLE else _PYTHON[self.kind](fed)
 
 
-_PYTHON: dict[Kind, Callable[[Any], Any]] = {Kind.BOOLEAN: bool, Kind.INT32: int, Kind.UINT32: int, Kind.STRING: str}
+_PYTHON: dict[Kind, Callable[[Any], Any]] = {
+    Kind.BOOLEAN: bool, Kind.INT32: int, Kind.INT64: int, Kind.UINT32: int, Kind.STRING: str,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +193,9 @@ def space(factory: Factory, signals: Iterable[FeedSignal]) -> Space:
     variables = tuple(_variable(signal, numbers.get(signal.path)) for signal in given)
     below = _grouped(given, variables)
     machines = tuple((_machine(m, m.name, below[m.name]), _nameplate(factory, m)) for m in factory.machines.values())
+    machines += tuple((_mirrored(m, m.name, below[m.name]), _plate(factory, m)) for m in factory.mirrored.values())
     nodes = tuple(_owner(NODES + name, name, "A node", NODE_TYPE, below[NODES + name]) for name in factory.nodes)
+    nodes += tuple(_owner(NODES + name, name, "A device", DEVICE_TYPE, below[NODES + name]) for name in factory.devices)
     plant = _owner(FACTORY, "Factory", "The factory as a whole", "", below.get(FACTORY, {}), _methods(FACTORY))
     shown = [*(machine for machine, _ in machines), *nodes, plant]
     return Space(
@@ -235,6 +243,8 @@ def _kind(of: type, number: Number | None) -> Kind:
         return Kind.DOUBLE
     if issubclass(of, str):
         return Kind.STRING
+    if of is int and number is None:
+        return Kind.INT64
     signed = issubclass(of, enum.IntEnum) or number is None or number.format.islower()
     return Kind.INT32 if signed else Kind.UINT32
 
@@ -293,6 +303,19 @@ def _machine(machine: Machine, path: str, groups: Groups) -> Object:
     return _owner(path, machine.name, f"A {kind}", TYPES + kind, groups, _methods(path, machine))
 
 
+def _described(machine: Mirrored) -> str:
+    return machine.map.text or f"A {machine.map.name}"
+
+
+def _mirrored(machine: Mirrored, path: str, groups: Groups) -> Object:
+    return _owner(path, machine.name, _described(machine), TYPES + MAPS + machine.map.name, groups)
+
+
+def _plate(factory: Factory, machine: Mirrored) -> Nameplate:
+    urn = f"urn:lockstep:factory:{quote(factory.name)}:{machine.name}"
+    return Nameplate("unknown", machine.map.name, f"{machine.node}-{machine.unit}", urn, machine.cell)
+
+
 def _types(factory: Factory, below: Mapping[str, Groups]) -> Iterator[Object]:
     """The machine types in use, and the node's: the tree of an instance, moved."""
     seen: set[str] = set()
@@ -303,6 +326,13 @@ def _types(factory: Factory, below: Mapping[str, Groups]) -> Iterator[Object]:
             path = TYPES + kind
             made = _owner(path, _camel(kind) + "Type", f"A {kind}", "", below[machine.name], _methods(path, machine))
             yield made
+    for mirrored in factory.mirrored.values():
+        kind = MAPS + mirrored.map.name
+        if kind not in seen:
+            seen.add(kind)
+            yield _owner(TYPES + kind, _camel(mirrored.map.name) + "Type", _described(mirrored), "", below[mirrored.name])
+    for name in list(factory.devices)[:1]:
+        yield _owner(DEVICE_TYPE, "DeviceType", "A node that does not run our firmware", "", below[NODES + name])
     for name in list(factory.nodes)[:1]:
         yield _owner(NODE_TYPE, "NodeType", "An endpoint with our firmware", "", below[NODES + name])
 

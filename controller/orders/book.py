@@ -1,142 +1,330 @@
 """The order book: what was promised, on disk before anything is sent. SQLite, write-ahead log, synchronous=FULL."""
 
+import contextlib
 import json
+import os
 import secrets
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+from controller.orders.intents import FIRST_OF_DEVICES, Intent, IntentState
 from controller.orders.order import Operation, OperationState, Order
+from controller.orders.seal import Seal, check
 from controller.orders.turn import KEPT, Orders
 from twin.clock import Ns
 
-SCHEMA = 1
+SCHEMA = 2
 RESERVED = 1000
 """Ids that a run may use beyond the last one written down: the next run begins after them, so none is used twice."""
+KEPT_COMMANDS = 10_000
+"""Commands whose outcome is known are kept so many; older ones go."""
 
-_TABLES = """
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE orders (
-    id INTEGER PRIMARY KEY, recipe TEXT NOT NULL, program TEXT NOT NULL, user TEXT NOT NULL, go INTEGER NOT NULL,
-    revision INTEGER NOT NULL, state TEXT NOT NULL, settled INTEGER NOT NULL
-) STRICT;
-CREATE TABLE operations (
-    order_id INTEGER NOT NULL REFERENCES orders, place INTEGER NOT NULL, state TEXT NOT NULL, machine TEXT NOT NULL,
-    job_id INTEGER NOT NULL, command_id INTEGER NOT NULL, record TEXT NOT NULL, PRIMARY KEY (order_id, place)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX unsettled ON orders (id) WHERE settled = 0;
-"""
+_TABLES = (
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE orders (id INTEGER PRIMARY KEY, recipe TEXT NOT NULL, program TEXT NOT NULL, user TEXT NOT NULL,"
+    " go INTEGER NOT NULL, revision INTEGER NOT NULL, state TEXT NOT NULL, settled INTEGER NOT NULL, operations INTEGER NOT NULL,"
+    " seal INTEGER NOT NULL) STRICT",
+    "CREATE TABLE operations (order_id INTEGER NOT NULL REFERENCES orders, place INTEGER NOT NULL, state TEXT NOT NULL,"
+    " machine TEXT NOT NULL, job_id INTEGER NOT NULL, command_id INTEGER NOT NULL, record TEXT NOT NULL, seal INTEGER NOT NULL,"
+    " PRIMARY KEY (order_id, place)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE commands (id INTEGER PRIMARY KEY, place TEXT NOT NULL, what TEXT NOT NULL, value TEXT NOT NULL,"
+    " user TEXT NOT NULL, boot_id INTEGER NOT NULL, not_after INTEGER NOT NULL, before INTEGER NOT NULL, utc_ns INTEGER NOT NULL,"
+    " state TEXT NOT NULL, text TEXT NOT NULL, written INTEGER NOT NULL, seal INTEGER NOT NULL) STRICT",
+    "CREATE INDEX unsettled ON orders (id) WHERE settled = 0",
+    "CREATE INDEX owed ON commands (id) WHERE state = 'open'",
+    "CREATE INDEX oldest ON commands (written)",
+)
 _FIELDS = tuple(field.name for field in fields(Operation) if field.name != "since")
+_ORDER = "SELECT id, recipe, program, user, go, revision, state, settled, operations, seal FROM orders "
+_OPERATIONS = "SELECT * FROM operations WHERE order_id=? ORDER BY place"
+
+
+class Connection(Protocol):
+    """What the book needs of a database; `sqlite3` has it."""
+
+    def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+Connect = Callable[[Path], Connection]
+
+
+def on_disk(path: Path) -> Connection:
+    """A connection of Python's own SQLite."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
 
 class BookError(Exception):
-    """The book can't be read or written. Nothing more may be promised; a write is never tried a second time."""
+    """The book can't be read or written. Nothing more may be promised; a write is never tried a second time.
+
+    Attributes:
+        full: the disk has no room left, and that is all.
+    """
+
+    def __init__(self, text: str, full: bool = False) -> None:
+        super().__init__(text)
+        self.full = full
 
 
 class Book:
     """The order book in one file. One thread at a time."""
 
-    def __init__(self, path: Path, first_id: int | None = None) -> None:
+    def __init__(self, path: Path, first_id: int | None = None, connect: Connect = on_disk) -> None:
         """Open or make it.
 
         Args:
             first_id: where the ids of Jobs and commands begin in a new book; by chance unless told.
+            connect: how its file is reached.
 
         Raises:
             BookError: it can't be opened, or another version of the software has made it.
         """
-        self._path = path
+        self._path = _newest(path)
+        self._base, self._connect = path, connect
+        self._seal = Seal()
+        self._written = 0
+        self._broken: BookError | None = None
+        self.owed: tuple[Intent, ...] = ()
         try:
-            self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            path.chmod(0o600)
+            self._file = connect(self._path)
+            self._path.chmod(0o600)
             self._prepare(secrets.randbits(32) if first_id is None else first_id)
         except (sqlite3.Error, OSError) as broken:
-            raise BookError(f"{path}: {broken}") from broken
+            raise _error(self._path, broken) from broken
 
     def _prepare(self, first_id: int) -> None:
         run = self._file.execute
-        run("PRAGMA journal_mode=WAL")
-        run("PRAGMA synchronous=FULL")
-        run("PRAGMA foreign_keys=ON")
-        (version,) = run("PRAGMA user_version").fetchone()
-        if version not in (0, SCHEMA):
+        run("PRAGMA journal_mode=WAL").fetchall()
+        run("PRAGMA synchronous=FULL").fetchall()
+        run("PRAGMA foreign_keys=ON").fetchall()
+        ((version,),) = run("PRAGMA user_version").fetchall()
+        if version not in (0, 1, SCHEMA):
             raise BookError(f"{self._path}: made as version {version}, this software reads version {SCHEMA}")
+        if version == SCHEMA:
+            return
+        run("BEGIN IMMEDIATE")
         if version == 0:
-            first = f"INSERT INTO counters VALUES ('next_id', {first_id & 0xFFFFFFFF or 1}), ('next_order', 1);"
-            self._file.executescript(f"BEGIN IMMEDIATE; {_TABLES} {first} PRAGMA user_version={SCHEMA}; COMMIT;")
+            for statement in _TABLES:
+                run(statement)
+            counters = {"next_id": first_id & 0xFFFFFFFF or 1, "next_order": 1, "written": 0}
+        else:
+            counters = self._renewed()
+        self._count(counters)
+        run(f"PRAGMA user_version={SCHEMA}")
+        run("COMMIT")
 
-    def _count(self, name: str, value: int) -> None:
-        self._file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, value))
+    def _renewed(self) -> dict[str, int]:
+        """The counters of a book without checksums, which it gets; in the transaction that runs."""
+        run = self._file.execute
+        counters = dict(run("SELECT name, value FROM counters").fetchall())
+        orders = run("SELECT id, recipe, program, user, go, revision FROM orders").fetchall()
+        records: dict[int, list[Operation]] = {}
+        for number, text in run("SELECT order_id, record FROM operations ORDER BY order_id, place").fetchall():
+            records.setdefault(number, []).append(_operation(json.loads(text)))
+        for statement in ("DROP TABLE operations", "DROP TABLE orders", "DROP TABLE counters", *_TABLES):
+            run(statement)
+        for number, recipe, program, user, go, revision in orders:
+            self._save(Order(number, recipe, program, tuple(records[number]), user, bool(go), revision))
+        return {**counters, "written": 0}
+
+    def _count(self, counters: dict[str, int]) -> None:
+        rows = (*counters.items(), ("seal", self._seal.over(counters.items())))
+        for row in rows:
+            self._file.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", row)
+
+    # ---- reading
 
     def load(self) -> Orders:
-        """The orders that still matter; ids begin after all that an earlier run may have used.
+        """The orders that still matter; ids begin after all that an earlier run may have used. `owed` has the open commands.
+
+        Raises:
+            BookError: the file can't be read, or what it holds is not what was written.
+        """
+        try:
+            orders = self._load()
+        except (sqlite3.Error, ValueError, TypeError, KeyError) as broken:
+            raise _error(self._path, broken) from broken
+        self.save((), orders)
+        return orders
+
+    def _load(self) -> Orders:
+        run = self._file.execute
+        counters = dict(run("SELECT name, value FROM counters").fetchall())
+        last = counters["next_order"] - 1 - KEPT
+        self._seal, found = Seal(), {}
+        for row in run(_ORDER + "WHERE settled = 0 OR id > ? ORDER BY id", (last,)).fetchall():
+            order = self._read(row)
+            found[order.id] = order
+        owed = [self._read_command(row) for row in run("SELECT * FROM commands WHERE state = 'open' ORDER BY written, id").fetchall()]
+        if counters.pop("seal", None) != self._seal.over(counters.items()):
+            raise BookError(f"{self._path}: rows are missing, or are not those that were written last: {_RESTORE}")
+        self._written, self.owed = counters["written"], tuple(owed)
+        return Orders(found, counters["next_order"], counters["next_id"])
+
+    def _read(self, row: tuple[Any, ...]) -> Order:
+        """An order from its row, with its operations, each checked and entered into the seal."""
+        number, recipe, program, user, go, revision, _, settled, count, _ = row
+        rows = self._file.execute(_OPERATIONS, (number,)).fetchall()
+        for table, one in (("orders", row), *(("operations", one) for one in rows)):
+            if check(table, one[:-1]) != one[-1]:
+                raise BookError(f"{self._path}: order {number}: its {table} are not what was written: {_RESTORE}")
+        if len(rows) != count:
+            raise BookError(f"{self._path}: order {number}: {len(rows)} operations of {count}: {_RESTORE}")
+        self._seal.put("orders", number, () if settled else (row[-1], *(one[-1] for one in rows)))
+        return Order(number, recipe, program, tuple(_operation(json.loads(one[6])) for one in rows), user, bool(go), revision)
+
+    def _read_command(self, row: tuple[Any, ...]) -> Intent:
+        if check("commands", row[:-1]) != row[-1]:
+            raise BookError(f"{self._path}: command {row[0]} is not what was written: {_RESTORE}")
+        self._seal.put("commands", row[0], (row[-1],) if row[9] == IntentState.OPEN else ())
+        return Intent(*row[:9], state=IntentState(row[9]), text=row[10])
+
+    @property
+    def last_of_devices(self) -> int:
+        """The highest number that a command to a device of others has had.
 
         Raises:
             BookError: the file can't be read.
         """
         try:
-            return self._load()
-        except (sqlite3.Error, ValueError, TypeError) as broken:
-            raise BookError(f"{self._path}: {broken}") from broken
+            ((highest,),) = self._file.execute("SELECT max(id) FROM commands").fetchall()
+        except sqlite3.Error as broken:
+            raise _error(self._path, broken) from broken
+        return max(highest or 0, FIRST_OF_DEVICES - 1)
 
-    def _load(self) -> Orders:
-        counters = dict(self._file.execute("SELECT name, value FROM counters"))
-        found = {}
-        rows = self._file.execute(
-            "SELECT id, recipe, program, user, go, revision FROM orders WHERE settled = 0 OR id > ? ORDER BY id",
-            (counters["next_order"] - 1 - KEPT,),
-        )
-        for number, recipe, program, user, go, revision in rows.fetchall():
-            records = self._file.execute("SELECT record FROM operations WHERE order_id=? ORDER BY place", (number,))
-            operations = tuple(_operation(json.loads(text)) for (text,) in records)
-            found[number] = Order(number, recipe, program, operations, user, bool(go), revision)
-        orders = Orders(found, counters["next_order"], counters["next_id"])
-        self.save((), orders)
-        return orders
-
-    def save(self, changed: Iterable[Order], counters: Orders) -> None:
-        """Write orders down; on return they are safe from a power cut.
+    def verify(self) -> None:
+        """That all of it is as it was written: SQLite's own structures, every row, and that no row is missing.
 
         Raises:
-            BookError: they are not, and it is unknown whether they will be found again.
+            BookError: it is not, and where.
         """
+        try:
+            ((said,), *_) = self._file.execute("PRAGMA integrity_check(1)").fetchall()
+            if said != "ok":
+                raise BookError(f"{self._path}: {said}: {_RESTORE}")
+            kept, written = self.owed, self._written
+            self._load()
+            for row in self._file.execute(_ORDER).fetchall():
+                self._read(row)
+            for row in self._file.execute("SELECT * FROM commands").fetchall():
+                self._read_command(row)
+        except (sqlite3.Error, ValueError, TypeError, KeyError) as broken:
+            raise _error(self._path, broken) from broken
+        self.owed, self._written = kept, max(written, self._written)
+
+    # ---- writing
+
+    def save(self, changed: Iterable[Order], counters: Orders, commands: Iterable[Intent] = ()) -> None:
+        """Write orders and commands down; on return they are safe from a power cut.
+
+        Raises:
+            BookError: they are not, and it is unknown whether they will be found again. From then on every call fails, until
+                the book was mended.
+        """
+        if self._broken is not None:
+            raise BookError(str(self._broken), self._broken.full)
         try:
             self._file.execute("BEGIN IMMEDIATE")
             for order in changed:
                 self._save(order)
-            self._count("next_id", (counters.next_id + RESERVED) & 0xFFFFFFFF or 1)
-            self._count("next_order", counters.next_order)
+            self._written += 1
+            for intent in commands:
+                self._save_command(intent)
+            next_id = (counters.next_id + RESERVED) & 0xFFFFFFFF or 1
+            self._count({"next_id": next_id, "next_order": counters.next_order, "written": self._written})
             self._file.execute("COMMIT")
         except sqlite3.Error as broken:
-            raise BookError(f"{self._path}: {broken}") from broken
+            self._broken = _error(self._path, broken)
+            raise self._broken from broken
 
     def _save(self, order: Order) -> None:
+        row = (order.id, order.recipe, order.program, order.user, int(order.go), order.revision, str(order.state))
+        row = (*row, int(order.settled), len(order.operations))
+        seals = [check("orders", row)]
         self._file.execute(
-            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-            "go=excluded.go, revision=excluded.revision, state=excluded.state, settled=excluded.settled",
-            (order.id, order.recipe, order.program, order.user, order.go, order.revision, order.state, order.settled),
+            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+            "go=excluded.go, revision=excluded.revision, state=excluded.state, settled=excluded.settled, seal=excluded.seal",
+            (*row, seals[0]),
         )
         for place, operation in enumerate(order.operations):
             record = json.dumps({name: getattr(operation, name) for name in _FIELDS}, separators=(",", ":"))
-            self._file.execute(
-                "INSERT OR REPLACE INTO operations VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    order.id,
-                    place,
-                    operation.state,
-                    operation.machine,
-                    operation.job_id,
-                    operation.command_id,
-                    record,
-                ),
-            )
+            state, machine = str(operation.state), operation.machine
+            one = (order.id, place, state, machine, operation.job_id, operation.command_id, record)
+            seals.append(check("operations", one))
+            self._file.execute("INSERT OR REPLACE INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*one, seals[-1]))
+        self._seal.put("orders", order.id, () if order.settled else seals)
+
+    def _save_command(self, intent: Intent) -> None:
+        state = str(intent.state)
+        row = (*astuple(intent)[:9], state, intent.text, self._written)
+        sealed = check("commands", row)
+        marks = ", ".join("?" * (len(row) + 1))
+        self._file.execute(f"INSERT OR REPLACE INTO commands VALUES ({marks})", (*row, sealed))
+        self._seal.put("commands", intent.id, (sealed,) if intent.owed else ())
+        self._file.execute(
+            "DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE written < ? AND state <> 'open' LIMIT 2)",
+            (self._written - KEPT_COMMANDS,),
+        )
+
+    # ---- after the disk has failed
+
+    def mend(self) -> None:
+        """After a failed write: the file opened anew and verified, so that it may be written again.
+
+        Where the disk did anything but run full, the kernel may show pages that it has failed to write and takes for clean:
+        whoever goes on writing behind them builds on sand (that is why an fsync is never tried again). So all of it is copied
+        into a fresh file, which is synced, takes the old one's place, and is the book from then on.
+
+        Raises:
+            BookError: not yet; the book stays as it is, and closed.
+        """
+        failed = self._broken
+        with contextlib.suppress(sqlite3.Error):
+            self._file.close()
+        try:
+            old = self._connect(self._path)
+            if failed is None or failed.full:
+                self._file = old
+            else:
+                self._file = self._copy(old)
+            self._file.execute("PRAGMA synchronous=FULL").fetchall()
+            self._file.execute("PRAGMA foreign_keys=ON").fetchall()
+        except (sqlite3.Error, OSError) as broken:
+            raise _error(self._path, broken) from broken
+        self.verify()
+        self._broken = None
+        _forget_older(self._base, self._path)
+
+    def _copy(self, old: Connection) -> Connection:
+        """The book of a fresh file with all that the old one has; the old one is closed last, for closing writes as well."""
+        number = int(self._path.suffix[1:]) + 1 if self._path != self._base else 1
+        made = self._base.with_name(f"{self._base.name}.{number}")
+        fresh = made.with_name(made.name + ".new")
+        fresh.unlink(missing_ok=True)
+        old.execute("VACUUM INTO ?", (str(fresh),)).fetchall()
+        fresh.chmod(0o600)
+        _sync(fresh, os.O_RDWR)
+        os.replace(fresh, made)
+        _sync(made.parent, os.O_RDONLY | os.O_DIRECTORY)
+        self._path = made
+        with contextlib.suppress(sqlite3.Error):
+            old.close()
+        found = self._connect(made)
+        found.execute("PRAGMA journal_mode=WAL").fetchall()
+        return found
 
     def close(self) -> None:
-        """Done with it."""
-        self._file.close()
+        """Done with it. A book that has moved takes its own name again, once nothing else goes by it."""
+        with contextlib.suppress(sqlite3.Error):  # what was acknowledged is on disk already
+            self._file.close()
+        alone = not any(self._base.with_name(self._base.name + end).exists() for end in ("", "-wal"))
+        if self._path != self._base and alone and not self._path.with_name(self._path.name + "-wal").exists():
+            os.replace(self._path, self._base)
 
     def __enter__(self) -> Self:
         return self
@@ -145,8 +333,42 @@ class Book:
         self.close()
 
 
+_RESTORE = "put a copy of the book in its place, or move it away to begin with none"
+
+
+def _error(path: Path, broken: Exception) -> BookError:
+    full = getattr(broken, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return BookError(f"{path}: {broken}", full)
+
+
 def _operation(record: dict[str, Any]) -> Operation:
     """An operation as it was written; what an earlier version did not know of has its default."""
     made = Operation(**{name: record[name] for name in _FIELDS if name in record}, since=Ns(0))
     arguments = tuple((name, value) for name, value in made.arguments)
     return replace(made, state=OperationState(made.state), arguments=arguments)
+
+
+def _generations(base: Path) -> list[Path]:
+    """The files of a book, oldest first: it moves into a new one when the disk has failed under it."""
+    found = {int(path.suffix[1:]): path for path in base.parent.glob(base.name + ".*") if path.suffix[1:].isdigit()}
+    return [base, *(found[number] for number in sorted(found))]
+
+
+def _newest(base: Path) -> Path:
+    return _generations(base)[-1]
+
+
+def _forget_older(base: Path, but: Path) -> None:
+    for path in _generations(base):
+        if path != but:
+            for name in (path.name, path.name + "-wal", path.name + "-shm"):
+                with contextlib.suppress(OSError):
+                    path.with_name(name).unlink(missing_ok=True)
+
+
+def _sync(path: Path, how: int) -> None:
+    handle = os.open(path, how)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

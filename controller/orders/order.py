@@ -1,6 +1,6 @@
 """Orders and their Operations: frozen, and changed by a table alone."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from twin.clock import Ns
@@ -152,6 +152,7 @@ class Order:
         program: the name of the file that its Jobs are planned from.
         go: False while an operator has it paused.
         revision: counts its changes; the book says which one is safe on disk.
+        goes_at: the revision that must be safe on disk before its machine is let go: the one in which somebody has decided that.
     """
 
     id: int
@@ -161,6 +162,7 @@ class Order:
     user: str = ""
     go: bool = True
     revision: int = 0
+    goes_at: int = field(default=0, compare=False)
 
     @property
     def at(self) -> int:

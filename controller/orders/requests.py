@@ -27,7 +27,10 @@ KINDS: dict[str, dict[str, type]] = {
     "stop": {"machine": str},
     "reset": {"machine": str},
     "cancel_order": {"order": int},
+    "write": {"machine": str, "signal": str, "value": object},
+    "call": {"machine": str, "method": str, "arguments": dict},
 }
+MOST_ARGUMENTS = 32
 
 
 def check_request(kind: object, args: object) -> None:
@@ -42,8 +45,17 @@ def check_request(kind: object, args: object) -> None:
     if not isinstance(args, dict) or set(args) != set(wanted):
         raise OrderError(f"{kind} takes {', '.join(wanted)}, not {_told(args)}")
     for name, value in args.items():
-        if type(value) is not wanted[name] or (isinstance(value, str) and len(value) > 256):
-            raise OrderError(f"{kind}: {name} must be a short {wanted[name].__name__}, not {str(value)[:64]!r}")
+        if not _fits(value, wanted[name]):
+            described = "value" if wanted[name] is object else wanted[name].__name__
+            raise OrderError(f"{kind}: {name} must be a short {described}, not {str(value)[:64]!r}")
+
+
+def _fits(value: object, wanted: type) -> bool:
+    if wanted is object:
+        return type(value) in (bool, int, float, str) and _fits(value, type(value))
+    if wanted is dict and isinstance(value, dict):
+        return len(value) <= MOST_ARGUMENTS and all(_fits(k, str) and _fits(v, object) for k, v in value.items())
+    return type(value) is wanted and not (isinstance(value, str) and len(value) > 256)
 
 
 def _told(args: object) -> str:
@@ -117,7 +129,7 @@ def _start(turn: Turn, request: Request) -> Answer:
 def _resume(turn: Turn, request: Request, order: Order) -> Answer:
     if order.go:
         raise OrderError(f"order {order.id} runs already")
-    going, now = replace(order, go=True), order.current
+    going, now = replace(order, go=True, goes_at=order.revision + 1), order.current
     turn.orders[order.id] = going if now.job_id else going.put(order.at, replace(now, since=turn.view.now))
     return Answer(request.id, True, f"order {order.id} goes on", order.id)
 
@@ -140,6 +152,7 @@ def _again(turn: Turn, request: Request, order: Order) -> Answer:
     status = turn.view.status(turn.view.factory.machines[held.machine])
     run = status.boot_id if status is not None and not held.job_id else held.boot_id
     turn.happen(order.id, Happening.RESUMED, boot_id=run)
+    turn.lets_go(order.id)
     return Answer(request.id, True, f"order {order.id} goes on", order.id)
 
 
@@ -194,7 +207,8 @@ def _errand(turn: Turn, machine: Machine, op: Op, request: int) -> Errand:
     assert sample.status is not None, "a node that may be commanded has been heard"
     not_after = (uptime(sample, view.now) + ERRAND_VALID_MS) & 0xFFFFFFFF
     until = Ns(view.now + ERRAND_PATIENCE)
-    return Errand(op, turn.new_id(), sample.status.boot_id, not_after, until=until, request=request)
+    before = sample.status.command_id
+    return Errand(op, turn.new_id(), sample.status.boot_id, not_after, until=until, request=request, before=before)
 
 
 def _cancel(turn: Turn, request: Request) -> Answer:

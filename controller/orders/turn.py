@@ -166,6 +166,9 @@ class View:
     Attributes:
         stands: whose each node is.
         settled: the revision of each order that is safe on disk.
+        shut: why nothing can be written down now, so that nothing new may begin; empty when it can.
+        strange: nodes that somebody else has commanded since the book was written, and what says so.
+        old: orders below this number may have gone on without this book knowing: it may be an old copy.
     """
 
     factory: Factory
@@ -173,6 +176,9 @@ class View:
     stands: Mapping[str, Stand]
     settled: Mapping[int, int]
     now: Ns
+    shut: str = ""
+    strange: Mapping[str, str] = field(default_factory=dict)
+    old: int = 0
 
     def status(self, machine: Machine) -> NodeStatus | None:
         """Its node's Status if that is to be believed."""
@@ -285,6 +291,11 @@ class Turn:
         """Add an order."""
         self.orders[order.id] = order
         self._by_machine = None
+
+    def lets_go(self, order_id: int) -> None:
+        """An order's machine is to move from now on: once that is safe on disk."""
+        order = self.orders[order_id]
+        self.orders[order_id] = replace(order, goes_at=order.revision + 1)
 
     def clear(self, order_id: int, index: int) -> None:
         """The part of an order's Operation has left the machine."""

@@ -233,14 +233,33 @@ OLD_RECORD = (
 )
 
 
+OLD_TABLES = """
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE orders (
+    id INTEGER PRIMARY KEY, recipe TEXT NOT NULL, program TEXT NOT NULL, user TEXT NOT NULL, go INTEGER NOT NULL,
+    revision INTEGER NOT NULL, state TEXT NOT NULL, settled INTEGER NOT NULL
+) STRICT;
+CREATE TABLE operations (
+    order_id INTEGER NOT NULL REFERENCES orders, place INTEGER NOT NULL, state TEXT NOT NULL, machine TEXT NOT NULL,
+    job_id INTEGER NOT NULL, command_id INTEGER NOT NULL, record TEXT NOT NULL, PRIMARY KEY (order_id, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX unsettled ON orders (id) WHERE settled = 0;
+INSERT INTO counters VALUES ('next_id', 4000), ('next_order', 2);
+INSERT INTO orders VALUES (1, 'print', 'cube', 'ann', 1, 5, 'RUNNING', 0);
+PRAGMA user_version=1;
+"""
+
+
 def test_an_order_of_an_earlier_version_is_found_again(tmp_path: Path) -> None:
-    """Its operations had neither arguments nor machines between which an arm carries."""
-    with Book(tmp_path / "b", 1) as book:
-        book.load()
-        book.save([order(1, OperationState.READY)], Orders({}, 2, 1))
+    """Its rows had no checksums, its operations neither arguments nor machines between which an arm carries."""
     with sqlite3.connect(tmp_path / "b") as raw:
-        raw.execute("UPDATE operations SET record = ?", (OLD_RECORD,))
-    with Book(tmp_path / "b") as book:
-        (found,) = book.load().open[1].operations
+        raw.executescript(OLD_TABLES)
+        raw.execute("INSERT INTO operations VALUES (1, 0, 'READY', 'printer-1', 7, 8, ?)", (OLD_RECORD,))
+    for _ in range(2):
+        with Book(tmp_path / "b") as book:
+            orders = book.load()
+            book.verify()
+    (found,) = orders.open[1].operations
+    assert (orders.open[1].user, orders.open[1].revision, orders.next_order, orders.next_id) == ("ann", 5, 2, 4000 + RESERVED)
     assert found.state is OperationState.READY and (found.machine, found.job_id, found.duration) == ("printer-1", 7, 12.5)
     assert (found.on, found.arguments, found.source, found.target) == ("", (), "", "")

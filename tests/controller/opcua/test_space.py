@@ -61,7 +61,7 @@ class Mode(enum.IntEnum):
         ((float, MM, Range(0, 0.5)), Kind.DOUBLE, (0, 500), 0.25, 250.0),
         ((float, PERCENT, Range(0, 1)), Kind.DOUBLE, (0, 100), 0.5, 50.0),
         ((float, ONE, None), Kind.DOUBLE, None, 3, 3.0),
-        ((int, ONE, Range(0, 9)), Kind.INT32, (0, 9), 7, 7),
+        ((int, ONE, Range(0, 9)), Kind.INT64, (0, 9), 7, 7),
         ((bool, ONE, None), Kind.BOOLEAN, None, 1, True),
         ((str, ONE, None), Kind.STRING, None, "cube", "cube"),
         ((Mode, ONE, None), Kind.INT32, None, Mode.FAST, 1),

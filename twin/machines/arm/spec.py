@@ -8,6 +8,7 @@ from twin.machine import STOP, Alarm, Input, Joint, Never, Valve, params
 from twin.machines.arm import arguments
 from twin.motion.arm import ArmLimits, limits_of
 from twin.motion.arm.job import AXES, JointSteps
+from twin.residual import Residual
 from twin.units import DEG, DEG_PER_S, MM, ONE, S
 from twin.wire import OFF, Bit, Int32, OnSilence, Range, record
 
@@ -77,6 +78,17 @@ ALARMS = (
     ),
 )
 ON_SILENCE = STOP
+CAM_BOUND, JOB_BOUND = math.radians(0.5), math.radians(0.02)
+
+
+def residuals(params: Params) -> tuple[Residual, ...]:
+    """What its twin is compared in, joint by joint."""
+    cam = "homing finds a cam's edge to a hundredth of a degree; the rest is how finely a passing joint is seen"
+    job = "steps are whole ones, 64000 a turn: 0.006°, told in 0.001°"
+    return (
+        *(Residual(joint, DEG, JOB_BOUND, 1.0, job, "angle at rest, less where its Job has it") for joint in JOINTS),
+        *(Residual(f"{joint}_zero", DEG, CAM_BOUND, 0.3, cam, "angle at its cam's edge, less its home angle") for joint in JOINTS),
+    )
 
 
 def limits(params: Params) -> ArmLimits:

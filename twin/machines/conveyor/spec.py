@@ -3,6 +3,7 @@
 from typing import Annotated as A
 
 from twin.machine import STOP, Alarm, Counter, Drive, Input, Never, params
+from twin.residual import Residual
 from twin.units import KG, M_PER_S2, MM, MM_PER_S
 from twin.wire import OFF, RAMP, Bit, Int16, OnSilence, Range, UInt16, record
 
@@ -59,6 +60,19 @@ ALARMS = (
 ON_SILENCE = STOP
 ENTRY = 0.03
 """m from the belt's end to the entry barrier, in the middle of the belt."""
+LAID = 0.01
+"""m to either side of the entry barrier within which a Part is laid."""
+SCANS = 0.3
+"""s: three scans, which is how late the edges of a Part, and those of the drive, may be seen between them."""
+
+
+def residuals(params: Params) -> tuple[Residual, ...]:
+    """What its twin is compared in."""
+    late = "a Part is laid within 10 mm, which counts twice, and the edges of its way are seen up to three scans late"
+    return (
+        Residual("speed", MM_PER_S, 0.002, 1.0, "the drive's set point is told in 0.1 mm/s", "set point at the drive, less the one commanded"),
+        Residual("way", MM, 2 * LAID + SCANS * params.speed, 1.0, late, "of the Part at the exit, or due there, less the belt's own"),
+    )
 
 
 def entry(params: Params) -> tuple[float, float, float]:

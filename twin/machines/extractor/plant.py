@@ -127,10 +127,14 @@ def current(state: State, params: Params) -> float:
     return physics.idle + physics.load * share**2 * (1.0 - 0.4 * state.dirt) + physics.rubbing * state.wear**2
 
 
+def pressure(state: State, params: Params) -> float:
+    """Across the filter [Pa]; it grows with the square of the speed, and with the dirt."""
+    return state.physics.pressure * (1.0 + 2.5 * state.dirt) * (state.speed / params.full_speed) ** 2
+
+
 def sensors(state: State, params: Params) -> dict[str, int]:
     """What the node's inputs see: readings in coarse steps, as a transmitter's own filter makes them."""
     physics, share = state.physics, state.speed / params.full_speed
-    pressure = physics.pressure * (1.0 + 2.5 * state.dirt) * share**2
     shaking = min(round(100.0 * physics.shake * share**2), 255)
     hammering = min(round(500.0 * physics.hammer * state.wear * share), 255)
     turning = round(4.0 * state.speed) * 25
@@ -138,7 +142,7 @@ def sensors(state: State, params: Params) -> dict[str, int]:
         "tripped": int(state.tripped),
         "current": _loop(round(current(state, params) / 0.05) * 0.05 / 5.0),
         "bearing_temperature": round(9_930 + 198.59 * (round(2.0 * state.bearing) / 2.0)),
-        "filter_pressure": _loop(round(pressure / 10.0) / 100.0),
+        "filter_pressure": _loop(round(pressure(state, params) / 10.0) / 100.0),
         "vibration_scl": STATES.get(physics.sensor, turning),
         "vibration_sda": shaking | hammering << 8,
     }

@@ -3,6 +3,7 @@
 from typing import Annotated as A
 
 from twin.machine import STOP, Above, Accelerometer, Alarm, Analog, Drive, Input, Kept, Never, params
+from twin.residual import Residual
 from twin.units import AMPERE, DEG_C, HZ, M_PER_S2, ONE, PASCAL, S
 from twin.wire import OFF, RAMP, Bit, Int16, OnSilence, Range, UInt16, UInt32, record
 
@@ -109,3 +110,16 @@ ALARMS = (
     ),
 )
 ON_SILENCE = STOP
+SETTLED = 10.0
+"""s after a change of the set point until its readings say something: the shaft spins up, and transmitters filter."""
+
+
+def residuals(params: Params) -> tuple[Residual, ...]:
+    """What its twin is compared in."""
+    return (
+        Residual("speed", HZ, 0.2, 3.0, "the drive's set point is told in 0.1 Hz", "set point at the drive, less the one commanded"),
+        Residual("current", AMPERE, 0.15, SETTLED, "read in steps of 0.05 A; a worn bearing adds up to 1 A", "what moving the air takes"),
+        Residual("bearing_temperature", DEG_C, 4.0, 60.0, "a room is not at one temperature; a worn bearing adds 20 K and more", "its warmth"),
+        Residual("filter_pressure", PASCAL, 30.0, SETTLED, "read in steps of 10 Pa; half a filter's dirt adds 200 Pa", "across a clean filter"),
+        Residual("vibration_rms", M_PER_S2, 0.15, 3 * SETTLED, "the sensor's own noise is 0.11 m/s²", "of a sound shaft, with that noise"),
+    )

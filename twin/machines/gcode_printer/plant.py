@@ -21,9 +21,12 @@ class Physics:
     Attributes:
         ambient: °C.
         sticky: °C of the plate above which parts stick to it.
+        hotend_lag, bed_lag: time constants in which its heaters follow their targets [s].
     """
 
     ambient: float = 22.0
+    hotend_lag: float = 40.0
+    bed_lag: float = 120.0
     sticky: float = 40.0
 
 

@@ -6,6 +6,7 @@ from twin.machine import STOP, Alarm, GcodePrinter, Never, params
 from twin.machines.printer import spec as printer
 from twin.machines.printer.spec import head
 from twin.motion import Limits
+from twin.residual import Residual
 from twin.units import DEG_C, MM, ONE, PERCENT
 from twin.wire import OFF, Bit, Int16, Int32, OnSilence, Range, UInt16, record
 
@@ -68,6 +69,16 @@ ALARMS = (
     ),
 )
 ON_SILENCE = STOP
+HOTEND_BOUND, BED_BOUND = 30.0, 20.0
+
+
+def residuals(params: Params) -> tuple[Residual, ...]:
+    """What its twin is compared in."""
+    board = "its board tells targets and no duty: all that is known is that a heater follows its target within minutes"
+    return (
+        Residual("hotend_temperature", DEG_C, HOTEND_BOUND, 120.0, board, "follows its target"),
+        Residual("bed_temperature", DEG_C, BED_BOUND, 300.0, board, "follows its target"),
+    )
 
 
 def limits(params: Params) -> Limits:

@@ -50,6 +50,7 @@ class Thermal:
         capacity: of the block [J/K].
         loss: to the ambient [W/K]; `fan_effect` is the share that the part fan adds at full speed.
         lag: time constant of the sensor [s].
+        offset: by which the sensor reads too warm [K].
         sensor: "out" is pulled out of the block and hangs in the air.
         stuck: the switch has failed and passes at least this duty.
     """
@@ -59,6 +60,7 @@ class Thermal:
     loss: float
     fan_effect: float = 0.0
     lag: float = 2.5
+    offset: float = 0.0
     sensor: Literal["good", "out", "open", "short"] = "good"
     stuck: float = 0.0
 
@@ -297,7 +299,7 @@ def _duty(pins: Mapping[str, Any], pin: str, heater: Thermal) -> float:
 def _adc(heater: Thermal, temperature: float, of: Thermistor = EPCOS_100K) -> int:
     if heater.sensor == "open":
         return of.adc(math.inf)
-    return 0 if heater.sensor == "short" else of.adc(of.resistance(temperature))
+    return 0 if heater.sensor == "short" else of.adc(of.resistance(temperature + heater.offset))
 
 
 @kernel
@@ -335,6 +337,20 @@ def _warm(
     else:
         heat[1] = ambient + (heat[1] - ambient) * forgot
     heat[0] = end + away * left
+
+
+@kernel
+def warm_up(heat: Floats, of: Floats, duty: Floats, fan: Floats, melted: Floats, elapsed: Floats, ambient: float, out: Floats) -> None:
+    """What the sensor of one heater has at the end of each of n steps.
+
+    Args:
+        heat: (2,) block and sensor temperature [°C], overwritten.
+        of: (7,) its row of State.coefficients.
+        duty, fan: (n,) shares; melted: (n,) steps/s of filament; elapsed: (n,) [s]; out: (n,) [°C].
+    """
+    for i in range(duty.shape[0]):
+        _warm(heat, of, duty[i], fan[i], melted[i], ambient, elapsed[i])
+        out[i] = heat[1]
 
 
 @kernel

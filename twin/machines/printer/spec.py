@@ -5,6 +5,7 @@ from typing import Annotated as A
 from twin.machine import STOP, Alarm, Heater, Input, Never, Output, Stepper, params
 from twin.motion import Limits
 from twin.motion.keepout import Head
+from twin.residual import Residual
 from twin.units import DEG_C, MM, MM_PER_S, MM_PER_S2, PER_MM, PERCENT
 from twin.wire import OFF, Bit, Int16, Int32, OnSilence, Range, UInt16, record
 
@@ -83,6 +84,22 @@ ALARMS = (
     ),
 )
 ON_SILENCE = STOP
+HOTEND_BOUND, BED_BOUND = 5.0, 3.0
+"""K that a heater may be away from its twin."""
+ONE_STEP = 0.05e-3
+"""m: a position is whole steps and whole micrometres, and filament's steps are coarse."""
+
+
+def residuals(params: Params) -> tuple[Residual, ...]:
+    """What its twin is compared in."""
+    draught = "a draught and the filament's own heat make 2 to 3 K; parameters 30 % off make 20 K and more"
+    steps = "steps are whole ones: an axis that rests is where its Job has it, to a step"
+    axes = tuple(Residual(axis, MM, ONE_STEP, 1.0, steps, "position at rest, less where its Job has it") for axis in "xyz")
+    return (
+        Residual("hotend_temperature", DEG_C, HOTEND_BOUND, 15.0, draught, "its heater's duty, the fan and the filament tell it"),
+        Residual("bed_temperature", DEG_C, BED_BOUND, 30.0, draught, "its heater's duty tells it"),
+        *axes,
+    )
 
 
 def limits(params: Params) -> Limits:

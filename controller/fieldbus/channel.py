@@ -1,0 +1,283 @@
+"""One line and the units behind it: whose turn it is, how long a reply is waited for, and which unit does not answer.
+
+Writes go before reads. A unit that is silent three times in a row is asked nothing but one small probe now and then; the others
+on its line keep their time.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from controller.fieldbus.ask import Ask, Line
+from controller.fieldbus.measure import Slowest
+from controller.fieldbus.wheel import Wheel
+from controller.modbus.pdu import LinkDown, ModbusError, NoReply, ProtocolError, QueueFull, Refused
+from twin.clock import MS, Clock, Ns, S, seconds
+
+MISSES = 3
+SHORTEST = Ns(50 * MS)
+"""A time-out is at least this, and four times what 99 of 100 replies take."""
+KNOWN = 20
+"""So many replies must have come before the device's own `reply_ms` is not waited for any more."""
+SILENCE = S
+"""Nothing at all from a line that is asked for so long: it is opened again."""
+PROBE_SHARE = 40
+"""A probe of a silent unit may take a 40th of its line's time where others need it."""
+LONGEST_PROBE = Ns(10 * S)
+GRACE = Ns(10 * MS)
+"""If we ourselves come so late to look, a reply may lie in the socket: it is looked at first."""
+MOST_WRITES = 64
+ABSENT = (10, 11)
+"""Exceptions by which a gateway says that a unit does not answer."""
+
+
+class Scanned(Protocol):
+    """What is asked of a unit again and again."""
+
+    def found(self, now: Ns) -> None:
+        """The unit answers, for the first time or again: ask at once."""
+        ...
+
+    def absent(self) -> None:
+        """It does not answer: nothing that was asked will be."""
+        ...
+
+
+class Unit:
+    """One unit of a line.
+
+    Attributes:
+        silent: why it counts as silent; empty while it answers.
+        probe: a small read.
+        period: the shortest of its scans.
+    """
+
+    def __init__(self, channel: "Channel", number: int, probe: Ask | None = None) -> None:
+        self.channel, self.number, self.probe = channel, number, probe
+        self.silent = ""
+        self.period = S
+        self.scans: list[Scanned] = []
+        self.round_trip = Slowest()
+        self.timeouts = 0
+        self._misses = 0
+        self._pause = Ns(0)
+        self._probing = False
+
+    @property
+    def patience(self) -> Ns:
+        """How long a reply is waited for."""
+        channel, trip = self.channel, self.round_trip
+        if trip.count < KNOWN:
+            return channel.longest
+        return min(channel.longest, max(channel.shortest, Ns(4 * trip.p99)))
+
+    def answered(self, took: Ns, now: Ns) -> None:
+        """It has answered, if only by refusing."""
+        self.round_trip.add(took)
+        self._misses = 0
+        if self.silent:
+            self.silent, self._pause = "", Ns(0)
+            for scan in self.scans:
+                scan.found(now)
+
+    def missed(self, why: str, took: Ns, now: Ns) -> None:
+        """It has not."""
+        self.timeouts += 1
+        self._misses += 1
+        if self._misses == MISSES:
+            self.silent = why
+            for scan in self.scans:
+                scan.absent()
+            self.channel.withdraw(self)
+        if self.silent:
+            alone = not any(unit is not self and not unit.silent for unit in self.channel.units.values())
+            least = self.period if alone else Ns(PROBE_SHARE * took)
+            self._pause = max(least, Ns(min(2 * self._pause, LONGEST_PROBE) if not alone else least))
+            if not self._probing:
+                self._probing = True
+                self.channel.wheel.at(Ns(now + self._pause), self)
+
+    def fire(self, due: Ns, now: Ns) -> None:
+        """Probe it, if it is still silent."""
+        self._probing = False
+        if self.silent and self.probe is not None:
+            if self.channel.line.up:
+                self.channel.put(self.probe)
+            else:
+                self._probing = True
+                self.channel.wheel.at(Ns(now + self.period), self)
+
+
+class Channel:
+    """A line, its queue, and what is on its way.
+
+    Attributes:
+        window: how many requests may be on their way.
+        longest, shortest: bounds of a time-out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        wheel: Wheel,
+        make: Callable[["Channel"], Line],
+        window: int = 1,
+        longest: Ns = S,
+        pause: Ns = Ns(0),
+        shortest: Ns = SHORTEST,
+    ) -> None:
+        self.name, self.clock, self.wheel = name, clock, wheel
+        self.longest, self.shortest, self.pause = longest, min(shortest, longest), pause
+        self.units: dict[int, Unit] = {}
+        self.line = make(self)
+        self.window = window if self.line.steps and not pause else 1
+        self.down = self.line.cause or "not connected yet"
+        self.refused = 0
+        self._writes: deque[Ask] = deque()
+        self._reads: deque[Ask] = deque()
+        self._flying: list[Ask] = []
+        self._watched: Ns | None = None
+        self._quiet = Ns(0)
+        self._waiting = False
+        self._unheard: Ns | None = None
+
+    def unit(self, number: int) -> Unit:
+        """A unit, which is made where it is new."""
+        if number not in self.units:
+            self.units[number] = Unit(self, number)
+        return self.units[number]
+
+    def put(self, ask: Ask, first: bool = False) -> None:
+        """Send an Ask when it is its turn; `first`: before all reads."""
+        if first and len(self._writes) >= MOST_WRITES:
+            full = QueueFull(f"{self.name}: {len(self._writes)} writes wait already, at most {MOST_WRITES}")
+            ask.done(ask, full, self.clock.now())
+            return
+        ask.way = 1
+        (self._writes if first else self._reads).append(ask)
+        if len(self._flying) < self.window:
+            self._pump()
+
+    def _pump(self) -> None:
+        flying, line = self._flying, self.line
+        while len(flying) < self.window and line.up:
+            queue = self._writes or self._reads
+            if not queue:
+                return
+            now = self.clock.now()
+            if now < self._quiet:
+                if not self._waiting:
+                    self._waiting = True
+                    self.wheel.at(self._quiet, _Resume(self))
+                return
+            ask = queue.popleft()
+            if ask.way != 1:
+                continue
+            ask.way, ask.sent = 2, now
+            ask.deadline = deadline = Ns(now + self.units[ask.unit].patience)
+            if self._unheard is None:
+                self._unheard = now
+            flying.append(ask)
+            if self._watched is None or deadline < self._watched:
+                self._watched = deadline
+                self.wheel.at(deadline, self)
+            line.send(ask)
+
+    def resume(self) -> None:
+        """The pause between two requests is over."""
+        self._waiting = False
+        self._pump()
+
+    def heard(self, ask: Ask, reply: bytes | ModbusError, now: Ns) -> None:
+        if ask.way != 2:
+            return
+        ask.way = 0
+        self._flying.remove(ask)
+        if self.pause:
+            self._quiet = Ns(now + self.pause)
+        unit = self.units[ask.unit]
+        if type(reply) is bytes:
+            self._unheard = None
+            unit.answered(Ns(now - ask.sent), now)
+        else:
+            self._wrong(unit, ask, reply, now)  # type: ignore[arg-type]
+        ask.done(ask, reply, now)
+        if self._writes or self._reads:
+            self._pump()
+
+    def _wrong(self, unit: Unit, ask: Ask, reply: ModbusError, now: Ns) -> None:
+        if isinstance(reply, Refused):
+            self.refused += 1
+            self._unheard = None
+            if reply.code in ABSENT:
+                unit.missed(f"unit {unit.number} does not answer: {reply}", Ns(now - ask.sent), now)
+            else:
+                unit.answered(Ns(now - ask.sent), now)
+        elif isinstance(reply, NoReply):
+            unit.missed(f"unit {unit.number} does not answer", Ns(now - ask.sent), now)
+        elif isinstance(reply, ProtocolError):
+            unit.timeouts += 1
+
+    def fire(self, due: Ns, now: Ns) -> None:
+        """A reply may be overdue."""
+        if self._watched is None or due != self._watched:
+            return
+        self._watched = None
+        if now - due > GRACE and any(ask.deadline <= now for ask in self._flying):
+            self._watch(Ns(now + GRACE))
+            return
+        for ask in [ask for ask in self._flying if ask.deadline <= now]:
+            self._expire(ask, now)
+        if self._flying and self._watched is None:
+            self._watch(min(ask.deadline for ask in self._flying))
+
+    def _watch(self, due: Ns) -> None:
+        self._watched = due
+        self.wheel.at(due, self)
+
+    def _expire(self, ask: Ask, now: Ns) -> None:
+        if ask.way != 2:
+            return
+        patience = self.units[ask.unit].patience
+        if len(self._flying) > 1:
+            self.window = 1  # it may have lost what it was asked before it had answered: one at a time from now on
+        self.line.forget(ask)
+        waited = Ns(now - ask.sent)
+        self.heard(ask, NoReply(f"{self.name}: no reply from unit {ask.unit} within {waited // MS} ms"), now)
+        since = self._unheard
+        if since is not None and now - since >= max(SILENCE, 3 * patience) and self.line.up:
+            self.line.drop(f"no reply for {seconds(Ns(now - since)):.1f} s")
+
+    def withdraw(self, unit: Unit) -> None:
+        """Take a silent unit's reads out of the queue."""
+        mine = [ask for ask in self._reads if ask.unit == unit.number]
+        for ask in mine:
+            ask.way = 0
+            self._reads.remove(ask)
+
+    def opened(self, now: Ns) -> None:
+        self.down, self._unheard = "", None
+        for unit in self.units.values():
+            unit.silent = ""
+            for scan in unit.scans:
+                scan.found(now)
+        self._pump()
+
+    def lost(self, cause: str, now: Ns) -> None:
+        self.down = cause
+        error = LinkDown(f"{self.name}: {cause}")
+        for queue in (self._writes, self._reads):
+            while queue:
+                ask = queue.popleft()
+                if ask.way == 1:
+                    ask.way = 0
+                    ask.done(ask, error, now)
+
+
+class _Resume:
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def fire(self, due: Ns, now: Ns) -> None:
+        self._channel.resume()

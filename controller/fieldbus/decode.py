@@ -1,0 +1,246 @@
+"""Blocks of bytes to values in SI and back: forms, word orders, scales, what is no value and what is outside its Range."""
+
+import enum
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from controller.fieldbus import kernel
+from controller.fieldbus.plan import Block
+from twin.maps import Form, Mapped, Order, Place
+from twin.trace import Belief, Quality
+
+NO_VALUE = Belief(Quality.BAD, "no value")
+OUTSIDE = Belief(Quality.BAD, "outside its range")
+NOT_A_NUMBER = Belief(Quality.BAD, "not a number")
+_BELIEFS = {kernel.NO_VALUE: NO_VALUE, kernel.OUTSIDE: OUTSIDE, kernel.NOT_A_NUMBER: NOT_A_NUMBER}
+_FORMS = {Form.FLOAT32: kernel.FLOAT32, Form.FLOAT64: kernel.FLOAT64, Form.BOOL: kernel.BIT}
+_FORMATS = {
+    Form.INT16: "h", Form.UINT16: "H", Form.INT32: "i", Form.UINT32: "I", Form.INT64: "q", Form.UINT64: "Q",
+    Form.FLOAT32: "f", Form.FLOAT64: "d",
+}  # fmt: skip
+SLACK = 1e-9
+"""Of a limit: by so much a scaled value may pass its Range, for it was rounded."""
+
+
+class EncodeError(ValueError):
+    """A value that a Place cannot hold."""
+
+
+def wire_order(order: Order, registers: int) -> tuple[int, ...]:
+    """Where the bytes of a value lie on the wire, the highest first."""
+    words = range(registers) if order in (Order.ABCD, Order.BADC) else range(registers - 1, -1, -1)
+    swapped = order in (Order.BADC, Order.DCBA)
+    return tuple(2 * word + byte for word in words for byte in ((1, 0) if swapped else (0, 1)))
+
+
+def _form(place: Place) -> int:
+    if place.bit is not None:
+        return kernel.BIT
+    return _FORMS.get(place.form, kernel.SIGNED if place.form.value.startswith("int") else kernel.UNSIGNED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """A row that is more than a float: an int, a bool, an enumeration."""
+
+    index: int
+    kind: type
+    exact: bool
+    unsigned: bool
+
+
+class Decoder:
+    """Makes values of one Block's bytes, and remembers what was told of them.
+
+    Attributes:
+        rows: the indices of its Signals, in the order of `values`.
+        values: as they were told last: SI; None where there is none.
+        doubts: belief in those that are not Good, by name.
+    """
+
+    def __init__(self, block: Block, rows: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> None:
+        numbers = [i for i in block.rows if rows[i].place.form is not Form.STRING]
+        self._texts = [(i, rows[i]) for i in block.rows if rows[i].place.form is Form.STRING]
+        self.rows = (*numbers, *(i for i, _ in self._texts))
+        self.values: list[Any] = [None] * len(self.rows)
+        self.doubts: dict[str, Belief] = {}
+        self._block, self._names = block, [rows[i].name for i in self.rows]
+        told = [rows[i] for i in numbers]
+        self._size = len(told)
+        listed = [*told, *_others(told, by_name)]
+        where = {row.name: i for i, row in enumerate(listed)}
+        most = max((len(row.place.invalid) for row in listed), default=0)
+        self._whole = np.array([_whole(row, block, where, most) for row in listed], dtype=np.int64).reshape(len(listed), -1)
+        self._real = np.array([_real(row) for row in told] + [[0.0] * 6] * (len(listed) - len(told))).reshape(len(listed), 6)
+        self._raw, self._value = np.zeros(len(listed), np.int64), np.zeros(len(listed))
+        self._belief, self._scratch = np.full(len(listed), 255, np.uint8), np.zeros(8, np.uint8)
+        self._plain = [_plain(i, row) for i, row in enumerate(told) if row.signal.type is not float]
+        self._text_bytes: list[bytes | None] = [None] * len(self._texts)
+
+    def forget(self) -> None:
+        """What was told is told again, whatever it is."""
+        self._belief[:] = 255
+        self._text_bytes = [None] * len(self._texts)
+
+    def feed(self, data: bytes) -> bool:
+        """Whether a value or a doubt is told anew; then `values` and `doubts` are new objects."""
+        changed = 0
+        if self._size:
+            given = np.frombuffer(data, np.uint8)
+            if self._block.table.bits:
+                given = np.unpackbits(given, bitorder="little")
+            changed = kernel.told(
+                given, self._whole, self._real, self._raw, self._value, self._belief, self._scratch, self._size
+            )
+        if self._texts and self._read_texts(data):
+            changed += 1
+        if changed:
+            self._tell()
+        return changed > 0
+
+    def raw(self, name: str) -> int:
+        """The latest raw value of a number."""
+        return int(self._raw[self._names.index(name)])
+
+    def _read_texts(self, data: bytes) -> bool:
+        changed = False
+        for n, (_, row) in enumerate(self._texts):
+            at = 2 * (row.place.address - self._block.first)
+            text = data[at : at + 2 * row.place.registers]
+            if text != self._text_bytes[n]:
+                self._text_bytes[n], changed = text, True
+        return changed
+
+    def _tell(self) -> None:
+        values = self._value[: self._size].tolist()
+        doubts: dict[str, Belief] = {}
+        beliefs = self._belief[: self._size]
+        for plain in self._plain:
+            i = plain.index
+            try:
+                values[i] = _made(plain, values[i], self._raw[i])
+            except ValueError:
+                doubts[self._names[i]] = Belief(Quality.BAD, f"{int(self._raw[i])} is no {plain.kind.__name__}")
+                values[i] = None
+        if beliefs.any():
+            for i in np.flatnonzero(beliefs).tolist():
+                code = int(beliefs[i])
+                doubts[self._names[i]] = _BELIEFS[code]
+                if code != kernel.OUTSIDE:
+                    values[i] = None
+        for n, (_, row) in enumerate(self._texts):
+            text = text_of(row.place, self._text_bytes[n] or b"")
+            values.append(text)
+            if text is None:
+                doubts[row.name] = NO_VALUE
+        self.values, self.doubts = values, doubts
+
+
+def _others(told: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> list[Mapped]:
+    """Rows that are only needed for others: exponents, and what is added."""
+    there = {row.name for row in told}
+    names = dict.fromkeys(n for row in told for n in (row.place.scale_from, row.place.plus_from) if n and n not in there)
+    return [by_name[name] for name in names]
+
+
+def _plain(index: int, row: Mapped) -> _Plain:
+    place, kind = row.place, row.signal.type
+    exact = place.scale == 1 and place.offset == 0 and not place.scale_from and not place.plus_from
+    return _Plain(index, kind, exact and place.form not in (Form.FLOAT32, Form.FLOAT64), place.form is Form.UINT64)
+
+
+def _made(plain: _Plain, value: float, raw: Any) -> Any:
+    if plain.exact:
+        whole = int(raw)
+        return plain.kind(whole + (1 << 64) if plain.unsigned and whole < 0 else whole)
+    return None if value != value else plain.kind(round(value))
+
+
+def _whole(row: Mapped, block: Block, where: Mapping[str, int], most: int) -> list[int]:
+    place = row.place
+    at = place.address - block.first
+    if block.table.bits:
+        spots, bit = (at,), 0
+    else:
+        spots, bit = tuple(2 * at + spot for spot in wire_order(place.order, place.registers)), place.bit or 0
+    if len(spots) > 8:
+        raise ValueError(f"{row.name}: a number takes at most 4 registers, not {place.registers}")
+    mask = (1 << 8 * len(spots)) - 1
+    invalid = [_signed(raw & mask) for raw in place.invalid] + [0] * (most - len(place.invalid))
+    others = [where[name] if name else -1 for name in (place.scale_from, place.plus_from)]
+    return [len(spots), _form(place), bit, *others, len(place.invalid), *spots, *[0] * (8 - len(spots)), *invalid]
+
+
+def _signed(raw: int) -> int:
+    return raw - (1 << 64) if raw >> 63 else raw
+
+
+def _real(row: Mapped) -> list[float]:
+    place, signal = row.place, row.signal
+    size, limits = signal.size, signal.range
+    low, high = (-np.inf, np.inf) if limits is None else (limits.low, limits.high)
+    slack = SLACK * max(abs(low), abs(high)) if limits is not None else 0.0
+    band = max(row.deadband.absolute, row.deadband.share * (high - low) if limits is not None else 0.0)
+    return [place.scale * size, place.offset * size, place.plus_factor * size, low - slack, high + slack, band]
+
+
+def text_of(place: Place, data: bytes) -> str | None:
+    """A string out of its registers: up to its first NUL, without the blanks at its end; None where an empty one is invalid."""
+    if place.order in (Order.BADC, Order.DCBA):
+        data = bytes(data[i ^ 1] for i in range(len(data)))
+    text = data.split(b"\0", 1)[0].decode("utf-8", "replace").rstrip()
+    return None if not text and place.invalid else text
+
+
+def encode(row: Mapped, value: Any, exponent: int = 0) -> tuple[int, ...]:
+    """The registers of a value [SI], or (0 or 1,) for a bit.
+
+    Args:
+        exponent: raw value of the Signal that `scale_from` names.
+
+    Raises:
+        EncodeError: the Place cannot hold it.
+    """
+    place, name = row.place, row.name
+    if place.form is Form.BOOL or place.bit is not None:
+        return (int(bool(value)),)
+    if place.form is Form.STRING:
+        return _text_words(row, value)
+    if place.plus_from:
+        raise EncodeError(f"{name} is made of two values of the device and cannot be written")
+    if place.form in (Form.FLOAT32, Form.FLOAT64):
+        raw: float = (value / row.signal.size - place.offset) / (place.scale * 10.0**exponent)
+    elif _exact(row):
+        raw = int(value)
+    else:
+        raw = round((value / row.signal.size - place.offset) / (place.scale * 10.0**exponent))
+    try:
+        packed = struct.pack(">" + _FORMATS[place.form], raw)
+    except (struct.error, OverflowError) as wrong:
+        raise EncodeError(f"{name}={value:g} does not fit {place}: {wrong}") from wrong
+    spots = wire_order(place.order, len(packed) // 2)
+    wire = bytearray(len(packed))
+    for byte, spot in zip(packed, spots, strict=True):
+        wire[spot] = byte
+    return struct.unpack(f">{len(packed) // 2}H", wire)
+
+
+def _exact(row: Mapped) -> bool:
+    place = row.place
+    whole = isinstance(row.signal.type, type) and issubclass(row.signal.type, int | enum.IntEnum)
+    return whole and place.scale == 1 and place.offset == 0 and not place.scale_from
+
+
+def _text_words(row: Mapped, value: str) -> tuple[int, ...]:
+    place = row.place
+    data = value.encode("utf-8")
+    if len(data) > 2 * place.registers:
+        raise EncodeError(f"{row.name}={value!r} takes {len(data)} bytes, {place} holds {2 * place.registers}")
+    data = data.ljust(2 * place.registers, b"\0")
+    if place.order in (Order.BADC, Order.DCBA):
+        data = bytes(data[i ^ 1] for i in range(len(data)))
+    return struct.unpack(f">{place.registers}H", data)

@@ -1,0 +1,143 @@
+"""A machine's parameters from a run of it: what is identified, what is held, and when the answer is refused."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from twin.arrays import Floats
+from twin.calibration.errors import CalibrationError
+from twin.calibration.fit import Fit, Unexcited, fit
+from twin.calibration.run import Run
+from twin.residual import Parameter, Residual, of, with_values
+
+LEAST_SCATTER = 1.0
+"""A reading scatters at least as much as it is told to, however well a run happens to fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What a run tells of a plant.
+
+    Attributes:
+        physics: with what was identified; `started`: with what was assumed before.
+        fitted: the parameters that were identified, in the order of `fit`.
+        rms: by Signal, root of the mean square of the residual before and after [SI].
+        worst: by Signal, the largest residual before and after [SI].
+        within: by Signal with a bound, whether the residual after is within it all the time.
+    """
+
+    physics: Any
+    started: Any
+    fitted: tuple[Parameter, ...]
+    fit: Fit
+    rms: Mapping[str, tuple[float, float]]
+    worst: Mapping[str, tuple[float, float]]
+
+
+def choose(
+    parameters: tuple[Parameter, ...], only: Collection[str] = (), free: Collection[str] = (), held: Collection[str] = ()
+) -> tuple[Parameter, ...]:
+    """The parameters to identify: those that are free by themselves, or `only` those; more `free`, some `held`.
+
+    Raises:
+        CalibrationError: one that there is not, or none is left.
+    """
+    known = {one.name: one for one in parameters}
+    for name in (*only, *free, *held):
+        if name not in known:
+            raise CalibrationError(f"{name!r} is no parameter of this machine type; there are {', '.join(known) or 'none'}")
+    chosen = [one for one in parameters if (one.name in only if only else one.free) or one.name in free]
+    left = tuple(one for one in chosen if one.name not in held)
+    if not left:
+        raise CalibrationError("no parameter is left to identify")
+    return left
+
+
+def identify(beside: Any, run: Run, params: Any, physics: Any, chosen: tuple[Parameter, ...]) -> Identified:
+    """The chosen parameters of a run.
+
+    Args:
+        beside: the machine type's `beside` module.
+        physics: where to begin, and what is held.
+
+    Raises:
+        CalibrationError: the run does not tell some of them (which, and the condition number or the error), or ends at a limit.
+    """
+    if len(run) < 3:
+        raise CalibrationError(f"{len(run)} reports are no run")
+
+    def physics_at(values: Floats) -> Any:
+        return with_values(physics, {one.name: float(value) for one, value in zip(chosen, values, strict=True)})
+
+    start = [of(physics, one.name) for one in chosen]
+    scale = [one.scale or abs(value) or 1.0 for one, value in zip(chosen, start, strict=True)]
+    try:
+        found = fit(
+            lambda values: beside.misfits(run, params, physics_at(values)).all,
+            start, scale, [one.low for one in chosen], [one.high for one in chosen],
+        )  # fmt: skip
+    except Unexcited as dark:
+        raise CalibrationError(_dark(chosen, dark)) from dark
+    _check(chosen, found)
+    after = physics_at(found.values)
+    was, is_ = (beside.misfits(run, params, one) for one in (physics, after))
+    rms = {name: (was.rms()[name], is_.rms()[name]) for name in was.of}
+    worst = {name: (_worst(was, name), _worst(is_, name)) for name in was.of}
+    return Identified(after, physics, chosen, found, rms, worst)
+
+
+def _worst(misfits: Any, name: str) -> float:
+    size = misfits.scatter if isinstance(misfits.scatter, float) else misfits.scatter[name]
+    values = misfits.of[name]
+    return float(np.abs(values).max()) * size if len(values) else 0.0
+
+
+def _dark(chosen: tuple[Parameter, ...], dark: Unexcited) -> str:
+    names = [chosen[k].name for k in dark.which]
+    told = f"condition number {dark.condition:.3g}" if np.isfinite(dark.condition) else "no change of theirs changes anything"
+    if len(names) == 1:
+        return f"the run does not excite {names[0]} ({told}): make one that does, or hold it"
+    return f"the run cannot tell {', '.join(names)} apart ({told}): make one that does, or hold some of them"
+
+
+def _check(chosen: tuple[Parameter, ...], found: Fit) -> None:
+    for one, value, error in zip(chosen, found.values, found.errors, strict=True):
+        size = one.scale or abs(float(value)) or 1.0
+        error = float(error) * max(1.0, LEAST_SCATTER / max(found.after, 1e-12))
+        if error > one.within * size:
+            raise CalibrationError(
+                f"the run does not excite {one.name} enough: {shown(one, value)} ± {shown(one, error)}, at most "
+                f"{shown(one, one.within * size)} is taken (condition number {found.condition:.3g})"
+            )
+        if not one.low < value < one.high:
+            raise CalibrationError(
+                f"{one.name} ends at its limit {shown(one, value)}, between {shown(one, one.low)} and {shown(one, one.high)} it "
+                "makes sense: something else differs from the model"
+            )
+
+
+def shown(parameter: Parameter, value: float) -> str:
+    """A value in the parameter's own unit."""
+    return f"{parameter.unit.of(float(value)):.4g} {parameter.unit.symbol}".strip()
+
+
+def report(found: Identified, bounds: Mapping[str, Residual]) -> str:
+    """Before and after, for people."""
+    lines = [f"{'parameter':24} {'before':>12} {'after':>12} {'±':>10}  unit"]
+    for one, value, error in zip(found.fitted, found.fit.values, found.fit.errors, strict=True):
+        was, now, off = (one.unit.of(x) for x in (of(found.started, one.name), float(value), float(error)))
+        lines.append(f"{one.name:24} {was:12.5g} {now:12.5g} {off:10.2g}  {one.unit.symbol}")
+    lines.append("")
+    lines.append(f"{'residual':24} {'rms before':>12} {'rms after':>12} {'worst after':>12} {'bound':>10}  unit")
+    for name, (was, now) in found.rms.items():
+        bound = bounds.get(name)
+        unit = bound.unit if bound is not None else None
+        size = (lambda x: unit.of(x)) if unit is not None else (lambda x: x)  # noqa: B023
+        limit = f"{size(bound.bound):10.4g}" if bound is not None else f"{'':10}"
+        symbol = unit.symbol if unit is not None else ""
+        lines.append(f"{name:24} {size(was):12.4g} {size(now):12.4g} {size(found.worst[name][1]):12.4g} {limit}  {symbol}")
+    lines.append("")
+    lines.append(f"condition number {found.fit.condition:.3g}, {found.fit.rounds} rounds")
+    return "\n".join(lines)
