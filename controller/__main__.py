@@ -12,9 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from controller.mirror import commands as mirror_commands
+from controller.modbus import commands as modbus_commands
 from controller.nodes import commands as node_commands
 from controller.orders.order import OrderError
 from controller.programs import check_name
+from controller.shadow import calibrate as calibrate_command
 from controller.users import Role, UserError, Users
 from twin import motion
 from twin.factory import Factory, FactoryError, Machine, read
@@ -79,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(do=_plan)
 
     node_commands.add_to(commands)
+    modbus_commands.add_to(commands)
+    mirror_commands.add_to(commands)
+
+    calibrate_command.add_to(commands)
 
     commands.add_parser("hil", help="hardware in the loop: scenarios, fault plans, campaigns", add_help=False)
 

@@ -16,7 +16,7 @@ from twin.devices import Mirrored, OpcUaServer
 from twin.factory import Factory
 from twin.trace import GOOD, Belief, Quality, Sample
 
-SHOWN = ("residual", "twin")
+SHOWN = ("residual", "twin", "history")
 """Groups whose rows go straight to the Feed."""
 
 PATIENCE = Ns(15 * S)
@@ -123,8 +123,8 @@ class Mirror:
                 doubts[row.name] = Belief(QUALITIES[told.quality], told.cause)
         utc = max((row.utc_ns for row in rows), default=before.utc_ns if before is not None else 0)
         status = machine.map.status(**read)
-        same = before is not None and before.status == status
-        return Sample(before.status if same and before else status, self._clock.now(), utc, every, MappingProxyType(doubts))
+        times = {name: row.utc_ns for name, row in values.items()}
+        return Sample(status, self._clock.now(), utc, every, MappingProxyType(doubts), times=MappingProxyType(times))
 
     def _take_devices(self) -> None:
         for name in self._links:
@@ -145,7 +145,8 @@ class Mirror:
 
     async def write(self, machine: str, signal: str, value: Any) -> Written:
         """Have a Signal's value [SI] written once, and read back."""
-        return await self._want(machine, "write", {"signal": signal, "value": value})
+        plain = int(value) if isinstance(value, int) and not isinstance(value, bool) else value  # an enumeration too
+        return await self._want(machine, "write", {"signal": signal, "value": plain})
 
     async def call(self, machine: str, method: str, arguments: Mapping[str, Any]) -> Written:
         """Have a method called once."""

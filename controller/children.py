@@ -33,12 +33,14 @@ class Child:
     Attributes:
         module: run as `python -m module`.
         restart: start it again when it ends by itself.
+        vital: the factory can't do without it; another that ends again and again is started again after a minute.
     """
 
     name: str
     module: str
     arguments: Sequence[str]
     restart: bool
+    vital: bool = True
 
 
 class Children:
@@ -74,6 +76,10 @@ class Children:
             ends = [end for end in ends if now - end < WINDOW] + [now]
             if not child.restart:
                 raise ChildEnded(f"{child.name} has ended with exit code {code}")
+            if len(ends) >= MOST_ENDS and not child.vital:
+                self._heard(child.name, f"has ended {len(ends)} times within a minute, last with {code}; again in a minute")
+                await self._clock.until(Ns(now + WINDOW))
+                continue
             if len(ends) >= MOST_ENDS:
                 raise ChildEnded(f"{child.name} has ended {len(ends)} times within a minute, last with exit code {code}")
             self._heard(child.name, f"ended with exit code {code}, started again")

@@ -13,6 +13,7 @@ import secrets
 import signal
 import sys
 import zlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from controller.devices import KINDS as DEVICE_KINDS
 from controller.devices import Devices
 from controller.dispatch import taken_over
 from controller.feed import Desk, Feed, feed_signals, serve
+from controller.feed.server import MOST_REQUESTS
 from controller.image import Image, blank
 from controller.jobs import STORED_BYTES, Jobs
 from controller.modbus.burst import AnyLink
@@ -31,11 +33,12 @@ from controller.modbus.pdu import ModbusError, Request
 from controller.modbus.plan import ScanPlan, scan_plan
 from controller.nodes.epochs import EpochError, Epochs, write_durably
 from controller.nodes.grant import Standing
+from controller.orders.asked import AskedOfDevices
 from controller.orders.book import Book, BookError
-from controller.orders.job import early
-from controller.orders.keeper import Keeper
+from controller.orders.intents import FIRST_OF_DEVICES
+from controller.orders.keeper import RETRY, Keeper, Reserve
 from controller.orders.order import OrderError
-from controller.orders.turn import Answer, View
+from controller.orders.turn import Answer, MakePlan, View
 from controller.orders.turn import Request as Wanted
 from controller.rows import Rows
 from controller.scan import News, Outcome, State, scan
@@ -43,10 +46,13 @@ from controller.stamps import GrantedWall, SteadyWall
 from controller.times import Times
 from twin.clock import MS, Clock, LoopClock, Ns, utc_ns
 from twin.factory import Factory, FactoryError, read
-from twin.making import prepare
 from twin.wire import encode
 
 _PROGRAM_KINDS = ("place_order", "load_job")
+ALWAYS = ("stop", "pause")
+"""What is done even while nothing can be written down."""
+BOOK = "the order book"
+RESERVE_BYTES = 8 << 20
 
 
 class CoreError(Exception):
@@ -82,6 +88,8 @@ class Core:
         stored_bytes: int = STORED_BYTES,
         first: Mapping[str, str] | None = None,
         times: Times | None = None,
+        reserve: Reserve | None = None,
+        ready: "asyncio.Future[None] | None" = None,
     ) -> None:
         self._factory, self._folder, self._clock = factory, folder, clock
         self._times = times or Times(factory, GrantedWall(utc_ns()), utc_ns)
@@ -92,18 +100,23 @@ class Core:
             name: _Line(link, scan_plan(factory, name), Ns(factory.nodes[name].scan_ms * MS))
             for name, link in links(factory, folder, clock).items()
         }
-        self._state = State(owner, taken_over(book.load(), clock.now()))
+        orders = taken_over(book.load(), clock.now())
+        owed = {intent.id: intent for intent in book.owed if intent.id < FIRST_OF_DEVICES}
+        self._state = State(owner, orders, owed=owed, known=epochs.highest, inherited=orders.next_order)
         signals = feed_signals(factory)
         self._feed, self._desk, self._rows = Feed(signals, self._times.run), Desk(), Rows(factory, signals)
-        self._keeper = Keeper(book, self._state.orders, write, self._answer)
+        self._keeper = Keeper(book, self._state.orders, write, self._answer, clock, reserve)
+        asked = AskedOfDevices(self._keeper)
         self._bringers = bringers(factory, signals)
         self._shown = Shown(signals, self._bringers)
         mirror = dict.fromkeys(servers(factory), Mirror(factory, signals, self._bringers, clock))
-        self._devices = Devices(factory, {**buses(factory, folder, clock), **mirror}, self._answer)
+        self._devices = Devices(factory, {**buses(factory, folder, clock), **mirror}, self._answer, asked.before, asked.after)
         reached = {name: line.link for name, line in self._lines.items()}
         self._jobs = Jobs(factory, folder / "programs", reached, self._ours, clock, compute, stored_bytes)
         self._fresh: dict[str, int] = {}
         self._claiming: set[str] = set()
+        self._ready, self._early = ready, deque[Wanted](maxlen=MOST_REQUESTS)
+        self._unclaimed = ""
         self._first = first if self._state.orders.newest is None else None
         self.late = 0
 
@@ -111,7 +124,7 @@ class Core:
         """Keep the links up and scan until cancelled.
 
         Raises:
-            ExceptionGroup: of BookError or EpochError, when the disk refuses: nothing more may be promised.
+            ExceptionGroup: of whatever must not happen. A disk that refuses does not end it: see `Keeper`.
         """
         async with serve(self._folder / "feed.sock", self._feed, self._desk, self._bringers):
             try:
@@ -144,18 +157,20 @@ class Core:
                 image = image.lost(name, line.link.cause)
         self._image = image = image.aged(now).told(self._devices.take())
         fresh, self._fresh = self._fresh, {}
-        news = News(self._requests(tasks), self._jobs.take(), fresh, self._keeper.settled)
+        happened, withdrawn = self._keeper.take()
+        requests = (*(Wanted(0, "cancel_order", {"order": n}, BOOK) for n in withdrawn), *self._requests(tasks))
+        settled, noted, shut = self._keeper.settled, self._keeper.noted, self._keeper.shut
+        news = News(requests, self._jobs.take(), fresh, settled, noted, shut, utc_ns())
         self._state, outcome = scan(image, before, news, now)
         self._ask_nodes(tasks, outcome, now)
-        self._keeper.put(before.orders, self._state.orders, outcome.answers)
+        self._keeper.put(before.orders, self._state.orders, outcome.answers, outcome.intents)
         for work in outcome.work:
             self._jobs.take_on(work)
-        for name, above in outcome.epochs.items():
-            if name not in self._claiming:
-                self._claiming.add(name)
-                tasks.create_task(self._claim(name, above))
+        if wanted := {name: above for name, above in outcome.epochs.items() if name not in self._claiming}:
+            self._claiming.update(wanted)
+            tasks.create_task(self._claim(wanted))
         utc = self._times.look(now)
-        events = self._times.told((*outcome.events, *self._devices.events()), image, now)
+        events = self._times.told((*happened, *outcome.events, *self._devices.events()), image, now)
         rows = self._rows.update(image, self._state, utc, self._devices, now, self._times.late) + self._shown.take(utc)
         self._feed.publish(rows, events + self._bringers.events(), utc, now)
 
@@ -166,14 +181,23 @@ class Core:
         if self._first is not None:
             wanted = (Wanted(0, "place_order", self._first, "start"), *wanted)
             self._first = None
+        if self._early and self._is_ready:
+            wanted = (*self._early, *wanted)
+            self._early.clear()
         for request in wanted:
+            if self._keeper.shut and request.kind not in ALWAYS:
+                self._answer(Answer(request.id, False, f"{request.kind} refused: {self._keeper.shut}"))
+                continue
             if request.kind in DEVICE_KINDS:
                 self._devices.ask(tasks, request)
                 continue
             try:
                 if request.kind in _PROGRAM_KINDS and request.args["program"]:
                     programs.check(self._folder / "programs", request.args["program"])
-                works = early(self._view(), request)
+                if request.kind in _PROGRAM_KINDS and not self._is_ready:
+                    self._hold(request)
+                    continue
+                works = self._to_try(request)
             except OrderError as refused:
                 self._answer(Answer(request.id, False, str(refused)))
                 continue
@@ -187,6 +211,23 @@ class Core:
             else:
                 found.append(request)
         return tuple(found)
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether plans can be made: the first second of a run they can't, and the scan does not wait for it."""
+        return self._ready is None or self._ready.done()
+
+    def _hold(self, request: Wanted) -> None:
+        if len(self._early) == MOST_REQUESTS:
+            raise OrderError("the controller has only just started: try again in a moment")
+        self._early.append(request)
+
+    def _to_try(self, request: Wanted) -> tuple[tuple[MakePlan, ...], ...]:
+        if request.kind not in _PROGRAM_KINDS:
+            return ()
+        from controller.orders.job import early  # with all that plans are made with, which is there by now
+
+        return early(self._view(), request)
 
     def _view(self) -> View:
         return View(self._factory, self._image, self._state.stands, self._keeper.settled, self._clock.now())
@@ -202,11 +243,19 @@ class Core:
         found = self._state.stands.get(node)
         return found is not None and found.standing is Standing.OURS
 
-    async def _claim(self, node: str, above: int) -> None:
+    async def _claim(self, wanted: Mapping[str, int]) -> None:
+        """Fetch an epoch for nodes that wait for one. Without it they stay free; it is tried again, in a file of its own."""
         try:
-            self._fresh[node] = await self._write(lambda: self._epochs.next(above))
+            epoch = await self._write(lambda: self._epochs.next(max(wanted.values())))
+            self._fresh.update(dict.fromkeys(wanted, epoch))
+            self._unclaimed = ""
+        except EpochError as broken:
+            if not self._unclaimed:
+                print(f"no node can be claimed: {broken}", file=sys.stderr, flush=True)
+            self._unclaimed = str(broken)
+            await self._clock.until(Ns(self._clock.now() + RETRY))
         finally:
-            self._claiming.discard(node)
+            self._claiming.difference_update(wanted)
 
     def _ask_nodes(self, tasks: asyncio.TaskGroup, outcome: Outcome, now: Ns) -> None:
         """One burst to every node whose turn it is and that has answered the last one."""
@@ -254,8 +303,13 @@ def held(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def owner_of(folder: Path, seed: int | None) -> int:
-    """Who this core is in a Grant: the same for all runs on a state directory.
+def owner_of(folder: Path, seed: int | None, highest: int = 0) -> int:
+    """Who this core is in a Grant: the lower half is the state directory's, the upper half this run's alone.
+
+    So two cores on copies of one directory are two owners, and a node that is claimed by both under one epoch has one of them.
+
+    Args:
+        highest: the highest epoch given out so far: with a seed it tells the runs apart.
 
     Raises:
         CoreError: the file can't be written or is no number.
@@ -264,7 +318,8 @@ def owner_of(folder: Path, seed: int | None) -> int:
     try:
         if not path.exists():
             write_durably(path, f"{(secrets.randbits(32) if seed is None else seed) or 1}\n")
-        return int(path.read_text(encoding="ascii")) & 0xFFFFFFFF or 1
+        run = secrets.randbits(16) if seed is None else zlib.crc32(f"{seed} {highest}".encode()) >> 16
+        return run << 16 | (int(path.read_text(encoding="ascii")) & 0xFFFF or 1)
     except (OSError, ValueError) as broken:
         raise CoreError(f"{path}: {broken}") from broken
 
@@ -279,12 +334,14 @@ async def run(
     stored_bytes: int = STORED_BYTES,
     first: Mapping[str, str] | None = None,
     times: Times | None = None,
+    reserve: int = 0,
 ) -> None:
     """Run a core on a state directory until cancelled.
 
     Args:
         times: UTC and the nodes' times; where none is given, as factory time has them.
         compute, write: where plans are made and disk writes wait.
+        reserve: bytes on the disk that are kept for the book.
         first: recipe and program of an order to place at once, where the book has none yet.
         seed: makes a new state directory's ids repeat; by chance unless told.
 
@@ -293,16 +350,32 @@ async def run(
     """
     with held(folder), Book(folder / "book.sqlite", seed) as book:
         epochs = Epochs(folder / "epoch")
-        try:
-            await compute(lambda: prepare(factory))
-        except OSError as unusable:  # the kernels' cache folder
-            raise CoreError(str(unusable)) from unusable
+        # What plans need is made ready in the thread where plans are made, which come after it; the scan does not wait.
+        ready = asyncio.ensure_future(compute(lambda: _prepare(factory)))
         await clock.until(Ns(clock.now() + 1))  # a clock that is granted tells the time only once it has been asked
-        core = Core(factory, folder, clock, book, epochs, owner_of(folder, seed), compute, write, stored_bytes, first, times)
+        room = Reserve(folder / "reserve", reserve)
+        room.take()
+        owner = owner_of(folder, seed, epochs.highest)
+        core = Core(factory, folder, clock, book, epochs, owner, compute, write, stored_bytes, first, times, room, ready)
         try:
-            await core.run()
-        except* (BookError, EpochError) as broken:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_prepared(ready))
+                await core.run()
+        except* (BookError, CoreError) as broken:
             raise CoreError("; ".join(str(e) for e in broken.exceptions)) from None
+
+
+def _prepare(factory: Factory) -> None:
+    from twin.making import prepare
+
+    prepare(factory)
+
+
+async def _prepared(ready: "asyncio.Future[None]") -> None:
+    try:
+        await ready
+    except OSError as unusable:  # the kernels' cache folder
+        raise CoreError(str(unusable)) from unusable
 
 
 async def _in_real_time(factory: Factory, folder: Path, first: Mapping[str, str] | None) -> None:
@@ -313,7 +386,7 @@ async def _in_real_time(factory: Factory, folder: Path, first: Mapping[str, str]
         gc.freeze()
         clock = LoopClock(loop)
         times = Times(factory, SteadyWall(utc_ns(), clock.now()), utc_ns)
-        await run(factory, folder, clock, compute, write, first=first, times=times)
+        await run(factory, folder, clock, compute, write, first=first, times=times, reserve=RESERVE_BYTES)
 
 
 @contextlib.asynccontextmanager

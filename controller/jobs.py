@@ -1,21 +1,26 @@
-"""Jobs on their way: planned and carried to their nodes beside the scan, which learns of them as facts."""
+"""Jobs on their way: planned and carried to their nodes beside the scan, which learns of them as facts.
+
+What plans are made with (Numba, the kernels) is imported where they are made: a core that starts scans its nodes before that.
+"""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from controller.aside import Aside
 from controller.modbus.burst import AnyLink
 from controller.nodes.transfer import Carrier, Load, NoRoom, TransferError
-from controller.orders.job import make, shortest_reserve
 from controller.orders.order import OrderError
 from controller.orders.turn import Drop, Fact, Failed, MakePlan, Planned, Request, Send, Sent, Work
 from twin.clock import Clock
 from twin.export import RING_BYTES
 from twin.factory import Factory
-from twin.making import Job
 from twin.node import TransferKind
+
+if TYPE_CHECKING:
+    from twin.making import Job
 
 STORED_BYTES = 1536 * 1024
 """A Job above this is streamed without asking whether the node could store it."""
@@ -123,6 +128,7 @@ class Jobs:
 
     async def _plan(self, work: MakePlan) -> None:
         job = await self._aside(lambda: make(self._factory, self._folder, work))
+        await self._aside(lambda: show(self._folder.parent / "jobs", work, job.data))
         self._made[work.job_id] = job
         self._facts.append(Planned(work.job_id, job.chunks, job.duration, job.waiting, job.warnings, job.digest))
 
@@ -154,3 +160,28 @@ class Jobs:
                 f"{reserve:.1f} s of them, not {LEAST_RESERVE:g} s"
             )
         await carrier(TransferKind.STREAMED_JOB).carry()
+
+
+def show(folder: Path, work: MakePlan, data: bytes) -> None:
+    """Leave a machine's Job where the shadow finds it, in place of the last; a disk that refuses is no reason to hold an order."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        fresh = folder / f"{work.machine}.new"
+        fresh.write_bytes(data)
+        for old in folder.glob(f"{work.machine}.*.job"):
+            old.unlink()
+        fresh.replace(folder / f"{work.machine}.{work.job_id}.job")
+
+
+def make(factory: Factory, folder: Path, work: MakePlan) -> "Job":
+    """See `controller.orders.job`."""
+    from controller.orders import job
+
+    return job.make(factory, folder, work)
+
+
+def shortest_reserve(data: bytes, ring: int) -> float:
+    """See `controller.orders.job`."""
+    from controller.orders import job
+
+    return job.shortest_reserve(data, ring)

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from controller import live_mirrored
+from twin.devices import Mirrored
 from twin.factory import Factory, Machine
 
 EVENTS = 6
@@ -54,6 +57,7 @@ def clock(elapsed_s: float) -> str:
 def draw(factory: Factory, shown: Shown) -> RenderableType:
     """The whole view."""
     machines = [_machine(machine, shown) for machine in factory.machines.values()]
+    machines += [_mirrored(machine, shown) for machine in factory.mirrored.values()]
     return Panel(Group(_order(shown), *machines, _foot(shown)), title=f"Lockstep · {factory.name}", border_style="dim")
 
 
@@ -82,6 +86,15 @@ def _machine(machine: Machine, shown: Shown) -> RenderableType:
         table.add_row("", row)
     for group in dict.fromkeys(one.group for one in machine.type.shown):
         table.add_row("", _beside(machine, group, _of(shown, f"{machine.name}/{group}")))
+    return table
+
+
+def _mirrored(machine: Mirrored, shown: Shown) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    cause = str(shown.values.get(f"node:{machine.node}/link") or "")
+    table.add_row(f"[bold]{machine.name}[/]", f"[red]{escape(cause)}[/]" if cause else f"[dim]{escape(machine.map.text)}[/]")
+    for row in live_mirrored.lines(machine, _of(shown, f"{machine.name}/status")):
+        table.add_row("", row)
     return table
 
 

@@ -92,7 +92,7 @@ class Rows:
         status = sample.status
         for index, name in self._blocks.get(block, ()):
             value = None if status is None else getattr(status, name)
-            self._put(made, index, value, sample.belief(name), *_when(sample))
+            self._put(made, index, value, sample.belief(name), sample.times.get(name, sample.utc_ns), *_when(sample)[1:])
 
     def _show(self, made: list[Row], machine: Machine, sample: Sample[Any]) -> None:
         """What a machine's type tells beside its registers."""

@@ -13,7 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from controller import live
+from controller import live, live_mirrored
+from controller.brought import servers
 from controller.children import Child, ChildEnded, Children, json_line
 from controller.feed import Changes, FeedLost, FeedSignal, Follower, Gap, Snapshot, feed_signals, follow
 from twin import motion
@@ -24,7 +25,7 @@ REDRAW = Ns(S // 8)
 RETRY = Ns(S // 5)
 LONGEST_SOCKET_PATH = 100
 PRINT = "print"
-ENDING = ("opcua", "core", "rig")
+ENDING = ("shadow", "mirror", "opcua", "core", "history", "rig")
 ENDED = ("DONE", "HELD", "CANCELLED")
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -57,7 +58,7 @@ class _House:
         self.console = Console()
         self.clock = clock
         self.children = Children(clock, self.heard)
-        self.virtual = any(node.virtual for node in what.factory.nodes.values())
+        self.virtual = any(n.virtual for n in what.factory.nodes.values()) or any(d.virtual for d in what.factory.devices.values())
         self.rig_summary: dict[str, Any] | None = None
         self.rig_ready = asyncio.Event()
         self.done = asyncio.Event()
@@ -150,6 +151,10 @@ class _House:
             core += ["--order", what.recipe, what.order.name]
         found.append(Child("core", "controller.core", core, restart=True))
         found.append(Child("opcua", "controller.opcua", place, restart=True))
+        if servers(what.factory):
+            found.append(Child("mirror", "controller.mirror", place, restart=True))
+        found.append(Child("history", "controller.history", place, restart=True, vital=False))
+        found.append(Child("shadow", "controller.shadow", place, restart=True, vital=False))
         return found
 
     async def draw(self, view: Live) -> None:
@@ -258,6 +263,7 @@ def facts(what: Run, shown: live.Shown, rig: Mapping[str, Any] | None, interrupt
             node = f"node:{machine.node}/status"
             peak, dry = shown.values.get(f"{node}/peak_rate", 0), shown.values.get(f"{node}/underruns", "unknown")
             told[f"{machine.name}: steps"] = f"at most {peak} a second, {dry} underruns"
+    told |= live_mirrored.facts(what.factory.mirrored, shown.values)
     if rig:
         told |= {} if interrupted else {one["requirement"]: verdict_line(one) for one in rig.get("verdicts", ())}
         told["factory time"] = live.clock(rig["now_s"])

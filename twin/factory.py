@@ -21,6 +21,7 @@ from twin.node import LEASE_MS, MACHINES_AT, REGISTERS
 from twin.obstacles import Obstacle, Space, obstacle, pose, space
 from twin.pins import Use, impossible, uses
 from twin.recipes import CARRIES, Recipe, recipe
+from twin.recording import Recording, recording
 from twin.serial import KEYS as SERIAL_KEYS
 from twin.serial import Serial, check_lines, pins_of, serial
 from twin.tables import Mistakes, Reader
@@ -120,6 +121,7 @@ class Factory:
     Attributes:
         nodes, machines: those that are commanded under a lease.
         devices, mirrored: nodes that are none of ours and know no lease, and the machines on them.
+        history: what is kept of it all.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Factory:
     obstacles: tuple[Obstacle, ...] = ()
     devices: Mapping[str, Device] = field(default_factory=dict)
     mirrored: Mapping[str, Mirrored] = field(default_factory=dict)
+    history: Recording = Recording()
 
     def on(self, node: str) -> tuple[Machine, ...]:
         """The machines of a node, by their first register."""
@@ -143,7 +146,7 @@ class Factory:
         return tuple(m for m in self.machines.values() if capability in m.type.capabilities)
 
 
-_TOP = ("factory", "types", "cells", "nodes", "machines", "handovers", "recipes", "obstacles")
+_TOP = ("factory", "types", "cells", "nodes", "machines", "handovers", "recipes", "obstacles", "history")
 
 
 def read(path: Path) -> Factory:
@@ -226,7 +229,17 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
         obstacles,
         devices,
         mirrored,
+        recording(reader, tables.get("history", {})),
     )
+
+
+def read_map(name: str, folder: Path) -> Map:
+    """A Map by itself: a packaged one by its name, another by its path from `folder`.
+
+    Raises:
+        MapError: there is none, or every mistake in it.
+    """
+    return _maps(folder)(name)
 
 
 def _maps(folder: Path) -> Callable[[str], Map]:

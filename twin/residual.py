@@ -8,7 +8,8 @@ A machine type whose spec has `residuals(params)` has a twin that can be stepped
     PARAMETERS                         -> what calibration may identify of its plant's Physics
     misfits(run, params, physics)      -> Misfits      of a recorded run, for calibration
 
-It uses its plant's own functions and its Physics, so that there is one model and not two. The controller's shadow alone may load it.
+It uses its plant's own functions and its Physics, so that there is one model and not two. Of the controller its shadow alone may
+load it.
 """
 
 import dataclasses
@@ -74,7 +75,7 @@ class Parameter:
     text: str
     scale: float = 0.0
     free: bool = True
-    within: float = 0.02
+    within: float = 0.01
 
 
 def of(physics: Any, name: str) -> float:

@@ -61,6 +61,7 @@ class Sample(Generic[StatusT]):
         status: the record; None before the first one came.
         at: when it was true, by the core's clock: where its node tells its time, else when it was received.
         utc_ns: the same moment in wall time, for people.
+        times: the Signals that were true at another time, in wall time, as their source says.
         doubts: the Signals that are not Good; `every` applies to all others.
         every: the belief in all Signals that `doubts` does not name.
         stamp: what its node says of the time, where it says anything.
@@ -72,6 +73,7 @@ class Sample(Generic[StatusT]):
     every: Belief = GOOD
     doubts: Mapping[str, Belief] = field(default_factory=lambda: MappingProxyType({}))
     stamp: Stamp | None = None
+    times: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def belief(self, signal: str) -> Belief:
         """How far to believe one Signal."""

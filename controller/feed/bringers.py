@@ -19,6 +19,8 @@ MOST_EVENTS = 1000  # of all faces between two beats
 MOST_WANTED = 64  # of one face, under way
 MOST_TEXT = 1024
 MOST_CAUSE = 256
+MOST_KIND = 64
+MOST_FIELDS = 32
 SILENCE = Ns(5 * S)
 STATES = ("confirmed", "refused", "mismatch", "unknown")
 NOBODY = "no process brings it"
@@ -156,7 +158,8 @@ class Bringers:
             return f"row {row.index} is not yours to bring"
         if why := wrong_row(self._signals[row.index], row):
             return f"{self._signals[row.index].path}: {why}"
-        self._rows.setdefault(name, {})[row.index] = row
+        at_ns = row.at_ns if 0 <= row.at_ns <= self._now else 0
+        self._rows.setdefault(name, {})[row.index] = Row(row.index, row.value, row.quality, row.cause, row.utc_ns, at_ns)
         return ""
 
     def _happened(self, found: _Face, event: Told) -> str:
@@ -164,7 +167,10 @@ class Bringers:
             return f"an event of {event.subject[:64]!r} is not yours to bring"
         if len(self._events) >= MOST_EVENTS:
             return f"{MOST_EVENTS} events wait already"
-        self._events.append(event)
+        if len(event.kind) > MOST_KIND or len(event.fields) > MOST_FIELDS or not 0 <= event.utc_ns < _WHOLE.stop:
+            return f"an event of kind {event.kind[:64]!r} with {len(event.fields)} fields at {event.utc_ns} cannot be"
+        at_ns = event.at_ns if 0 <= event.at_ns <= self._now else 0
+        self._events.append(Told(event.utc_ns, event.kind, event.subject, event.fields, at_ns))
         return ""
 
     def _done(self, face: Pending, said: Done) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from twin.devices import Mirrored
 from twin.factory import Factory
 from twin.node import NodeStatus
+from twin.reached import POSE, REACH, compared, followed
+from twin.residual import Residual
 from twin.units import MS, ONE, PERCENT, S, Unit
 from twin.wire import Layout, Range, layout
 
@@ -66,6 +68,13 @@ _SCAN: tuple[tuple[str, type, Unit, str], ...] = (
     ("late_p99", float, MS, "the same of all since the core's start"),
     ("late_most", float, MS, "the latest of them"),
 )
+_HISTORY: tuple[tuple[str, type, Unit, str], ...] = (
+    ("state", str, ONE, "how History stands: recording, shedding or stopped, and why"),
+    ("until", float, S, "up to when all is safe from a power cut, UTC since 1970"),
+    ("samples", int, ONE, "kept since its process was started"),
+    ("lost", int, ONE, "rows that came faster than they were taken"),
+    ("bytes", int, ONE, "that it takes on disk"),
+)
 
 
 def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
@@ -80,19 +89,34 @@ def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
         if machine.type.limits is not None:
             found += [FeedSignal(f"{name}/job/{s}", name, "job", s, *rest) for s, rest in _JOB]
             found.append(FeedSignal(f"{name}/order", name, "job", "order", str, ONE, None, "number of its order"))
+        if machine.type.residuals is not None:
+            found += _residuals(name, machine.type.residuals(machine.params))
     for node in factory.nodes:
         owner = f"node:{node}"
         found += _of_record(owner, "status", layout(NodeStatus))
         found.append(FeedSignal(f"{owner}/link", owner, "link", "link", str, ONE, None, "whose the node is, and why"))
     for mirrored in factory.mirrored.values():
         found += _of_map(mirrored)
+        if followed(mirrored):
+            name = mirrored.name
+            found += [FeedSignal(f"{name}/twin/{s}", name, "twin", s, float, unit, None, text) for s, unit, text in POSE]
+            found += _residuals(name, (REACH,) if compared(mirrored) else ())
     for device in factory.devices:
         owner = f"node:{device}"
         found.append(FeedSignal(f"{owner}/link", owner, "link", "link", str, ONE, None, "whether it is reached, or why not"))
         found += [FeedSignal(f"{owner}/counts/{n}", owner, "counts", n, kind, unit, None, text) for n, kind, unit, text in _COUNTS]
     found += [FeedSignal(f"factory/scan/{n}", "factory", "scan", n, kind, unit, None, text) for n, kind, unit, text in _SCAN]
+    found += [FeedSignal(f"factory/history/{n}", "factory", "history", n, kind, unit, None, text) for n, kind, unit, text in _HISTORY]
     found += [FeedSignal(f"factory/order/{s}", "factory", "order", s, str, ONE, None, text) for s, text in _ORDER]
     return tuple(found)
+
+
+def _residuals(name: str, residuals: Iterable[Residual]) -> list[FeedSignal]:
+    """What a machine reports less what its twin expects; beyond the Range is news."""
+    return [
+        FeedSignal(f"{name}/residual/{r.name}", name, "residual", r.name, float, r.unit, Range(-r.bound, r.bound), r.text)
+        for r in residuals
+    ]
 
 
 def _of_record(owner: str, group: str, shape: Layout) -> list[FeedSignal]:

@@ -27,6 +27,9 @@ LONGEST_PROBE = Ns(10 * S)
 GRACE = Ns(10 * MS)
 """If we ourselves come so late to look, a reply may lie in the socket: it is looked at first."""
 MOST_WRITES = 64
+MOST_LOSSES = 3
+"""So often it is tried again, on a new connection, whether a device takes several requests at a time."""
+NO_PAUSE = Ns(0)
 ABSENT = (10, 11)
 """Exceptions by which a gateway says that a unit does not answer."""
 
@@ -58,7 +61,7 @@ class Unit:
         self.period = S
         self.scans: list[Scanned] = []
         self.round_trip = Slowest()
-        self.timeouts = 0
+        self.timeouts = self.refused = 0
         self._misses = 0
         self._pause = Ns(0)
         self._probing = False
@@ -77,6 +80,7 @@ class Unit:
         self._misses = 0
         if self.silent:
             self.silent, self._pause = "", Ns(0)
+            self.channel.changes += 1
             for scan in self.scans:
                 scan.found(now)
 
@@ -86,12 +90,13 @@ class Unit:
         self._misses += 1
         if self._misses == MISSES:
             self.silent = why
+            self.channel.changes += 1
             for scan in self.scans:
                 scan.absent()
             self.channel.withdraw(self)
         if self.silent:
             alone = not any(unit is not self and not unit.silent for unit in self.channel.units.values())
-            least = self.period if alone else Ns(PROBE_SHARE * took)
+            least = self.period if alone else max(self.period, Ns(PROBE_SHARE * took))
             self._pause = max(least, Ns(min(2 * self._pause, LONGEST_PROBE) if not alone else least))
             if not self._probing:
                 self._probing = True
@@ -114,6 +119,9 @@ class Channel:
     Attributes:
         window: how many requests may be on their way.
         longest, shortest: bounds of a time-out.
+        down: why it cannot be used, after more than a device's closing it while idle; empty while it can.
+        changes: how often the belief in it, or in one of its units, has changed.
+        byte: how long one takes on the line, where that matters.
     """
 
     def __init__(
@@ -124,22 +132,24 @@ class Channel:
         make: Callable[["Channel"], Line],
         window: int = 1,
         longest: Ns = S,
-        pause: Ns = Ns(0),
+        pause: Ns = NO_PAUSE,
         shortest: Ns = SHORTEST,
+        byte: Ns = NO_PAUSE,
     ) -> None:
         self.name, self.clock, self.wheel = name, clock, wheel
-        self.longest, self.shortest, self.pause = longest, min(shortest, longest), pause
+        self.longest, self.shortest, self.pause, self.byte = longest, min(shortest, longest), pause, byte
         self.units: dict[int, Unit] = {}
         self.line = make(self)
         self.window = window if self.line.steps and not pause else 1
         self.down = self.line.cause or "not connected yet"
-        self.refused = 0
+        self.changes = 0
         self._writes: deque[Ask] = deque()
         self._reads: deque[Ask] = deque()
         self._flying: list[Ask] = []
         self._watched: Ns | None = None
         self._quiet = Ns(0)
         self._waiting = False
+        self._together, self._losses, self._allowed = Ns(-1), 0, self.window
         self._unheard: Ns | None = None
 
     def unit(self, number: int) -> Unit:
@@ -175,10 +185,12 @@ class Channel:
             if ask.way != 1:
                 continue
             ask.way, ask.sent = 2, now
-            ask.deadline = deadline = Ns(now + self.units[ask.unit].patience)
+            ask.deadline = deadline = Ns(now + self.units[ask.unit].patience + self.byte * ask.size)
             if self._unheard is None:
                 self._unheard = now
             flying.append(ask)
+            if len(flying) > 1:
+                self._together = now
             if self._watched is None or deadline < self._watched:
                 self._watched = deadline
                 self.wheel.at(deadline, self)
@@ -208,7 +220,7 @@ class Channel:
 
     def _wrong(self, unit: Unit, ask: Ask, reply: ModbusError, now: Ns) -> None:
         if isinstance(reply, Refused):
-            self.refused += 1
+            unit.refused += 1
             self._unheard = None
             if reply.code in ABSENT:
                 unit.missed(f"unit {unit.number} does not answer: {reply}", Ns(now - ask.sent), now)
@@ -240,8 +252,9 @@ class Channel:
         if ask.way != 2:
             return
         patience = self.units[ask.unit].patience
-        if len(self._flying) > 1:
+        if self.window > 1 and self._together >= ask.sent:
             self.window = 1  # it may have lost what it was asked before it had answered: one at a time from now on
+            self._losses += 1
         self.line.forget(ask)
         waited = Ns(now - ask.sent)
         self.heard(ask, NoReply(f"{self.name}: no reply from unit {ask.unit} within {waited // MS} ms"), now)
@@ -258,6 +271,9 @@ class Channel:
 
     def opened(self, now: Ns) -> None:
         self.down, self._unheard = "", None
+        self.changes += 1
+        if self._losses < MOST_LOSSES:
+            self.window = self._allowed
         for unit in self.units.values():
             unit.silent = ""
             for scan in unit.scans:
@@ -265,7 +281,9 @@ class Channel:
         self._pump()
 
     def lost(self, cause: str, now: Ns) -> None:
-        self.down = cause
+        if cause != self.down:
+            self.down = cause
+            self.changes += 1
         error = LinkDown(f"{self.name}: {cause}")
         for queue in (self._writes, self._reads):
             while queue:

@@ -1,16 +1,15 @@
 """Blocks of bytes to values in SI and back: forms, word orders, scales, what is no value and what is outside its Range."""
 
-import enum
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from controller.fieldbus import kernel
-from controller.fieldbus.plan import Block
-from twin.maps import Form, Mapped, Order, Place
+from controller.fieldbus.plan import Atom, Block
+from twin.maps import Form, Mapped, Order, Place, Table
+from twin.maps.map import signal
 from twin.trace import Belief, Quality
 
 NO_VALUE = Belief(Quality.BAD, "no value")
@@ -43,16 +42,6 @@ def _form(place: Place) -> int:
     return _FORMS.get(place.form, kernel.SIGNED if place.form.value.startswith("int") else kernel.UNSIGNED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plain:
-    """A row that is more than a float: an int, a bool, an enumeration."""
-
-    index: int
-    kind: type
-    exact: bool
-    unsigned: bool
-
-
 class Decoder:
     """Makes values of one Block's bytes, and remembers what was told of them.
 
@@ -63,28 +52,27 @@ class Decoder:
     """
 
     def __init__(self, block: Block, rows: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> None:
-        numbers = [i for i in block.rows if rows[i].place.form is not Form.STRING]
-        self._texts = [(i, rows[i]) for i in block.rows if rows[i].place.form is Form.STRING]
-        self.rows = (*numbers, *(i for i, _ in self._texts))
+        self.rows = tuple(sorted(block.rows, key=lambda i: _kind(rows[i])))
         self.values: list[Any] = [None] * len(self.rows)
         self.doubts: dict[str, Belief] = {}
         self._block, self._names = block, [rows[i].name for i in self.rows]
-        told = [rows[i] for i in numbers]
+        self._texts = [rows[i] for i in self.rows if _kind(rows[i]) == _TEXT]
+        self._text_bytes: list[bytes | None] = [None] * len(self._texts)
+        told = [rows[i] for i in self.rows if _kind(rows[i]) != _TEXT]
         self._size = len(told)
+        kinds = [_kind(row) for row in told]
+        self._floats, self._ints, self._bools = (sum(kind <= upto for kind in kinds) for upto in (_FLOAT, _INT, _BOOL))
+        self._odd = list(enumerate(told))[self._bools :]
         listed = [*told, *_others(told, by_name)]
         where = {row.name: i for i, row in enumerate(listed)}
         most = max((len(row.place.invalid) for row in listed), default=0)
-        self._whole = np.array([_whole(row, block, where, most) for row in listed], dtype=np.int64).reshape(len(listed), -1)
+        self._whole = np.array([_whole(row, block, where, most) for row in listed], dtype=np.int64)
+        self._whole = self._whole.reshape(len(listed), kernel.INVALID + most)
         self._real = np.array([_real(row) for row in told] + [[0.0] * 6] * (len(listed) - len(told))).reshape(len(listed), 6)
         self._raw, self._value = np.zeros(len(listed), np.int64), np.zeros(len(listed))
         self._belief, self._scratch = np.full(len(listed), 255, np.uint8), np.zeros(8, np.uint8)
-        self._plain = [_plain(i, row) for i, row in enumerate(told) if row.signal.type is not float]
-        self._text_bytes: list[bytes | None] = [None] * len(self._texts)
-
-    def forget(self) -> None:
-        """What was told is told again, whatever it is."""
-        self._belief[:] = 255
-        self._text_bytes = [None] * len(self._texts)
+        self._told_floats, self._told_ints = self._value[: self._floats], self._raw[self._floats : self._ints]
+        self._told_bools, self._told_beliefs = self._raw[self._ints : self._bools], self._belief[: self._size]
 
     def feed(self, data: bytes) -> bool:
         """Whether a value or a doubt is told anew; then `values` and `doubts` are new objects."""
@@ -102,13 +90,9 @@ class Decoder:
             self._tell()
         return changed > 0
 
-    def raw(self, name: str) -> int:
-        """The latest raw value of a number."""
-        return int(self._raw[self._names.index(name)])
-
     def _read_texts(self, data: bytes) -> bool:
         changed = False
-        for n, (_, row) in enumerate(self._texts):
+        for n, row in enumerate(self._texts):
             at = 2 * (row.place.address - self._block.first)
             text = data[at : at + 2 * row.place.registers]
             if text != self._text_bytes[n]:
@@ -116,28 +100,59 @@ class Decoder:
         return changed
 
     def _tell(self) -> None:
-        values = self._value[: self._size].tolist()
+        values: list[Any] = self._told_floats.tolist()
+        values += self._told_ints.tolist()
+        values += self._told_bools.astype(bool).tolist()
         doubts: dict[str, Belief] = {}
-        beliefs = self._belief[: self._size]
-        for plain in self._plain:
-            i = plain.index
-            try:
-                values[i] = _made(plain, values[i], self._raw[i])
-            except ValueError:
-                doubts[self._names[i]] = Belief(Quality.BAD, f"{int(self._raw[i])} is no {plain.kind.__name__}")
-                values[i] = None
-        if beliefs.any():
-            for i in np.flatnonzero(beliefs).tolist():
-                code = int(beliefs[i])
-                doubts[self._names[i]] = _BELIEFS[code]
-                if code != kernel.OUTSIDE:
-                    values[i] = None
-        for n, (_, row) in enumerate(self._texts):
-            text = text_of(row.place, self._text_bytes[n] or b"")
+        for i, row in self._odd:
+            values.append(self._made(i, row, doubts))
+        if any(self._told_beliefs.tobytes()):
+            for i, code in enumerate(self._told_beliefs.tolist()):
+                if code:
+                    doubts[self._names[i]] = _BELIEFS[code]
+                    if code != kernel.OUTSIDE:
+                        values[i] = None
+        for row, data in zip(self._texts, self._text_bytes, strict=True):
+            text = text_of(row.place, data or b"")
             values.append(text)
             if text is None:
                 doubts[row.name] = NO_VALUE
         self.values, self.doubts = values, doubts
+
+    def _made(self, index: int, row: Mapped, doubts: dict[str, Belief]) -> Any:
+        """A value that is neither a float nor a plain int nor a bool."""
+        kind: Any = row.signal.type
+        if _exact(row) and not _band(row):
+            raw = int(self._raw[index])
+            whole = raw + (1 << 64) if raw < 0 and row.place.form is Form.UINT64 else raw
+        else:
+            whole = round(float(self._value[index]))
+        try:
+            return kind(whole)
+        except ValueError:
+            doubts[row.name] = Belief(Quality.BAD, f"{whole} is no {kind.__name__}")
+            return None
+
+
+_FLOAT, _INT, _BOOL, _ODD, _TEXT = range(5)
+
+
+def _kind(row: Mapped) -> int:
+    """How its values are made: in this order they lie in a Decoder."""
+    place, kind = row.place, row.signal.type
+    if place.form is Form.STRING:
+        return _TEXT
+    if kind is float:
+        return _FLOAT
+    if kind is bool:
+        return _BOOL
+    return _INT if kind is int and _exact(row) and not _band(row) and place.form is not Form.UINT64 else _ODD
+
+
+def warm() -> None:
+    """Compile what decodes, or fetch it from the cache: it takes a while, once."""
+    row = Mapped(signal("warm", float, Place(Table.HOLDING, 0)))
+    Decoder(Block(0, Table.HOLDING, 0, 1, (Atom(0, 1, (0,)),)), [row], {}).feed(b"\0\0")
 
 
 def _others(told: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> list[Mapped]:
@@ -147,28 +162,13 @@ def _others(told: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> list[Mappe
     return [by_name[name] for name in names]
 
 
-def _plain(index: int, row: Mapped) -> _Plain:
-    place, kind = row.place, row.signal.type
-    exact = place.scale == 1 and place.offset == 0 and not place.scale_from and not place.plus_from
-    return _Plain(index, kind, exact and place.form not in (Form.FLOAT32, Form.FLOAT64), place.form is Form.UINT64)
-
-
-def _made(plain: _Plain, value: float, raw: Any) -> Any:
-    if plain.exact:
-        whole = int(raw)
-        return plain.kind(whole + (1 << 64) if plain.unsigned and whole < 0 else whole)
-    return None if value != value else plain.kind(round(value))
-
-
 def _whole(row: Mapped, block: Block, where: Mapping[str, int], most: int) -> list[int]:
     place = row.place
     at = place.address - block.first
     if block.table.bits:
         spots, bit = (at,), 0
     else:
-        spots, bit = tuple(2 * at + spot for spot in wire_order(place.order, place.registers)), place.bit or 0
-    if len(spots) > 8:
-        raise ValueError(f"{row.name}: a number takes at most 4 registers, not {place.registers}")
+        spots, bit = tuple(2 * at + spot for spot in wire_order(place.order, place.form.registers)), place.bit or 0
     mask = (1 << 8 * len(spots)) - 1
     invalid = [_signed(raw & mask) for raw in place.invalid] + [0] * (most - len(place.invalid))
     others = [where[name] if name else -1 for name in (place.scale_from, place.plus_from)]
@@ -184,8 +184,13 @@ def _real(row: Mapped) -> list[float]:
     size, limits = signal.size, signal.range
     low, high = (-np.inf, np.inf) if limits is None else (limits.low, limits.high)
     slack = SLACK * max(abs(low), abs(high)) if limits is not None else 0.0
-    band = max(row.deadband.absolute, row.deadband.share * (high - low) if limits is not None else 0.0)
-    return [place.scale * size, place.offset * size, place.plus_factor * size, low - slack, high + slack, band]
+    return [place.scale * size, place.offset * size, place.plus_factor * size, low - slack, high + slack, _band(row)]
+
+
+def _band(row: Mapped) -> float:
+    """By how much it must change to be told again [SI]."""
+    limits = row.signal.range
+    return max(row.deadband.absolute, row.deadband.share * (limits.high - limits.low) if limits is not None else 0.0)
 
 
 def text_of(place: Place, data: bytes) -> str | None:
@@ -230,9 +235,10 @@ def encode(row: Mapped, value: Any, exponent: int = 0) -> tuple[int, ...]:
 
 
 def _exact(row: Mapped) -> bool:
+    """Whether a value is its raw whole number as it is."""
     place = row.place
-    whole = isinstance(row.signal.type, type) and issubclass(row.signal.type, int | enum.IntEnum)
-    return whole and place.scale == 1 and place.offset == 0 and not place.scale_from
+    plain = place.scale == 1 and place.offset == 0 and not place.scale_from and not place.plus_from
+    return row.signal.type is not float and plain and place.form not in (Form.FLOAT32, Form.FLOAT64)
 
 
 def _text_words(row: Mapped, value: str) -> tuple[int, ...]:

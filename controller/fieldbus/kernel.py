@@ -1,9 +1,12 @@
 """A block's values out of its bytes, all at once. Arrays and numbers only; `decode` makes and reads the arrays."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin.arrays import Floats, Ints
 from twin.kernel import kernel
+
+Bytes = NDArray[np.uint8]
 
 UNSIGNED, SIGNED, FLOAT32, FLOAT64, BIT = range(5)
 GOOD, NO_VALUE, OUTSIDE, NOT_A_NUMBER = range(4)
@@ -13,7 +16,7 @@ FACTOR, OFFSET, PLUS, LOW, HIGH, BAND = range(6)
 
 
 @kernel
-def told(bytes_: Ints, whole: Ints, real: Floats, raw: Ints, value: Floats, belief: Ints, scratch: Ints, size: int) -> int:
+def told(bytes_: Bytes, whole: Ints, real: Floats, raw: Ints, value: Floats, belief: Bytes, scratch: Bytes, size: int) -> int:
     """How many values have changed by more than their deadband, or in how far they are believed.
 
     Args:
@@ -28,25 +31,28 @@ def told(bytes_: Ints, whole: Ints, real: Floats, raw: Ints, value: Floats, beli
         size: how many of the rows are told; the others only hold exponents and what is added.
     """
     single, double = scratch.view(np.float32), scratch.view(np.float64)
+    changed = 0
     for i in range(whole.shape[0]):
         bits = np.uint64(0)
         for k in range(whole[i, WIDTH]):
             bits = (bits << np.uint64(8)) | np.uint64(bytes_[whole[i, BYTES + k]])
         if whole[i, FORM] == BIT:
             bits = (bits >> np.uint64(whole[i, BIT_AT])) & np.uint64(1)
-        elif whole[i, FORM] == SIGNED:
+        if whole[i, FORM] == SIGNED:
             free = np.uint64(64 - 8 * whole[i, WIDTH])
-            raw[i] = np.int64(bits << free) >> np.int64(free)
-            continue
-        raw[i] = np.int64(bits)
-    changed = 0
+            found = np.int64(bits << free) >> np.int64(free)
+        else:
+            found = np.int64(bits)
+        if found != raw[i] and whole[i, WIDTH] == 8 and whole[i, FORM] <= SIGNED and i < size and real[i, BAND] == 0:
+            changed += 1  # as floats both may be the same
+        raw[i] = found
     for i in range(size):
         form, now, sure = whole[i, FORM], 0.0, GOOD
         mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - 8 * whole[i, WIDTH])
         for k in range(whole[i, INVALIDS]):
             if np.uint64(raw[i]) & mask == np.uint64(whole[i, INVALID + k]):
                 sure = NO_VALUE
-        if form == FLOAT32 or form == FLOAT64:
+        if form in (FLOAT32, FLOAT64):
             rest = np.uint64(raw[i])
             for k in range(8):
                 scratch[k] = np.uint8(rest & np.uint64(255))
@@ -71,6 +77,8 @@ def told(bytes_: Ints, whole: Ints, real: Floats, raw: Ints, value: Floats, beli
                 sure = NOT_A_NUMBER
             elif not real[i, LOW] <= now <= real[i, HIGH]:
                 sure = OUTSIDE
+        if sure in (NO_VALUE, NOT_A_NUMBER):
+            now = 0.0
         if sure != belief[i] or not abs(now - value[i]) <= real[i, BAND]:
             if sure != belief[i] or now != value[i]:
                 changed += 1

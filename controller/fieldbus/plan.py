@@ -5,8 +5,9 @@ reading the addresses between them costs less than another request would; which 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from controller.modbus.pdu import READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT, Read, ReadBits
 from twin.maps import Map, MapError, Mapped, Place, Table
@@ -85,19 +86,26 @@ def _block(unit: int, table: Table, atoms: Sequence[Atom]) -> Block:
 Plan = Mapping[tuple[int, str], tuple[Block, ...]]
 
 
-def plan(map: Map, unit: int = 1, costs: Costs = NETWORK, rows: Sequence[Mapped] | None = None) -> Plan:
+def plan(
+    map: Map,
+    unit: int = 1,
+    costs: Costs = NETWORK,
+    rows: Sequence[Mapped] | None = None,
+    without: Collection[int] = (),
+) -> Plan:
     """The Blocks of each (unit, scan class) that has any.
 
     Args:
         unit: the machine's own.
         rows: what is read, in the order of their indices, where it is not `map.read`: places may have been found at run time.
+        without: rows (by their index) that are not read.
 
     Raises:
         MapError: Signals that must be read in one request and cannot be; or one lies where nothing may be read.
     """
     read = map.read if rows is None else rows
     found: dict[tuple[int, str], list[Block]] = defaultdict(list)
-    for (its_unit, table, scan), atoms in _atoms(map, read, unit).items():
+    for (its_unit, table, scan), atoms in _atoms(map, read, unit, without).items():
         found[its_unit, scan] += _blocks(map, costs, its_unit, table, atoms)
     return {key: tuple(blocks) for key, blocks in found.items()}
 
@@ -105,7 +113,7 @@ def plan(map: Map, unit: int = 1, costs: Costs = NETWORK, rows: Sequence[Mapped]
 _Kind = tuple[int, Table, str]
 
 
-def _atoms(map: Map, rows: Sequence[Mapped], unit: int) -> dict[_Kind, list[Atom]]:
+def _atoms(map: Map, rows: Sequence[Mapped], unit: int, without: Collection[int]) -> dict[_Kind, list[Atom]]:
     """The Atoms of each (unit, table, class), sorted."""
     by_name = {row.name: row for row in map.signals} | {row.name: row for row in rows}
     classes = _classes(map, rows)
@@ -116,7 +124,7 @@ def _atoms(map: Map, rows: Sequence[Mapped], unit: int) -> dict[_Kind, list[Atom
             index = parents[index]
         return index
 
-    indices, groups = {row.name: i for i, row in enumerate(rows)}, {}
+    indices, groups = {row.name: i for i, row in enumerate(rows)}, dict[str, int]()
     for index, row in enumerate(rows):
         if row.place.together:
             parents[root(index)] = root(groups.setdefault(row.place.together, index))
@@ -125,7 +133,8 @@ def _atoms(map: Map, rows: Sequence[Mapped], unit: int) -> dict[_Kind, list[Atom
                 parents[root(index)] = root(indices[other])
     members: dict[int, list[int]] = defaultdict(list)
     for index in range(len(rows)):
-        members[root(index)].append(index)
+        if index not in without:
+            members[root(index)].append(index)
     found: dict[_Kind, list[Atom]] = defaultdict(list)
     for group in members.values():
         kind, atom = _atom(map, rows, by_name, unit, group)
@@ -198,7 +207,7 @@ def _blocks(map: Map, costs: Costs, unit: int, table: Table, atoms: Sequence[Ato
     while cuts[-1]:
         cuts.append(start[cuts[-1]])
     cuts.reverse()
-    return [_block(unit, table, atoms[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [_block(unit, table, atoms[a:b]) for a, b in pairwise(cuts)]
 
 
 def _joins(map: Map, table: Table, pair: Sequence[Atom]) -> bool:

@@ -7,11 +7,13 @@ import asyncio
 import socket
 import zlib
 from collections import deque
-from typing import cast
+from typing import Any, cast
 
 from controller.fieldbus.ask import Ask, Hearer
 from controller.modbus.burst import Counters
+from controller.modbus.client import Securing
 from controller.modbus.pdu import Frames, LinkDown, ModbusError, ProtocolError, Read, ReadBits, Refused, reply_to
+from controller.modbus.tls import told
 from twin.clock import MS, Clock, Ns, S, seconds
 
 CONNECT, QUICK_CONNECT = Ns(3 * S), Ns(300 * MS)
@@ -19,6 +21,18 @@ CONNECT, QUICK_CONNECT = Ns(3 * S), Ns(300 * MS)
 FIRST_PAUSE, LONGEST_PAUSE = Ns(50 * MS), S
 STEADY = S
 MOST_LATE = 64
+
+
+class Crowd:
+    """How many devices are away: the more, the less often each of them is tried."""
+
+    def __init__(self) -> None:
+        self.away = 0
+
+    @property
+    def pause(self) -> Ns:
+        """Least pause of each, so that all together are tried 200 times a second at most."""
+        return Ns(self.away * 5 * MS)
 
 
 class _Wire(asyncio.Protocol):
@@ -99,8 +113,11 @@ class TcpLine:
 
     steps = True
 
-    def __init__(self, name: str, host: str, port: int, clock: Clock, hearer: Hearer, eager: Ns = LONGEST_PAUSE) -> None:
-        self.name, self.clock, self.hearer, self.eager = name, clock, hearer, eager
+    def __init__(
+        self, name: str, host: str, port: int, clock: Clock, hearer: Hearer, crowd: "Crowd", securing: Securing | None = None
+    ) -> None:
+        self.name, self.clock, self.hearer, self.eager = name, clock, hearer, LONGEST_PAUSE
+        self._crowd, self._securing = crowd, securing
         self.up, self.cause = False, "not connected yet"
         self.counters = Counters()
         self.delay = Ns(0)
@@ -116,8 +133,9 @@ class TcpLine:
         self._transaction = number = (self._transaction + 1) & 0xFFFF
         transaction = number.to_bytes(2, "big")
         wire.flying[transaction] = ask
-        self.counters.sent += 1
-        wire.transport.write(transaction + ask.tail)
+        if not wire.transport.is_closing():  # else its end is about to be told
+            self.counters.sent += 1
+            wire.transport.write(transaction + ask.tail)
 
     def forget(self, ask: Ask) -> None:
         if self._wire is not None:
@@ -132,22 +150,24 @@ class TcpLine:
 
     async def run(self) -> None:
         """Keep the connection up until cancelled. A connection that does not last makes the next pause longer."""
-        failed = 0
+        failed = flaps = 0
         await self.clock.until(Ns(self.clock.now() + self.delay))
         while True:
             wire = await self._connect(CONNECT if failed % 4 == 3 else QUICK_CONNECT)
             if wire is None:
                 failed += 1
+                self._crowd.away += failed == 1
                 self.hearer.lost(self.cause, self.clock.now())
-            elif await self._live(wire) >= STEADY:
-                failed = 0
-                continue
             else:
-                failed += 1
-            await self.clock.until(Ns(self.clock.now() + self._pause(failed)))
+                self._crowd.away -= failed > 0
+                failed = 0
+                flaps = 0 if await self._live(wire) >= STEADY else flaps + 1
+                if not flaps:
+                    continue
+            await self.clock.until(Ns(self.clock.now() + self._pause(max(failed, flaps))))
 
     def _pause(self, failed: int) -> Ns:
-        most = max(FIRST_PAUSE, min(self.eager, LONGEST_PAUSE))
+        most = max(FIRST_PAUSE, self._crowd.pause, min(self.eager, LONGEST_PAUSE))
         share = zlib.crc32(f"{self.name} {failed}".encode()) % 256
         return Ns(min(FIRST_PAUSE << min(failed - 1, 10), most) * (1024 - share) // 1024)
 
@@ -155,13 +175,14 @@ class TcpLine:
         loop = asyncio.get_running_loop()
         closed: asyncio.Future[str] = loop.create_future()
         try:
-            async with asyncio.timeout(seconds(patience)):
-                _, wire = await loop.create_connection(lambda: _Wire(self, closed), self._host, self._port)
+            options: dict[str, Any] = self._securing().options if self._securing is not None else {}
+            async with asyncio.timeout(seconds(CONNECT if options else patience)):
+                _, wire = await loop.create_connection(lambda: _Wire(self, closed), self._host, self._port, **options)
         except TimeoutError:
             self.cause = f"no connection to {self._host}:{self._port} within {seconds(patience):g} s"
             return None
         except OSError as refused:
-            self.cause = f"no connection to {self._host}:{self._port}: {refused.strerror or refused}"
+            self.cause = f"no connection to {self._host}:{self._port}: {told(refused)}"
             return None
         return wire
 

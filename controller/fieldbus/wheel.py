@@ -6,7 +6,7 @@ from typing import Protocol
 
 from twin.clock import MS, Clock, Ns, seconds
 
-TICK = Ns(2 * MS)
+TICK = Ns(5 * MS)
 """Nothing is waited for more finely: what is due within one tick goes out together, and the loop wakes up once for it."""
 
 
@@ -60,7 +60,9 @@ class Wheel:
     def _fire(self) -> None:
         self._timer, self._armed = None, Ns(0)  # whoever calls `at` meanwhile arms nothing
         now, heap = self._clock.now(), self._heap
-        while heap and heap[0][0] <= now:
-            due, _, what = heapq.heappop(heap)
-            what.fire(due, now)
-        self._arm()
+        try:
+            while heap and heap[0][0] <= now:
+                due, _, what = heapq.heappop(heap)
+                what.fire(due, now)
+        finally:  # a mistake with one device is told by the loop, and does not end the scans of all
+            self._arm()

@@ -6,6 +6,7 @@ of it; what does not, or differs by too much, is there bit by bit. Every KEYED-t
 costs no more than the next few.
 """
 
+import itertools
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -147,7 +148,7 @@ class Journal:
         if key:
             self._last[:] = 0
         ends = np.cumsum([_HEAD.size, *lengths]).tolist()
-        numbers, times, runs = (blob[a:b] for a, b in zip(ends, ends[1:], strict=False))
+        numbers, times, runs = (blob[a:b] for a, b in itertools.pairwise(ends))
         found = unpack(numbers, count).astype(np.int32)
         if count and not 0 <= found.min() <= found.max() < len(self.fine):
             raise HistoryError("the journal names a Signal that there is not")
@@ -173,3 +174,25 @@ def _beliefs(content: bytes, count: int) -> "np.ndarray":
     (length,) = struct.unpack_from("<I", content)
     pairs = unpack(content[4:], length)
     return np.repeat(pairs[1::2], np.diff(pairs[0::2], append=count)).astype(np.int32)
+
+
+@kernel
+def _admit(numbers: "np.ndarray", times: Ints, last: Ints, fits: "np.ndarray") -> int:
+    """Mark the samples that are not earlier than their Signal's last; how many are."""
+    early = 0
+    for i in range(numbers.shape[0]):
+        fits[i] = times[i] >= last[numbers[i]]
+        if fits[i]:
+            last[numbers[i]] = times[i]
+        else:
+            early += 1
+    return early
+
+
+def admit(samples: Samples, last: Ints) -> tuple[Samples, int]:
+    """The samples that are not earlier than their Signal's last, and how many are; `last` is moved on."""
+    fits = np.empty(len(samples), np.bool_)
+    early = _admit(samples.numbers, samples.times, last, fits)
+    if not early:
+        return samples, 0
+    return Samples(samples.numbers[fits], samples.times[fits], samples.words[fits], samples.beliefs[fits]), early

@@ -1,7 +1,6 @@
 """What History keeps of a Signal, how its values are held, and what can go wrong."""
 
 import enum
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +26,7 @@ class HistoryError(Exception):
 
 
 class HistoryFull(HistoryError):
-    """The disk, or the room that History was given, is full. Nothing of the commit was kept; room can be made and it tried again."""
+    """The disk, or the room that History was given, is full. Nothing of it was kept; it may be tried again when there is room."""
 
 
 class Rule(enum.IntEnum):
@@ -172,8 +171,3 @@ def word_of(kind: type, value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return int(value)
     return None
-
-
-def finite(bound: float) -> bool:
-    """Whether a bound is a number."""
-    return math.isfinite(bound)

@@ -13,6 +13,7 @@ from asyncua.client.ua_session import UaSession
 from asyncua.common.connection import TransportLimits
 from asyncua.common.utils import Buffer
 from asyncua.crypto import security_policies
+from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -27,6 +28,7 @@ LEAST_CHUNK = 8_192
 MOST_CHUNKS = 64
 MOST_MESSAGE = 1024 * 1024
 PATIENCE_S = 5.0
+CALL_S = 12.0
 CLOSING_S = 2.0
 LIFETIME_MS = 600_000
 MOST_PASSWORD = 1024
@@ -78,7 +80,16 @@ class _Protocol(UASocketProtocol):
 
 
 class _Session(UaSession):
-    """A session whose Publish requests are ours to send."""
+    """A session whose Publish requests are ours to send, and whose methods may take their time."""
+
+    async def call(self, methodstocall: list[ua.CallMethodRequest]) -> list[ua.CallMethodResult]:
+        """Call methods."""
+        request = ua.CallRequest()
+        request.Parameters.MethodsToCall = methodstocall
+        response = struct_from_binary(ua.CallResponse, await self._send_request(request, CALL_S))
+        response.ResponseHeader.ServiceResult.check()
+        found: list[ua.CallMethodResult] = response.Results
+        return found
 
     def ensure_publish_loop(self) -> None:
         """asyncua's own loop goes on after errors, for ever."""

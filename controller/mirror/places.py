@@ -86,10 +86,11 @@ def heard(row: Mapped, found: ua.DataValue, received_ns: int) -> Told:
 
 def moment(found: ua.DataValue, received_ns: int) -> int:
     """When a value was true: as its source says, or its server, where that can be."""
-    for said in (found.SourceTimestamp, found.ServerTimestamp):
+    times: tuple[datetime | None, ...] = (found.SourceTimestamp, found.ServerTimestamp)
+    for said in times:
         if said is not None:
             at = said if said.tzinfo is not None else said.replace(tzinfo=UTC)
-            told_ns = (at - EPOCH) // timedelta(microseconds=1) * 1000
+            told_ns: int = (at.astimezone(UTC) - EPOCH) // timedelta(microseconds=1) * 1000
             if EARLIEST_NS < told_ns < received_ns + AHEAD_NS:
                 return told_ns
     return received_ns
@@ -208,4 +209,5 @@ def deadband(row: Mapped) -> float:
 
 def raw_deadband(row: Mapped) -> float:
     """The same in what the server has."""
-    return deadband(row) / row.signal.size / abs(row.place.scale)
+    place: NodePlace = row.place
+    return deadband(row) / row.signal.size / abs(place.scale)

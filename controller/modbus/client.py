@@ -51,6 +51,7 @@ class _Line(asyncio.Protocol):
         self._silent_since: Ns | None = None
         self._cause = ""
         self.closed = closed
+        self.answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -96,6 +97,7 @@ class _Line(asyncio.Protocol):
             self.drop(str(broken))
             return
         if frames:
+            self.answered = True
             self._silent_since = self._link.clock.now() if self._in_flight else None
             self.pump()
 
@@ -136,7 +138,8 @@ class _Line(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, lost: Exception | None) -> None:
-        cause = self._cause or (f"connection lost: {lost}" if lost else "closed by the node")
+        why = f"connection lost: {told(lost) if isinstance(lost, OSError) else lost}" if lost else "closed by the node"
+        cause = self._cause or why + self._link.doubt(self.answered)
         for burst, index, *_ in self._in_flight.values():
             burst.take(index, LinkDown(cause))
         self._in_flight.clear()
@@ -222,6 +225,10 @@ class _Connection:
             line.drop(f"no reply for {seconds(Ns(self.clock.now() - since)):.1f} s")
         else:
             line.pump()
+
+    def doubt(self, answered: bool) -> str:
+        """What else may be behind the end of a connection: with TLS 1.3 a device refuses a certificate after the handshake."""
+        return "" if answered or self._securing is None else " before it answered: it may not believe our certificate"
 
     def drop(self, cause: str) -> None:
         """End the present connection; a new one is made after a pause."""

@@ -1,4 +1,4 @@
-"""Links to Modbus devices that are none of ours: over a network with TLS or without, or over a serial line. A gateway is one link."""
+"""Links to Modbus devices that are none of ours: on a network, with TLS or without, or on a serial line. A gateway is one link."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -24,16 +24,15 @@ def links_to(devices: Iterable[Device], clock: Clock, folder: Path) -> dict[str,
         folder: the core's state folder.
     """
     reached = {device: device.reached for device in devices if isinstance(device.reached, ModbusDevice)}
-    for device, its in reached.items():
-        felt_by_nobody(device, its, clock)
     found: dict[str, UnitLink] = {d.name: _on_network(d.name, its, clock) for d, its in reached.items() if its.serial is None}
     return found | _on_lines({d.name: its for d, its in reached.items() if its.serial is not None}, clock)
 
 
-def felt_by_nobody(device: Device, reached: ModbusDevice, clock: Clock) -> None:
+def felt_by_no_node(devices: Iterable[Device], clock: Clock) -> None:
     """In factory time: what is sent to a virtual device stirs no node, and the rig need not ask them."""
-    if device.virtual and isinstance(clock, FactoryClock):
-        clock.unfelt(reached.host, reached.port)
+    for device in devices:
+        if device.virtual and isinstance(device.reached, ModbusDevice) and isinstance(clock, FactoryClock):
+            clock.unfelt(device.reached.host, device.reached.port)
 
 
 def _on_network(name: str, reached: ModbusDevice, clock: Clock) -> UnitLink:

@@ -31,7 +31,6 @@ def buses(factory: Factory, folder: Path, clock: Clock) -> dict[str, Bus]:
     if not factory.devices:
         return {}
     from controller.fieldbus.engine import Fieldbus  # loaded only where there is something to read
-
     fieldbus = Fieldbus(factory, folder, clock)
     return {name: fieldbus for name, device in factory.devices.items() if isinstance(device.reached, ModbusDevice)}
 

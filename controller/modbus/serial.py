@@ -29,6 +29,9 @@ from controller.modbus.pdu import (
     ReadIdentity,
     Refused,
     Request,
+    WriteCoil,
+    WriteMask,
+    WriteOne,
     reply_to,
 )
 from twin.clock import MS, Clock, Ns, seconds
@@ -47,6 +50,8 @@ PATIENT_TURN = 8
 """So many urgent requests may go before one that carries bulk."""
 _UNCERTAIN = 32
 _READS = (Read, ReadBits, ReadIdentity)
+_ECHOED = (WriteOne, WriteCoil, WriteMask)
+"""What is answered by repeating it, so that the answer looks like an echo of the adapter's own."""
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
 
 _Asked = tuple["OnLine", Burst, int, Request]
@@ -115,6 +120,7 @@ class SerialLine:
         self._urgent_turns = 0
         self._stirred = asyncio.Event()
         self._held = self._echo = b""
+        self._echoes = False  # whether the adapter hears itself; seen where a reply cannot look like its request
         self._waiting: tuple[OnLine, Request, asyncio.Future[Reply]] | None = None
         self._quiet = Ns(0)
 
@@ -219,7 +225,8 @@ class SerialLine:
         if not limit:
             return NoReply(f"{link.name}: its late reply to another request may still come")
         reply: asyncio.Future[Reply] = loop.create_future()
-        self._held, self._echo, self._waiting = b"", frame, (link, request, reply)
+        alike = isinstance(request, _ECHOED)
+        self._held, self._echo, self._waiting = b"", b"" if alike and not self._echoes else frame, (link, request, reply)
         link.counters.sent += 1
         transport.write(frame)
         timer = loop.call_later(seconds(limit), _expire, reply, link.name)
@@ -237,9 +244,11 @@ class SerialLine:
         self._held += data
         if self._echo:
             if self._held.startswith(self._echo):
-                self._held, self._echo = self._held[len(self._echo) :], b""
+                self._held, self._echo, self._echoes = self._held[len(self._echo) :], b"", True
             elif self._echo.startswith(self._held):
                 return  # an echo that is not whole yet, or the first bytes of a reply
+            else:
+                self._echo, self._echoes = b"", False
         while self._held:
             used, unit, _, pdu = self._framer.decode(self._held)
             if not used:

@@ -82,4 +82,4 @@ def told(failed: OSError) -> str:
         return f"its certificate is not believed: {failed.verify_message}"
     if isinstance(failed, ssl.SSLError):
         return f"TLS failed: {str(failed.reason or failed).replace('_', ' ').lower()}"
-    return failed.strerror or str(failed)
+    return failed.strerror or str(failed) or "it ended the connection"

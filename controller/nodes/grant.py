@@ -71,8 +71,8 @@ class Errand:
 
     def intent(self, node: str, user: str, utc_ns: int) -> Intent:
         """It as the book has it, before anything is known of its outcome."""
-        run = {"boot_id": self.boot_id, "not_after": self.not_after, "before": self.before}
-        return Intent(self.command_id, node, self.op.name.lower(), user=user, utc_ns=utc_ns, **run)
+        what = self.op.name.lower()
+        return Intent(self.command_id, node, what, "", user, self.boot_id, self.not_after, self.before, utc_ns)
 
 
 @dataclass(frozen=True, slots=True)

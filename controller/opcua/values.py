@@ -30,10 +30,10 @@ def code(quality: int, cause: str, known: bool) -> int:
     Args:
         known: whether there is a value, or ever was one.
     """
+    if not known and quality != BAD:  # nothing was ever told, or, of what is written, nothing was written yet
+        return StatusCodes.BadWaitingForInitialData
     if quality == GOOD:
         return 0
-    if not known:
-        return StatusCodes.BadWaitingForInitialData
     if quality == STALE:
         return StatusCodes.UncertainLastUsableValue
     return next((found for text, found in CAUSES if text in cause), StatusCodes.Bad)

@@ -92,9 +92,15 @@ class Book:
         self.owed: tuple[Intent, ...] = ()
         try:
             self._file = connect(self._path)
+        except (sqlite3.Error, OSError) as broken:
+            raise _error(self._path, broken) from broken
+        try:
             self._path.chmod(0o600)
             self._prepare(secrets.randbits(32) if first_id is None else first_id)
-        except (sqlite3.Error, OSError) as broken:
+        except (sqlite3.Error, ValueError, OSError, BookError) as broken:
+            self._let_go()
+            if isinstance(broken, BookError):
+                raise
             raise _error(self._path, broken) from broken
 
     def _prepare(self, first_id: int) -> None:
@@ -182,7 +188,7 @@ class Book:
         if check("commands", row[:-1]) != row[-1]:
             raise BookError(f"{self._path}: command {row[0]} is not what was written: {_RESTORE}")
         self._seal.put("commands", row[0], (row[-1],) if row[9] == IntentState.OPEN else ())
-        return Intent(*row[:9], state=IntentState(row[9]), text=row[10])
+        return Intent(*row[:9], IntentState(row[9]), row[10])
 
     @property
     def last_of_devices(self) -> int:
@@ -238,13 +244,13 @@ class Book:
             next_id = (counters.next_id + RESERVED) & 0xFFFFFFFF or 1
             self._count({"next_id": next_id, "next_order": counters.next_order, "written": self._written})
             self._file.execute("COMMIT")
-        except sqlite3.Error as broken:
+        except (sqlite3.Error, UnicodeDecodeError) as broken:
             self._broken = _error(self._path, broken)
             raise self._broken from broken
 
     def _save(self, order: Order) -> None:
-        row = (order.id, order.recipe, order.program, order.user, int(order.go), order.revision, str(order.state))
-        row = (*row, int(order.settled), len(order.operations))
+        go, settled, count = int(order.go), int(order.settled), len(order.operations)
+        row = (order.id, order.recipe, order.program, order.user, go, order.revision, str(order.state), settled, count)
         seals = [check("orders", row)]
         self._file.execute(
             "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -284,44 +290,43 @@ class Book:
             BookError: not yet; the book stays as it is, and closed.
         """
         failed = self._broken
-        with contextlib.suppress(sqlite3.Error):
-            self._file.close()
+        self._let_go()
         try:
-            old = self._connect(self._path)
-            if failed is None or failed.full:
-                self._file = old
-            else:
-                self._file = self._copy(old)
+            self._file = self._connect(self._path)
+            if failed is not None and not failed.full:
+                self._move()
             self._file.execute("PRAGMA synchronous=FULL").fetchall()
             self._file.execute("PRAGMA foreign_keys=ON").fetchall()
-        except (sqlite3.Error, OSError) as broken:
+        except (sqlite3.Error, UnicodeDecodeError, OSError) as broken:
+            self._let_go()
             raise _error(self._path, broken) from broken
         self.verify()
         self._broken = None
         _forget_older(self._base, self._path)
 
-    def _copy(self, old: Connection) -> Connection:
-        """The book of a fresh file with all that the old one has; the old one is closed last, for closing writes as well."""
+    def _move(self) -> None:
+        """Into a fresh file with all that this one has; this one is closed last, for closing writes as well."""
         number = int(self._path.suffix[1:]) + 1 if self._path != self._base else 1
         made = self._base.with_name(f"{self._base.name}.{number}")
         fresh = made.with_name(made.name + ".new")
         fresh.unlink(missing_ok=True)
-        old.execute("VACUUM INTO ?", (str(fresh),)).fetchall()
+        self._file.execute("VACUUM INTO ?", (str(fresh),)).fetchall()
         fresh.chmod(0o600)
         _sync(fresh, os.O_RDWR)
         os.replace(fresh, made)
         _sync(made.parent, os.O_RDONLY | os.O_DIRECTORY)
         self._path = made
-        with contextlib.suppress(sqlite3.Error):
-            old.close()
-        found = self._connect(made)
-        found.execute("PRAGMA journal_mode=WAL").fetchall()
-        return found
+        self._let_go()
+        self._file = self._connect(made)
+        self._file.execute("PRAGMA journal_mode=WAL").fetchall()
+
+    def _let_go(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # what was acknowledged is on disk already
+            self._file.close()
 
     def close(self) -> None:
         """Done with it. A book that has moved takes its own name again, once nothing else goes by it."""
-        with contextlib.suppress(sqlite3.Error):  # what was acknowledged is on disk already
-            self._file.close()
+        self._let_go()
         alone = not any(self._base.with_name(self._base.name + end).exists() for end in ("", "-wal"))
         if self._path != self._base and alone and not self._path.with_name(self._path.name + "-wal").exists():
             os.replace(self._path, self._base)

@@ -37,6 +37,8 @@ class Reserve:
     def take(self) -> None:
         """Take it; without a word where the disk has no such room."""
         with contextlib.suppress(OSError):
+            if not self._size:
+                return
             if self._path.exists() and self._path.stat().st_size >= self._size:
                 return
             handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -200,10 +202,11 @@ class Keeper:
         self._refuse((*answers, *held))
 
     def _refuse(self, answers: Iterable[Answer]) -> None:
-        """Let answers go that can't be kept: an order that is on no disk was not taken on, and what has happened is told as it is."""
+        """Let answers go that can't be kept: an order that is on no disk was not taken on; what has happened is told as it is."""
         for answer in answers:
             number = answer.result if isinstance(answer.result, int) else 0
-            if answer.ok and number and number not in self.settled and number in self._counters.open:
+            found = self._counters.open.get(number)
+            if answer.ok and found is not None and not found.ended and number not in self.settled:
                 self._withdrawn.append(number)
             if answer.ok and number:
                 answer = replace(answer, ok=False, text=f"{answer.text}, but {self.shut}")

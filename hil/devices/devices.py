@@ -1,6 +1,7 @@
 """The virtual devices of a factory: pymodbus servers in the rig's own process, which answer within the instant of the question."""
 
 import asyncio
+import logging
 import selectors
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -118,6 +119,7 @@ class Devices:
 
         from hil.devices.device import Nobody
 
+        logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # it tells of every client that leaves
         host, port = self.place(device.name)
         check_port(device.name, host, port)
         units = [simulation(machine, self._now) for machine in self._machines[device.name]]
@@ -175,7 +177,7 @@ def simulation(machine: Mirrored, now: Callable[[], Ns]) -> Any:
     from hil.devices.meter import Meter
     from hil.devices.ur import Arm
 
-    kinds: dict[str, Callable[[], Behaviour]] = {"sdm630": Meter, "ur-e-series": Arm, "sunspec-inverter": Inverter}
+    kinds: dict[str, Callable[[], Behaviour]] = {"sdm630": Meter, "ur_e_series": Arm, "sunspec_inverter": Inverter}
     if machine.map.name not in kinds:
         raise DeviceError(
             f"machines.{machine.name}: its node is virtual, and nothing simulates a {machine.map.name}; "

@@ -1,9 +1,10 @@
-"""`python -m tests.bench hil|firmware|kinematics [--json] [--only METRIC …]`: how fast it is on this machine, now.
+"""`python -m tests.bench hil|firmware|kinematics|fieldbus [--json] [--only METRIC …]`: how fast it is on this machine, now.
 
 hil: each figure is {"ours": x, "ratio": y}; y is how many times better x is than what has to be reached at least.
 firmware: {"ours": x, "peer": y, "peer_name": name, "ratio": ours / peer, "unit": of x and y}; a figure without a peer is only told.
 kinematics: {"ours": x, "peer": y, "peer_name": name, "ratio": how many times faster, "error": largest difference, "unit": of x
 and y}; ours and the peer are timed in turn in this one process, on one thread each.
+fieldbus: one figure for each row, or figures by their names; shares are 0 to 1, times seconds.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tests.bench.pairs import Row
 
@@ -46,7 +48,7 @@ def main() -> int:
     return 0 if found else 1
 
 
-Lines = Iterator[tuple[str, dict[str, object], str]]
+Lines = Iterator[tuple[str, Any, str]]
 
 
 def _hil(wanted: Callable[[str], bool]) -> Lines:
@@ -93,6 +95,14 @@ def _kinematics(wanted: Callable[[str], bool]) -> Lines:
             yield name, figures, _line(name, row)
 
 
+def _fieldbus(wanted: Callable[[str], bool]) -> Lines:
+    from tests.bench.fieldbus import rows
+
+    for name, value in rows(wanted):
+        told = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        yield name, value, f"{name:24} {told}"
+
+
 SHOWN = """numba numpy pin coal mujoco casadi ruckig toppra EAIK ur-analytic-ik roboticstoolbox-python simpy salabim""".split()
 _HEAD = f"{'metric':44} {'ours':>10} {'peer':>10} {'':4} {'ratio':>9}   {'':14} {'':10} {'error':>8}  peer"
 
@@ -118,7 +128,7 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-SETS: dict[str, Callable[[Callable[[str], bool]], Lines]] = {"hil": _hil, "firmware": _firmware, "kinematics": _kinematics}
+SETS: dict[str, Callable[[Callable[[str], bool]], Lines]] = {"hil": _hil, "firmware": _firmware, "kinematics": _kinematics, "fieldbus": _fieldbus}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -310,20 +310,38 @@ def test_the_state_directory_is_the_users_alone_and_has_room_for_one_core(tmp_pa
     in_house(tmp_path / "state", test)
 
 
-def test_a_book_that_cannot_be_written_ends_the_core_with_its_reason(tmp_path: Path) -> None:
-    async def test(house: House) -> None:
+def test_while_the_book_cannot_be_written_the_core_stays_takes_on_nothing_new_and_goes_on_once_it_can(tmp_path: Path) -> None:
+    async def test(house: House, patch: pytest.MonkeyPatch) -> None:
         await house.until_told("node:printer-1/link", "ours")
-        with sqlite3.connect(house.folder / "book.sqlite") as other:
-            other.execute("DROP TABLE operations")
-        asked = asyncio.create_task(house.ask("place_order", recipe="print-and-convey", program="part.gcode"))
-        core = house.core
-        assert core is not None
-        with pytest.raises(CoreError, match=r"book.sqlite: no such table: operations"):
-            await core
-        with pytest.raises(ConnectionError):
-            await asked
+        with patch.context() as broken:
 
-    in_house(tmp_path / "state", test)
+            def refuse(*_: object) -> None:
+                raise sqlite3.OperationalError("disk I/O error")
+
+            broken.setattr(Book, "_count", refuse)
+            for _ in range(2):
+                answer = await house.ask("place_order", recipe="print-and-convey", program="part.gcode")
+                assert not answer.ok and "the order book can't be written" in answer.text and "disk I/O error" in answer.text
+            assert (await house.ask("stop", machine="printer-1")).ok, "a stop needs no disk"
+            refused = await house.ask("reset", machine="printer-1")
+            assert not refused.ok and "can't be written" in refused.text
+            await house.clock.until(Ns(house.clock.now() + 20 * S))
+            assert house.told["node:printer-1/link"][0] == "ours", "what it has it keeps"
+        await house.until(lambda: [e.fields["cause"] for e in house.events if e.kind == "BookShut"][-1] == "")
+        await house.order()
+        await house.until_told("printer-1/job/state", "RUNNING")
+        with Book(house.folder / "copy.sqlite", 1):
+            pass
+        placed = [event.subject for event in house.events if event.kind == "OrderPlaced"]
+        assert placed == ["order 1", "order 2"] and house.told["factory/order/id"][0] == "2"
+        told = [event.fields["reason"] for event in house.events if (event.kind, event.subject) == ("OrderChanged", "order 1")]
+        assert told[-1] == "stopped by the order book"
+
+    with pytest.MonkeyPatch.context() as patch:
+        in_house(tmp_path / "state", lambda house: test(house, patch))
+    with sqlite3.connect(tmp_path / "state" / "book.sqlite") as raw:
+        assert raw.execute("SELECT id, state FROM orders").fetchall()[0] == (1, "CANCELLED")
+        assert raw.execute("SELECT what, state FROM commands").fetchall() == [("stop", "done")]
 
 
 WAVE = "home\nspeed 0.3\njoints -170 -90 90 -90 -90 0\njoints -150 -90 90 -90 -90 0\n"

@@ -125,9 +125,13 @@ def check(slope: Floats) -> float:
 
 
 def _errors(slope: Floats, left: Floats) -> Floats:
-    """(p,) standard errors in scales; misfits that follow each other are alike, which makes them fewer than they are many."""
+    """(p,) standard errors in scales.
+
+    A misfit scatters by one at least, however well a run happens to fit; and those that follow each other are alike, which makes
+    them fewer than they are many.
+    """
     count, free = slope.shape
-    spread = float(left @ left) / max(1, count - free)
+    spread = max(1.0, float(left @ left) / max(1, count - free))
     alike = 0.0
     if count > 2 and float(left @ left) > 0.0:
         alike = min(max(float(left[1:] @ left[:-1]) / float(left @ left), 0.0), 0.999)

@@ -12,10 +12,6 @@ from twin.calibration.fit import Fit, Unexcited, fit
 from twin.calibration.run import Run
 from twin.residual import Parameter, Residual, of, with_values
 
-LEAST_SCATTER = 1.0
-"""A reading scatters at least as much as it is told to, however well a run happens to fit."""
-
-
 @dataclass(frozen=True, slots=True)
 class Identified:
     """What a run tells of a plant.
@@ -105,16 +101,15 @@ def _dark(chosen: tuple[Parameter, ...], dark: Unexcited) -> str:
 def _check(chosen: tuple[Parameter, ...], found: Fit) -> None:
     for one, value, error in zip(chosen, found.values, found.errors, strict=True):
         size = one.scale or abs(float(value)) or 1.0
-        error = float(error) * max(1.0, LEAST_SCATTER / max(found.after, 1e-12))
-        if error > one.within * size:
-            raise CalibrationError(
-                f"the run does not excite {one.name} enough: {shown(one, value)} ± {shown(one, error)}, at most "
-                f"{shown(one, one.within * size)} is taken (condition number {found.condition:.3g})"
-            )
         if not one.low < value < one.high:
             raise CalibrationError(
                 f"{one.name} ends at its limit {shown(one, value)}, between {shown(one, one.low)} and {shown(one, one.high)} it "
                 "makes sense: something else differs from the model"
+            )
+        if error > one.within * size:
+            raise CalibrationError(
+                f"the run does not excite {one.name} enough: {shown(one, value)} ± {shown(one, error)}, at most "
+                f"{shown(one, one.within * size)} is taken (condition number {found.condition:.3g})"
             )
 
 

@@ -10,8 +10,6 @@ from typing import Any
 from twin.calibration.errors import CalibrationError
 from twin.residual import Parameter, with_values
 
-KEYS = ("machine", "type", "made", "source", "params", "values", "errors", "units", "rms")
-
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -111,8 +109,8 @@ def read(text: str, where: str, parameters: Mapping[str, Parameter] | None = Non
         if not one.low <= value <= one.high:
             raise CalibrationError(f"{where}: values.{name}: {value:g} is outside {one.low:g} to {one.high:g}")
     kept = {name: Value(value, errors.get(name, 0.0)) for name, value in values.items()}
-    told = (str(table[name]) for name in ("machine", "type", "made", "source", "params"))
-    return Calibration(*told, kept, _table(table, "rms", where))
+    machine, kind, made, source, params = (str(table[name]) for name in ("machine", "type", "made", "source", "params"))
+    return Calibration(machine, kind, made, source, params, kept, _table(table, "rms", where))
 
 
 def _table(table: Mapping[str, Any], name: str, where: str) -> dict[str, float]:

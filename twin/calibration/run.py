@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,9 @@ class Run:
             CalibrationError: it was not recorded.
         """
         if name not in self.columns:
-            raise CalibrationError(f"{self.machine}/status/{name} was not recorded; there are {', '.join(self.columns) or 'no columns'}")
+            raise CalibrationError(
+                f"{self.machine}/status/{name} was not recorded; there are {', '.join(self.columns) or 'no columns'}"
+            )
         return self.columns[name]
 
     @property
@@ -103,11 +105,16 @@ class _Series:
 
 
 def of_series(
-    machine: str, series: Mapping[str, tuple[Sequence[int], Sequence[Any]]], every: int = S // 10, source: str = ""
+    machine: str,
+    series: Mapping[str, tuple[Sequence[int], Sequence[Any]]],
+    every: int = S // 10,
+    source: str = "",
+    drawn: Collection[str] = (),
 ) -> Run:
     """A run from values that were kept when they changed: each holds until the next, told `every` ns.
 
     Args:
+        drawn: the Signals between whose values lies a line instead.
         series: by name as in Run.columns: times [ns], rising, and values. What is no number or truth is left out.
 
     Raises:
@@ -124,6 +131,9 @@ def of_series(
     grid = first + every * np.arange(count, dtype=np.int64)
     columns = {}
     for name, found in usable.items():
+        if name in drawn:
+            columns[name] = np.interp(grid, np.array(found.times, np.float64), np.array(found.values))
+            continue
         at = np.searchsorted(np.array(found.times, np.int64), grid, side="right") - 1
         columns[name] = np.array(found.values, np.float64)[np.maximum(at, 0)]
     return Run(machine, (grid - first) / S, columns, source)
@@ -164,7 +174,7 @@ def _rows(machine: str, rows: Any, source: str) -> Iterable[tuple[str, int, Any]
     for row in rows:
         if len(row) != len(TRACE_COLUMNS) or row[1] != "value":
             continue
-        name = row[2]
+        name = row[2].removeprefix("core/")
         if name.startswith(status):
             name = name[len(status) :]
         elif name.startswith(command):

@@ -186,7 +186,7 @@ def _invalid(row: Row, form: Form) -> tuple[int, ...]:
     found = []
     for part in row.parts("invalid"):
         code = whole(part)
-        if code is not None and part[:2] in ("0x", "0X") and low < 0 and form in INTEGERS and high < code <= 2 * high + 1:
+        if code is not None and low < 0 and form in INTEGERS and high < code <= 2 * high + 1:
             code -= 2 * (int(high) + 1)  # a pattern of bits
         if code is None or not low <= code <= high or code in found:
             row.wrong("invalid", f"must be different whole numbers that {form} can hold, with | between them, not {part!r}")
@@ -207,7 +207,8 @@ def _kind(row: Row, called: str, place: Place | NodePlace, unit: Unit) -> type:
     if len(words) == 2:
         row.wrong("bits", "a value has names for its values (enum) or for its bits, not both")
     if words and kind is not int:
-        row.wrong(words[0], f"only a whole number has {words[0]}, and this is a {kind.__name__}")
+        if not scaled:
+            row.wrong(words[0], f"only a whole number has {words[0]}, and this is a {kind.__name__}")
         return kind
     if words == ["enum"]:
         return enumeration(called, labels) if (labels := _labels(row, "enum", int(low), int(high))) else kind

@@ -1,6 +1,5 @@
 """A Map out of a CSV or TOML file's text, and back."""
 
-import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
@@ -12,7 +11,7 @@ from twin.maps.map import CLASSES, Map, MapError, Mapped, Method, NodePlace, Pla
 from twin.maps.writing import write
 from twin.tables import NAME_LETTERS
 
-__all__ = ["parse", "write"]
+__all__ = ["build", "crossings", "parse", "write"]
 
 READERS: Mapping[str, Callable[[str, Notes], Document]] = {".csv": csv_text.read, ".toml": toml_text.read}
 SHORTEST_SCAN_MS, LONGEST_SCAN_MS = 10, 86_400_000
@@ -29,7 +28,16 @@ def parse(text: str, name: str) -> Map:
     ending = PurePath(name).suffix
     if ending not in READERS:
         raise MapError((f"{name}:1: a Map is a file that ends in {' or '.join(READERS)}",))
-    made = _map(READERS[ending](text, notes), notes, PurePath(name).stem)
+    return build(READERS[ending](text, notes), notes, PurePath(name).stem)
+
+
+def build(document: Document, notes: Notes, name: str) -> Map:
+    """The Map of cells, however they were found; `name` is its name where they give none.
+
+    Raises:
+        MapError: every mistake, those that are noted already too.
+    """
+    made = _map(document, notes, name)
     if notes.mistakes:
         raise MapError(notes.mistakes)
     return made
@@ -193,37 +201,40 @@ def _check_limits(row: Row, mapped: Mapped, others: dict[str, Mapped]) -> None:
 
 
 def _check_overlaps(pairs: list[tuple[Row, Mapped]]) -> None:
-    """The same bit or value must not be there twice, and two values must not cross; one inside another is another view of it."""
+    """The same bit or value must not be there twice; another view of the same registers may be."""
     seen: dict[Any, int] = {}
-    spans: dict[Any, list[tuple[int, int, int, str]]] = {}
     for row, mapped in pairs:
         place: Place = mapped.place
-        ids = sunspec.models(place.together)
-        where = (place.table, place.unit, ids)
-        same = (*where, place.address, place.registers, place.form, place.bit)
+        same = (place.table, place.unit, _model(place), place.address, place.registers, place.form, place.bit)
         if same in seen:
             row.wrong("address", f"{place} is in line {seen[same]} already")
         seen.setdefault(same, row.line)
-        spans.setdefault(where, []).append((place.address, -place.end, row.line, mapped.name))
-    lines = {row.line: row for row, _ in pairs}
-    for found in spans.values():
-        for first, second in _crossing(sorted(found)):
-            text = f"{second[0]}-{-second[1] - 1} crosses {first[3]}, {first[0]}-{-first[1] - 1}, in line {first[2]}"
-            lines[second[2]].wrong("address", text)
 
 
-def _crossing(spans: list[tuple[int, int, int, str]]) -> Iterator[tuple[Any, Any]]:
-    """Neighbours of which each has something that the other has not; (first, -end, ...), sorted."""
-    around: list[tuple[int, int, int, str]] = []
+def _model(place: Place) -> str:
+    return place.together if sunspec.models(place.together) else ""
+
+
+def crossings(map: Map) -> tuple[tuple[Mapped, Mapped], ...]:
+    """Signals whose registers overlap so that neither lies in the other's: allowed, and most often a mistake."""
+    spans: dict[Any, list[tuple[int, int, int]]] = {}
+    for index, mapped in enumerate(map.signals):
+        if isinstance(mapped.place, Place):
+            place: Place = mapped.place
+            where = (place.table, place.unit, _model(place))
+            spans.setdefault(where, []).append((place.address, -place.end, index))
+    return tuple(
+        (map.signals[first], map.signals[second]) for found in spans.values() for first, second in _crossing(sorted(found))
+    )
+
+
+def _crossing(spans: list[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
+    """Of (first, -end, index), sorted."""
+    around: list[tuple[int, int, int]] = []
     for span in spans:
         while around and -around[-1][1] <= span[0]:
             around.pop()
         if around and -span[1] > -around[-1][1]:
-            yield around[-1], span
+            yield around[-1][2], span[2]
         else:
             around.append(span)
-
-
-def endings() -> Iterator[str]:
-    """What a Map's file may end in."""
-    yield from itertools.chain(READERS)

@@ -1,13 +1,12 @@
 """An arm's twin beside it: where its cams say that its joints are, and where its Job has them.
 
 A joint's angle is the steps that its node has counted since homing; it is right as long as none is lost. Its cam says the truth,
-once each time it passes: the home angle lies between the angle before the edge and the one behind it.
+once each time it passes: the home angle lies between the angle before the edge and the one behind it. A cam that sits wrong is
+wrong for homing too, and nothing that the arm reports tells of it.
 """
 
 import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from twin.calibration.errors import CalibrationError
 from twin.calibration.run import Misfits, Run
@@ -15,17 +14,14 @@ from twin.clock import Ns, seconds
 from twin.machines.arm.plant import Physics
 from twin.machines.arm.spec import JOINTS, Params, Status
 from twin.residual import Parameter, Seen
-from twin.units import DEG
 
 SKEW = 0.04
 """s by which a cam's bit and an angle may be apart in one report: a tick, and how far the drive is behind its steps."""
 FINEST = math.radians(0.01)
 """rad to which an edge is known at best."""
 
-PARAMETERS = tuple(
-    Parameter(f"cam.{k}", DEG, -0.2, 0.2, f"zero point of {name}: how far its cam is from its home angle", scale=math.radians(5.0))
-    for k, name in enumerate(JOINTS)
-)
+PARAMETERS: tuple[Parameter, ...] = ()
+"""None: an arm that homes by its cams takes them for its zero, and counted steps tell nothing of what they move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ def step(state: State, params: Params, seen: Seen, dt: Ns) -> State:
     off = list(state.off)
     for k, name in enumerate(JOINTS):
         was, is_ = getattr(before, name), getattr(now, name)
-        cam = params.home[k] + state.physics.cam[k]
+        cam = params.home[k]
         if getattr(now, f"{name}_cam") != getattr(before, f"{name}_cam") and state.homed:
             slack = FINEST + abs(is_ - was) * SKEW / max(seconds(dt), 1e-3)
             off[k] = _beyond(cam, min(was, is_) - slack, max(was, is_) + slack)
@@ -79,20 +75,9 @@ def told(state: State, params: Params, seen: Seen) -> dict[str, tuple[float, flo
 
 
 def misfits(run: Run, params: Params, physics: Physics) -> Misfits:
-    """Of each edge of each cam, how far its place is from the middle between the angles around it, in units of half their distance.
+    """Nothing.
 
     Raises:
-        CalibrationError: no cam was passed.
+        CalibrationError: always, and why.
     """
-    found, scatter = {}, {}
-    homed = run.columns.get("homed", np.ones(len(run)))
-    for k, name in enumerate(JOINTS):
-        angle, cam = run[name], run[f"{name}_cam"]
-        edges = np.flatnonzero((cam[1:] != cam[:-1]) & (homed[1:] > 0.5) & (homed[:-1] > 0.5))
-        width = np.maximum(np.abs(angle[edges + 1] - angle[edges]), FINEST) / math.sqrt(12.0)
-        middle = (angle[edges + 1] + angle[edges]) / 2
-        found[f"{name}_zero"] = (middle - params.home[k] - physics.cam[k]) / width
-        scatter[f"{name}_zero"] = float(width.mean()) if len(width) else FINEST
-    if not sum(map(len, found.values())):
-        raise CalibrationError(f"no joint of {run.machine} passed its cam after homing: it tells no zero point")
-    return Misfits(found, scatter)
+    raise CalibrationError(f"{run.machine} counts its own steps from its own cams: its reports tell nothing of its plant")

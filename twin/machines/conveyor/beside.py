@@ -2,7 +2,8 @@
 
 A Part is laid with its middle over the entry barrier, so the belt's way until its rear has passed that barrier is half its length,
 and its way until its front is at the exit is the rest: both together are the way between the barriers, whatever its length.
-Edges, of a Part and of the drive, are taken to have been in the middle between two reports.
+A Part's edges are taken to have been in the middle between two reports, the drive's right after the first of them: a Command is
+written when a report is read, and the next report is the first to tell of it.
 """
 
 import math
@@ -59,10 +60,10 @@ def start(params: Params, physics: Physics, seen: Seen) -> State:
 
 
 def step(state: State, params: Params, seen: Seen, dt: Ns) -> State:
-    """Let `dt` pass up to a new report, with its edges in the middle."""
+    """Let `dt` pass up to a new report."""
     before, now = state.before, seen.status
     first = Ns(dt // 2)
-    middle, _ = plant.step(state.plant, params, _pins(before, params), first)
+    middle, _ = plant.step(state.plant, params, _pins(now, params), first)
     travel, riding, off = middle.travel, state.riding, state.off
     way = _way(params, middle)
     if now.at_entry and not before.at_entry:

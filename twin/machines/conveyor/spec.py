@@ -70,8 +70,8 @@ def residuals(params: Params) -> tuple[Residual, ...]:
     """What its twin is compared in."""
     late = "a Part is laid within 10 mm, which counts twice, and the edges of its way are seen up to three scans late"
     return (
-        Residual("speed", MM_PER_S, 0.002, 1.0, "the drive's set point is told in 0.1 mm/s", "set point at the drive, less the one commanded"),
-        Residual("way", MM, 2 * LAID + SCANS * params.speed, 1.0, late, "of the Part at the exit, or due there, less the belt's own"),
+        Residual("speed", MM_PER_S, 0.002, 1.0, "the drive's set point is told in 0.1 mm/s", "set point, less the one commanded"),
+        Residual("way", MM, 2 * LAID + SCANS * params.speed, 1.0, late, "of the Part at the exit or due there, less the belt's"),
     )
 
 

@@ -1,5 +1,6 @@
 """An extractor's twin beside it: what its set point alone makes of its current, its pressure, its warmth and its vibration."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -24,8 +25,8 @@ PARAMETERS = (
     Parameter("idle", AMPERE, 0.01, 5.0, "the motor's current without air"),
     Parameter("load", AMPERE, 0.01, 10.0, "what moving the air adds at full speed"),
     Parameter("pressure", PASCAL, 1.0, 2000.0, "across a clean filter at full speed"),
-    Parameter("warm", DEG_C, 0.5, 100.0, "how much warmer than the room its bearing is at full speed"),
-    Parameter("soak", S, 10.0, 10_000.0, "time constant of the bearing's warmth"),
+    Parameter("warm", DEG_C, 0.5, 100.0, "how much warmer than the room its bearing is at full speed", within=0.015),
+    Parameter("soak", S, 10.0, 10_000.0, "time constant of the bearing's warmth", within=0.015),
     Parameter("ambient", DEG_C, -20.0, 60.0, "of the room: the bearing's zero point", scale=50.0),
     Parameter("shake", ONE, 0.001, 2.0, "g of the shaft's own vibration at full speed; the sensor has steps of 0.01", within=0.1),
 )
@@ -53,9 +54,7 @@ def start(params: Params, physics: Physics, seen: Seen) -> State:
     status: Status = seen.status
     state = plant.start(params, physics)
     speed = status.speed if status.running else 0.0
-    made = plant.State(
-        Ns(0), speed, status.bearing_temperature, physics.wear, physics.dirt, 0.0, False, physics, state.seen
-    )
+    made = plant.State(Ns(0), speed, status.bearing_temperature, physics.wear, physics.dirt, 0.0, False, physics, state.seen)
     return State(made, 0.0, 0.3, status)
 
 
@@ -86,11 +85,11 @@ def told(state: State, params: Params, seen: Seen) -> dict[str, tuple[float, flo
 
 def vibration(shake: float, share: float | Floats) -> float | Floats:
     """RMS of a sound shaft at a share of its full speed, with the sensor's own noise [m/s²]."""
-    return np.sqrt((GRAVITY * shake * share**2) ** 2 / 2 + NOISE**2)  # type: ignore[no-any-return]
+    return np.sqrt((GRAVITY * shake * share**2) ** 2 / 2 + NOISE**2)
 
 
 def misfits(run: Run, params: Params, physics: Physics) -> Misfits:
-    """What is left of the readings once the shaft has come to its speed, and of the bearing's all the time; in units of their scatter."""
+    """What is left of the readings once the shaft has come to its speed, of the bearing's always; in units of their scatter."""
     share = np.where(run["running"] > 0.5, run["speed"], 0.0) / params.full_speed
     still = _still(run, share)
     quiet, turning = still >= SETTLED, still >= 2 * SETTLED
@@ -120,13 +119,15 @@ def _bearing(run: Run, params: Params, physics: Physics, share: Floats) -> Float
     rise = (physics.warm + physics.worn_warm * physics.wear**2) / params.full_speed
     speed, heat = float(share[0]) * params.full_speed, float(run["bearing_temperature"][:5].mean())
     made[0] = heat
-    for begin, end in zip(first[:-1], first[1:], strict=True):
+    for begin, end in itertools.pairwise(first.tolist()):
         if end == begin:
             continue
         target = float(share[begin]) * params.full_speed
         elapsed = run.time[begin + 1 : end + 1] - run.time[begin]
         away, goal = speed - target, physics.ambient + rise * target
         lead = rise * away * physics.spin_up / (physics.spin_up - physics.soak)
-        made[begin + 1 : end + 1] = goal + lead * np.exp(-elapsed / physics.spin_up) + (heat - goal - lead) * np.exp(-elapsed / physics.soak)
+        made[begin + 1 : end + 1] = (
+            goal + lead * np.exp(-elapsed / physics.spin_up) + (heat - goal - lead) * np.exp(-elapsed / physics.soak)
+        )
         heat, speed = float(made[end]), target + away * math.exp(-float(elapsed[-1]) / physics.spin_up)
     return made

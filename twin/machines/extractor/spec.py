@@ -116,10 +116,13 @@ SETTLED = 10.0
 
 def residuals(params: Params) -> tuple[Residual, ...]:
     """What its twin is compared in."""
+    told, air = "set points are told in 0.1 Hz", "read in steps of 0.05 A; a worn bearing adds up to 1 A"
+    room = "a room is not at one temperature; a worn bearing adds 20 K and more"
+    dirt, noise = "read in steps of 10 Pa; half a filter's dirt adds 200 Pa", "the sensor's own noise is 0.11 m/s²"
     return (
-        Residual("speed", HZ, 0.2, 3.0, "the drive's set point is told in 0.1 Hz", "set point at the drive, less the one commanded"),
-        Residual("current", AMPERE, 0.15, SETTLED, "read in steps of 0.05 A; a worn bearing adds up to 1 A", "what moving the air takes"),
-        Residual("bearing_temperature", DEG_C, 4.0, 60.0, "a room is not at one temperature; a worn bearing adds 20 K and more", "its warmth"),
-        Residual("filter_pressure", PASCAL, 30.0, SETTLED, "read in steps of 10 Pa; half a filter's dirt adds 200 Pa", "across a clean filter"),
-        Residual("vibration_rms", M_PER_S2, 0.15, 3 * SETTLED, "the sensor's own noise is 0.11 m/s²", "of a sound shaft, with that noise"),
+        Residual("speed", HZ, 0.2, 3.0, told, "set point at the drive, less the one commanded"),
+        Residual("current", AMPERE, 0.15, SETTLED, air, "less what moving the air takes"),
+        Residual("bearing_temperature", DEG_C, 4.0, 60.0, room, "less the warmth of a good bearing"),
+        Residual("filter_pressure", PASCAL, 30.0, SETTLED, dirt, "less that across a clean filter"),
+        Residual("vibration_rms", M_PER_S2, 0.15, 3 * SETTLED, noise, "less that of a sound shaft"),
     )

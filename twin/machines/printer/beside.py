@@ -37,7 +37,9 @@ PARAMETERS = (
     *_of("hotend", "hotend"),
     Parameter("hotend.fan_effect", PERCENT, 0.0, 3.0, "hotend: share of its loss that the part fan adds at full speed"),
     *_of("bed", "bed"),
-    Parameter("ambient", DEG_C, -20.0, 60.0, "of the room: read off a thermometer, it can't be told from the offsets", 50.0, free=False),
+    Parameter(
+        "ambient", DEG_C, -20.0, 60.0, "of the room: read off a thermometer, it can't be told from the offsets", 50.0, free=False
+    ),
     Parameter("melt_heat", ONE, 0.0, 0.1, "J/(mm³ K) that melting takes: a table's value for the filament", free=False),
 )
 
@@ -107,7 +109,7 @@ def told(state: State, params: Params, seen: Seen) -> dict[str, tuple[float, flo
 
 
 def misfits(run: Run, params: Params, physics: Physics) -> Misfits:
-    """What is left of each reading of a run whose printer stood at its sensors' temperature when it began, in units of a reading's scatter."""
+    """What is left of each reading, in units of its scatter, of a run that began with blocks as warm as their sensors."""
     elapsed, rows = run.steps, _coefficients(params, physics)
     most = np.maximum.accumulate(run["e"])
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -340,7 +340,9 @@ def _warm(
 
 
 @kernel
-def warm_up(heat: Floats, of: Floats, duty: Floats, fan: Floats, melted: Floats, elapsed: Floats, ambient: float, out: Floats) -> None:
+def warm_up(
+    heat: Floats, of: Floats, duty: Floats, fan: Floats, melted: Floats, elapsed: Floats, ambient: float, out: Floats
+) -> None:
     """What the sensor of one heater has at the end of each of n steps.
 
     Args:

@@ -146,4 +146,3 @@ MODULE: tuple[Point, ...] = (
     point(17, "DCSt", "enum16", 1, "", "", "| 17 | DCSt | enum16 | 1 | - | - | O |"),
     point(18, "DCEvt", "bitfield32", 2, "", "", "| 18 | DCEvt | bitfield32 | 2 | - | - | O |"),
 )
-

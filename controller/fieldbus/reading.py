@@ -1,0 +1,300 @@
+"""What is read of one machine: its Pages as they come, and the Sample that is made of all of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any
+
+from controller.fieldbus.ask import Ask
+from controller.fieldbus.channel import Channel, Unit
+from controller.fieldbus.decode import Decoder
+from controller.fieldbus.measure import Slowest
+from controller.fieldbus.plan import Atom, Block
+from controller.modbus.pdu import ModbusError, Refused
+from twin.clock import MS, Ns
+from twin.maps import Mapped
+from twin.trace import GOOD, Belief, Quality, Sample
+
+NEVER_STALE = Ns(2**62)
+NEVER = Belief(Quality.STALE, "never heard")
+CANNOT_READ = (2, 3)
+"""Exceptions that say that these addresses, or so many of them, cannot be read: the block is cut until they are found."""
+_NO_DOUBTS: Mapping[str, Belief] = MappingProxyType({})
+
+
+class Page:
+    """One Block of a machine, again and again."""
+
+    __slots__ = ("_seen", "ask", "at", "block", "decoder", "doubt", "fresh", "limit", "payload", "reading", "round", "stale",
+                 "told")  # fmt: skip
+
+    def __init__(self, reading: "Reading", round_: "Round", block: Block) -> None:
+        self.reading, self.round, self.block = reading, round_, block
+        self.decoder = Decoder(block, reading.rows, reading.by_name)
+        self.ask = Ask(block.unit, block.request, self.heard)
+        self.payload = self._seen = b""
+        self.at = Ns(-1)
+        self.limit = round_.limit
+        self.fresh = self.stale = False
+        self.doubt: Belief | None = NEVER
+        self.told = True
+
+    def heard(self, ask: Ask, reply: bytes | ModbusError, now: Ns) -> None:
+        """Take a reply; it is decoded when somebody wants to know."""
+        if type(reply) is bytes:
+            self.payload, self.at, self.fresh = reply, now, True
+            if self.doubt is not None:
+                self.doubt, self.told = None, True
+            self.reading.fresh = True
+        elif isinstance(reply, Refused) and reply.code in CANNOT_READ:
+            self.reading.refused(self, reply, now)
+        else:
+            self._failed(reply)  # type: ignore[arg-type]
+        self.round.done(now, type(reply) is bytes)
+
+    def _failed(self, error: ModbusError) -> None:
+        """A device that says why is believed at once; silence makes values old, not wrong."""
+        if isinstance(error, Refused) and error.code not in (5, 6, 10, 11):
+            self.doubt, self.told, self.reading.fresh = Belief(Quality.BAD, str(error)), True, True
+
+    def decode(self) -> bool:
+        """Whether anything of it is to be told anew."""
+        changed, self.told = self.told, False
+        if self.fresh:
+            self.fresh = False
+            if self.payload != self._seen:
+                self._seen = self.payload
+                changed |= self.decoder.feed(self.payload)
+        return changed
+
+
+class Round:
+    """All Blocks of a scan class of one unit: asked together, at absolute times."""
+
+    __slots__ = ("_busy", "_due", "_good", "channel", "counts", "pages", "period", "unit")
+
+    def __init__(self, channel: Channel, unit: Unit, period: Ns, counts: "Tally") -> None:
+        self.channel, self.unit, self.period, self.counts = channel, unit, period, counts
+        self.pages: list[Page] = []
+        self._busy, self._good = 0, True
+        self._due = Ns(-1)
+        unit.scans.append(self)
+
+    @property
+    def limit(self) -> Ns:
+        """The age at which its values are Stale; what is read once never is by itself."""
+        return Ns(self.period * 5 // 2) if self.period else NEVER_STALE
+
+    def start(self, due: Ns) -> None:
+        """Let the first one be due."""
+        if self.period:
+            self.channel.wheel.at(due, self)
+
+    def fire(self, due: Ns, now: Ns) -> None:
+        """It is due: ask, and lay down when it is due next."""
+        period, counts = self.period, self.counts
+        missed = (now - due) // period
+        if missed:
+            counts.skipped += missed
+            due = Ns(due + missed * period)
+        self.channel.wheel.at(Ns(due + period), self)
+        if self._busy or self.unit.silent or not self.channel.line.up:
+            counts.skipped += 1
+            return
+        self._ask(due)
+
+    def found(self, now: Ns) -> None:
+        """The unit is there: everything is asked for at once, also what was refused before."""
+        for page in self.pages:
+            page.reading.retry(self)
+        if not self._busy:
+            self._ask(now)
+
+    def absent(self) -> None:
+        self._busy = 0
+
+    def _ask(self, due: Ns) -> None:
+        self._due, self._busy, self._good = due, len(self.pages), True
+        for page in self.pages:
+            if page.ask.way == 0:
+                self.channel.put(page.ask)
+            else:
+                self._busy -= 1
+
+    def add(self, page: Page, now: bool = True) -> None:
+        """One more Block, which is asked at once."""
+        self.pages.append(page)
+        if now:
+            self._busy += 1
+            self.channel.put(page.ask)
+
+    def done(self, now: Ns, good: bool) -> None:
+        """One of its Blocks has come, or will not; a scan counts when all have."""
+        self._good &= good
+        if self._busy:
+            self._busy -= 1
+            if not self._busy and self._good:
+                counts = self.counts
+                counts.scans += 1
+                counts.late.add(now - self._due)
+
+
+class Tally:
+    """What has happened with a device's scans.
+
+    Attributes:
+        late: from when a scan was due to its last reply [ns].
+    """
+
+    __slots__ = ("late", "scans", "skipped")
+
+    def __init__(self) -> None:
+        self.scans = self.skipped = 0
+        self.late = Slowest()
+
+
+class Reading:
+    """One machine as it is read.
+
+    Attributes:
+        rows: what can be read, in the order of its Status; their places are absolute.
+        fresh: whether anything has come since the Sample was made.
+        missing: Signals that cannot be read, and why.
+        why: nothing can be read yet.
+    """
+
+    def __init__(self, name: str, status: type, rows: Sequence[Mapped], channel: Channel) -> None:
+        self.name, self.rows, self.channel = name, rows, channel
+        self.by_name: Mapping[str, Mapped] = {}
+        self.fresh = True
+        self.pages: list[Page] = []
+        self.missing: dict[str, Belief] = {}
+        self.why = ""
+        self._status: Any = status
+        self._order: Callable[[list[Any]], tuple[Any, ...]] | None = None
+        self._units: list[Unit] = []
+        self._refused: dict[Round, list[tuple[Block, Atom]]] = {}
+        self._sample: Sample[Any] = Sample(None, Ns(0), 0, NEVER)
+        self._seen = -1
+
+    def places(self, rows: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> None:
+        """Where everything lies.
+
+        Args:
+            by_name: also what is not read for itself.
+        """
+        self.rows, self.by_name = rows, by_name
+
+    def clear(self) -> None:
+        """Without its Pages: it will get others."""
+        for page in self.pages:
+            page.round.pages.remove(page)
+        self.pages, self.missing, self._refused, self._order = [], {}, {}, None
+        self.fresh, self._seen = True, -1
+
+    def watch(self, page: Page) -> None:
+        """One more Page to make its Sample of."""
+        self._order = None
+        self.pages.append(page)
+        if page.round.unit not in self._units:
+            self._units.append(page.round.unit)
+
+    def refused(self, page: Page, error: Refused, now: Ns) -> None:
+        """A Block that cannot be read: its halves may be; of a single Atom nothing is known."""
+        self.pages.remove(page)
+        self._order = None
+        page.round.pages.remove(page)
+        halves = page.block.halves()
+        for block in halves:
+            self._split(page, block)
+        if not halves:
+            self._refused.setdefault(page.round, []).append((page.block, page.block.atoms[0]))
+            cause = "illegal address" if error.code == 2 else str(error)
+            for row in page.block.rows:
+                self.missing[self.rows[row].name] = Belief(Quality.BAD, cause)
+        self.fresh, self._seen = True, -1
+
+    def _split(self, page: Page, block: Block) -> None:
+        made = Page(self, page.round, block)
+        self.watch(made)
+        page.round.add(made)
+
+    def retry(self, round_: Round) -> None:
+        """What was refused is asked for once more, each Atom by itself."""
+        for block, _ in self._refused.pop(round_, []):
+            page = Page(self, round_, block)
+            for row in block.rows:
+                self.missing.pop(self.rows[row].name, None)
+            self.watch(page)
+            round_.add(page, now=False)
+
+    def take(self, now: Ns, utc_ns: int) -> Sample[Any] | None:
+        """Its Sample, where there is a new one."""
+        changed, seen, at = False, self.channel.changes, Ns(-1)
+        if seen != self._seen:
+            self._seen, changed = seen, True
+        for page in self.pages:
+            its = page.at
+            if its > at:
+                at = its
+            if (now - its > page.limit) is not page.stale:
+                page.stale, changed = not page.stale, True
+        if not (self.fresh or changed):
+            return None
+        self.fresh = False
+        for page in self.pages:
+            changed |= page.decode()
+        sample = self._sample
+        if changed:
+            made = self._made(at, Ns(now - at), utc_ns)
+        else:
+            made = Sample(sample.status, at, utc_ns - (now - at), sample.every, sample.doubts)
+        self._sample = made
+        return made
+
+    def _nothing(self) -> Sample[Any]:
+        """Nothing was read yet, or nothing can be."""
+        why = self.channel.down or self.why or next((unit.silent for unit in self._units if unit.silent), "")
+        if why:
+            return Sample(None, Ns(0), 0, Belief(Quality.STALE, why))
+        bad = [page.doubt for page in self.pages if page.doubt is not None and page.doubt.quality is Quality.BAD]
+        return Sample(None, Ns(0), 0, next(iter([*bad, *self.missing.values()]), NEVER))
+
+    def _made(self, at: Ns, age: Ns, utc_ns: int) -> Sample[Any]:
+        if at < 0:
+            return self._nothing()
+        link = self.channel.down
+        values: list[Any] = []
+        doubts: dict[str, Belief] = dict(self.missing)
+        for page in self.pages:
+            decoder = page.decoder
+            doubt = self._doubt(page)
+            values += decoder.values
+            if doubt is not None:
+                doubts |= dict.fromkeys((self.rows[row].name for row in decoder.rows), doubt)
+            elif decoder.doubts:
+                doubts |= decoder.doubts
+        values.append(None)
+        status = self._in_order(values)
+        if status == self._sample.status:
+            status = self._sample.status
+        every = Belief(Quality.STALE, link) if link else GOOD
+        before = self._sample.doubts
+        kept = before if doubts == before else MappingProxyType(doubts) if doubts else _NO_DOUBTS
+        return Sample(status, at, utc_ns - age, every, kept)
+
+    def _in_order(self, values: list[Any]) -> Any:
+        """The Status of its Pages' values, one Page's after another's, with None behind them."""
+        if self._order is None:
+            found = {row: i for i, row in enumerate(row for page in self.pages for row in page.decoder.rows)}
+            order = [found.get(row, len(values) - 1) for row in range(len(self.rows))]
+            self._order = itemgetter(*order, len(values) - 1)  # one more, for an itemgetter of one item makes no tuple
+        return self._status._make(self._order(values)[:-1])
+
+    def _doubt(self, page: Page) -> Belief | None:
+        if page.round.unit.silent:
+            return Belief(Quality.STALE, page.round.unit.silent)
+        if page.doubt is not None:
+            return page.doubt
+        return Belief(Quality.STALE, f"no reply for {page.limit // MS} ms") if page.stale else None
+

@@ -1,0 +1,394 @@
+"""The writer's end of History: a journal of commits, folded into packed blocks; SQLite, write-ahead log, synchronous=FULL.
+
+A commit is one transaction with one row: all its samples in one blob. What `commit` has returned for is safe from a power cut:
+that is what acknowledged means. A fold puts a generation of the journal into blocks in one transaction, so that a sample is in
+the one or in the other, and never in both.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from controller.history.block import HEAD, decode
+from controller.history.fold import SMALL, Block, Fold, Old, together
+from controller.history.journal import Journal, admit
+from controller.history.kept import NONE, Done, Happened, HistoryError, HistoryFull, Kept, Samples, micros, word_of
+from controller.history.tables import COLD, DAMAGED, FILE, failed, kept_row, opened, read_kept
+from twin.arrays import Ints
+
+FOLD_SAMPLES = 1_000_000
+FOLD_COMMITS = 4096
+ABSENT = "not recorded"
+NEVER = -(2**63)
+
+RowIn = tuple[int, int, Any, int, str]
+"""A Signal's number, UTC [ns], its value or None, quality, cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What History takes on disk, in bytes, and how far back it goes (UTC, ns; None: it is empty)."""
+
+    hot: int
+    cold: int
+    oldest_ns: int | None
+
+
+class Hot:
+    """History's only writer. One thread at a time.
+
+    Attributes:
+        kept: what is kept of each Signal, by number.
+        acknowledged: samples committed since it was opened.
+        refused: samples that were not kept: earlier than their Signal's last, or none of its type.
+        damaged: parts of the journal that could not be read when it was opened; shown as gaps.
+        folding: whether a fold has begun and not ended; nothing but commits may happen in between.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make it; what an earlier writer left in the journal is folded.
+
+        Raises:
+            HistoryError: it can't be opened, another writer has it, or another version of the software has made it.
+        """
+        self.folder = folder
+        self.acknowledged = self.refused = self.damaged = 0
+        self._file = opened(folder)
+        self._lock = self._locked()
+        with self._told():
+            self.kept = read_kept(self._file)
+            self._causes = {text: number for number, text in self._file.execute("SELECT number, text FROM causes")}
+            self._texts = {text: number for number, text in self._file.execute("SELECT number, text FROM texts")}
+            self._last = self._last_times()
+        self._new: list[tuple[str, tuple[Any, ...]]] = []  # statements that go with the next commit
+        self._span: int | None = None
+        self._until = NEVER
+        self._cuts: list[int] = []  # when gaps begin
+        self._portions: list[Samples] = []
+        self._count = 0
+        self._begun = self.folding = False
+        self._made: tuple[Fold, list[Block]] | None = None  # what did not fit, to be tried again
+        self._recover()
+
+    def _locked(self) -> int:
+        lock = os.open(self.folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            self._file.close()
+            raise HistoryError(f"{self.folder}: another process writes this History") from None
+        return lock
+
+    @contextlib.contextmanager
+    def _told(self) -> Any:
+        """SQLite's errors as ours."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as broken:
+            raise failed(self.folder / FILE, broken) from broken
+
+    @contextlib.contextmanager
+    def transaction(self) -> Any:
+        """All of it or nothing: the connection, whose changes are safe from a power cut at the end.
+
+        Raises:
+            HistoryFull: nothing was changed, and it may be tried again.
+            HistoryError: it is unknown whether it will be found again.
+        """
+        with self._told():
+            self._file.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._file
+                self._file.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._file.execute("ROLLBACK")
+                raise
+
+    # ---- opening
+
+    def _last_times(self) -> Ints:
+        """Each Signal's last time, so that nothing earlier comes behind it."""
+        last = np.full(max(self.kept, default=0) + 1, NEVER)
+        for table in ("blocks", "contents"):
+            for number, time in self._file.execute(f"SELECT signal, max(last_us) FROM {table} GROUP BY signal"):
+                last[number] = max(last[number], time)
+        return last
+
+    def _recover(self) -> None:
+        """Fold what is in the journal. The span that the earlier writer left open ends where its journal ends."""
+        journal = Journal(self._fine())
+        with self._told():
+            (self._generation,) = self._file.execute("SELECT coalesce(max(generation), 0) FROM journal").fetchone()
+            found = self._file.execute("SELECT max(begin_us), end_us FROM spans").fetchone()
+            if found[0] is not None:
+                self._span, self._until = found
+            ends = self._file.execute("SELECT end_us FROM spans WHERE begin_us < ? ORDER BY begin_us", (self._span or 0,))
+            self._cuts = [end for (end,) in ends]
+            whole = self._until  # up to when nothing is damaged, or the damage is known
+            for until, content in self._file.execute("SELECT until_us, content FROM journal ORDER BY place").fetchall():
+                try:
+                    portion, _ = admit(journal.read(content), self._last)
+                    self._portions.append(portion)
+                    self._missing(whole, self._until, DAMAGED)
+                    whole = until
+                except HistoryError:
+                    self.damaged += 1
+                self._until = max(self._until, until)
+            self._missing(whole, self._until, DAMAGED)
+        self.fold()
+        self._journal = Journal(self._fine())
+
+    def _fine(self) -> "np.ndarray":
+        fine = np.zeros(max(self.kept, default=0) + 1)
+        for number, kept in self.kept.items():
+            fine[number] = kept.fine
+        return fine
+
+    @property
+    def until_ns(self) -> int:
+        """Up to when it tells, UTC [ns]; 0: it is empty."""
+        return max(0, self._until) * 1000
+
+    # ---- what there is to keep
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """Texts by their number."""
+        return {number: text for text, number in self._texts.items()}
+
+    @property
+    def causes(self) -> dict[int, str]:
+        """Causes by their number."""
+        return {number: text for text, number in self._causes.items()}
+
+    def declare(self, signals: Iterable[Kept]) -> dict[str, int]:
+        """The numbers of Signals by their paths; new ones get one, changed bounds apply from here on.
+
+        A Signal whose type or unit has changed is another one: what there is of the old one is found as `path~number`.
+
+        Raises:
+            HistoryError: it can't be written.
+        """
+        self.fold()
+        numbers = {kept.path: number for number, kept in self.kept.items()}
+        with self.transaction() as file:
+            for kept in signals:
+                number = numbers.get(kept.path)
+                before = self.kept[number] if number is not None else None
+                if before is not None and (before.type, before.unit) != (kept.type, kept.unit):
+                    file.execute("UPDATE signals SET path=? WHERE number=?", (f"{kept.path}~{number}", number))
+                    number = None
+                cells = kept_row(kept)
+                if number is None:
+                    added = file.execute("INSERT INTO signals VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", cells)
+                    number = numbers[kept.path] = int(added.lastrowid or 0)
+                elif before != kept:
+                    change = "UPDATE signals SET path=?, type=?, unit=?, bound=?, rule=?, still_ns=?, text=? WHERE number=?"
+                    file.execute(change, (*cells, number))
+            file.execute("UPDATE counters SET value = value + 1 WHERE name = 'declared'")
+        with self._told():
+            self.kept = read_kept(self._file)
+        last = np.full(max(self.kept, default=0) + 1, NEVER)
+        last[: len(self._last)] = self._last
+        self._last, self._journal = last, Journal(self._fine())
+        return {kept.path: number for number, kept in self.kept.items()}
+
+    def belief(self, quality: int, cause: str) -> int:
+        """The number of a belief; a new one is written with the next commit."""
+        return quality | self._named(self._causes, "causes", cause) << 2 if cause else quality
+
+    def text(self, text: str) -> int:
+        """The number of a text; a new one is written with the next commit."""
+        return self._named(self._texts, "texts", text)
+
+    def _named(self, names: dict[str, int], table: str, text: str) -> int:
+        number = names.get(text)
+        if number is None:
+            number = names[text] = len(names) + 1
+            self._new.append((f"INSERT INTO {table} VALUES (?, ?)", (number, text)))
+        return number
+
+    def samples(self, rows: Iterable[RowIn]) -> Samples:
+        """Rows as arrays. A row whose value is none of its Signal's type is refused and counted; None is a gap."""
+        kinds = {number: kept.type for number, kept in self.kept.items()}
+        numbers, times, words, beliefs = [], [], [], []
+        for number, utc_ns, value, quality, cause in rows:
+            kind = kinds.get(number)
+            word: int | None
+            if value is None:
+                word, quality = 0, NONE
+            elif kind is str:
+                word = self.text(value) if isinstance(value, str) else None
+            else:
+                word = word_of(kind, value) if kind is not None else None
+            if word is None or kind is None:
+                self.refused += 1
+                continue
+            numbers.append(number)
+            times.append(utc_ns)
+            words.append(word)
+            beliefs.append(self.belief(quality, cause) if quality or cause else 0)
+        return Samples(
+            np.array(numbers, np.int32), np.array(times, np.int64) // 1000, np.array(words, np.int64), np.array(beliefs, np.int32)
+        )
+
+    def lost(self, from_ns: int, to_ns: int, cause: str) -> None:
+        """Nothing was recorded in between; it is written with the next commit, and what was committed before stays."""
+        self._missing(max(micros(from_ns), self._until), micros(to_ns), cause)
+
+    def _missing(self, begin: int, end: int, cause: str) -> None:
+        if self._span is None or end <= begin:
+            return
+        self._new.append(("UPDATE spans SET end_us=?, cause=? WHERE begin_us=?", (begin, cause, self._span)))
+        self._begin(end, begin)
+
+    def _begin(self, begin: int, after: int) -> None:
+        self._cuts.append(max(after, self._cuts[-1] if self._cuts else NEVER))
+        self._new.append(("INSERT OR IGNORE INTO spans VALUES (?, ?, ?)", (begin, begin, ABSENT)))
+        self._span = begin
+
+    # ---- keeping it
+
+    def commit(self, samples: Samples, events: Sequence[Happened] = (), until_ns: int = 0) -> Done:
+        """Write them down; on return they are safe from a power cut.
+
+        Args:
+            until_ns: up to when they tell: what was not told by then had not changed.
+
+        Raises:
+            HistoryFull: there is no room. None of them was kept; the same may be offered again.
+            HistoryError: it is unknown whether they will be found again. This Hot is of no more use.
+        """
+        before, new = self._last.copy(), list(self._new)
+        span, until, begun, cuts = self._span, self._until, self._begun, list(self._cuts)
+        samples, early = admit(samples, self._last)
+        end = max(micros(until_ns), int(samples.times.max()) if len(samples) else 0, until)
+        if not self._begun:
+            start = min(end, int(samples.times.min()) if len(samples) else end)
+            self._begin(max(start, until), until)
+            self._begun = True
+        blob, rounded = self._journal.write(samples) if len(samples) else (b"", samples)
+        try:
+            with self.transaction() as file:
+                for statement, values in self._new:
+                    file.execute(statement, values)
+                if len(samples):
+                    file.execute("INSERT INTO journal VALUES (NULL, ?, ?, ?)", (self._generation, end, blob))
+                else:
+                    file.execute("UPDATE spans SET end_us=? WHERE begin_us=?", (end, self._span))
+                file.executemany("INSERT INTO events VALUES (NULL, ?, ?, ?, ?)", map(_event_row, events))
+        except HistoryFull:
+            self._last, self._new, self._journal = before, new, Journal(self._fine())
+            self._span, self._begun, self._cuts = span, begun, cuts
+            raise
+        self._new, self._until = [], end
+        self.refused += early
+        self.acknowledged += len(samples)
+        if len(samples):
+            self._portions.append(rounded)
+            self._count += len(samples)
+        return Done(len(samples), len(events), early)
+
+    # ---- folding
+
+    @property
+    def due(self) -> bool:
+        """Whether the journal is long enough to be folded."""
+        return self._count >= FOLD_SAMPLES or len(self._portions) >= FOLD_COMMITS
+
+    def fold(self) -> int:
+        """Put the journal into blocks; how many samples it held.
+
+        Raises:
+            HistoryFull, HistoryError: as `commit`; nothing is lost.
+        """
+        if self._made is None:
+            fold = self.begin_fold()
+            self._made = fold, list(fold.blocks())
+        self.end_fold(*self._made)
+        folded, self._made = len(self._made[0].samples), None
+        return folded
+
+    def begin_fold(self) -> Fold:
+        """What is to be folded; commits go on in a new generation while somebody makes blocks of it."""
+        if self.folding:
+            raise HistoryError(f"{self.folder}: it is being folded")
+        self.folding = True
+        samples = together(self._portions)
+        numbers = np.unique(samples.numbers).tolist()
+        with self._told():
+            old = {number: found for number in numbers if (found := self._old(number)) is not None}
+        fold = Fold(self._generation, self._until, samples, dict(self.kept), old, np.array(self._cuts, np.int64))
+        self._generation += 1
+        self._portions, self._count, self._journal = [], 0, Journal(self._fine())
+        return fold
+
+    def _old(self, number: int) -> Old | None:
+        """A Signal's last block, where it has room and was made as one is made now."""
+        query = "SELECT id, count, head, body FROM blocks WHERE signal=? ORDER BY last_us DESC, id DESC LIMIT 1"
+        found = self._file.execute(query, (number,)).fetchone()
+        if found is None or found[1] >= SMALL or len(found[2]) != HEAD.itemsize:
+            return None
+        row, _, head, body = found
+        top, kept = np.frombuffer(head, HEAD)[0], self.kept[number]
+        if top["rule"] != int(kept.way) or top["step"] != kept.step:
+            return None
+        with contextlib.suppress(HistoryError):
+            return Old(row, decode(head, body), int(top["seen"]))
+        return None
+
+    def end_fold(self, fold: Fold, blocks: Iterable[Block], step: Callable[[str], None] = lambda _: None) -> None:
+        """Write the blocks in the journal's place, all or nothing."""
+        made = list(blocks)
+        with self.transaction() as file:
+            for statement, values in self._new:
+                file.execute(statement, values)
+            for block in made:
+                if block.replaced is not None:
+                    file.execute("DELETE FROM blocks WHERE id=?", (block.replaced,))
+                cells = (block.signal, block.first_us, block.last_us, block.count, block.head, block.body)
+                file.execute("INSERT INTO blocks VALUES (NULL, ?, ?, ?, ?, ?, ?)", cells)
+            step("blocks")
+            file.execute("DELETE FROM journal WHERE generation<=?", (fold.generation,))
+            step("journal")
+            if self._span is not None:
+                file.execute("UPDATE spans SET end_us=max(end_us, ?) WHERE begin_us=?", (fold.until_us, self._span))
+        self._new, self.folding = [], False
+
+    # ---- the rest
+
+    def size(self) -> Size:
+        """What it takes on disk."""
+        with self._told():
+            hot = sum(path.stat().st_size for path in self.folder.glob(FILE + "*"))
+            cold = sum(path.stat().st_size for path in (self.folder / COLD).iterdir())
+            query = "SELECT min(t) FROM (SELECT min(first_us) t FROM blocks UNION ALL SELECT min(first_us) FROM segments)"
+            (time,) = self._file.execute(query).fetchone()
+        return Size(hot, cold, None if time is None else time * 1000)
+
+    def shrink(self) -> None:
+        """Give room that is free in the file back to the disk."""
+        with self._told():
+            self._file.execute("PRAGMA incremental_vacuum").fetchall()
+            self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Fold and be done with it."""
+        with contextlib.suppress(HistoryFull):
+            self.fold()
+        self._file.close()
+        os.close(self._lock)
+
+
+def _event_row(event: Happened) -> tuple[int, str, str, str]:
+    return event.utc_ns, event.kind, event.subject, json.dumps(dict(event.fields), ensure_ascii=False, separators=(",", ":"))

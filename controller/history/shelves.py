@@ -1,0 +1,189 @@
+"""What is in blocks and in segments, for the door."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from controller.history.block import HEAD, as_floats, decode
+from controller.history.cold import duckdb, quoted
+from controller.history.curve import Curve, Sums
+from controller.history.kept import NONE, TYPES, HistoryError, Rule
+from controller.history.tables import COLD
+from twin.arrays import Ints
+
+LINE = int(Rule.LINE)
+OWN_CAUSES = 1 << 24
+"""Causes from here on are the door's own: which gap."""
+HARMED = OWN_CAUSES - 1
+Whole = Callable[[Ints, Ints], "np.ndarray"]
+
+
+class Shelves:
+    """Blocks and segments of one History."""
+
+    def __init__(self, folder: Path) -> None:
+        self._cold = folder / COLD
+        self._database: Any = None
+        self.damaged = 0
+
+    def close(self) -> None:
+        """Done with it."""
+        if self._database is not None:
+            self._database.close()
+
+    def curves(
+        self, file: sqlite3.Connection, number: int, begin: int, end: int, whole: Whole | None, sums: Sums | None
+    ) -> list[Curve]:
+        """What there is in begin .. end, with the sample before it and the one after it.
+
+        Args:
+            whole: says which blocks may go into `sums` as a whole, by their heads; their ends alone are in the curve then.
+        """
+        blocks = self._blocks(file, number, begin, end)
+        cold: list[Curve] = []
+        if not blocks or blocks[0][1] > begin:
+            cold = self._segments(file, number, begin, end)
+        if not blocks:
+            return cold
+        tops = np.frombuffer(b"".join(row[2] for row in blocks), HEAD)
+        summed = np.zeros(len(blocks), np.bool_)
+        if whole is not None and sums is not None:
+            summed = (tops["good"] == 1) & (tops["count"] > 1) & whole(tops["first_us"], tops["last_us"])
+            self._sum(file, number, tops[summed], sums)
+        return cold + self._read(file, blocks, tops, summed)
+
+    def _blocks(self, file: sqlite3.Connection, number: int, begin: int, end: int) -> list[tuple[int, int, bytes]]:
+        """Row, first time and head of the blocks that are wanted."""
+        rows: list[tuple[int, int, bytes]] = []
+        query = "SELECT id, first_us, head FROM blocks WHERE signal=? AND last_us>=? ORDER BY last_us, id"
+        for row in file.execute(query, (number, begin)):
+            rows.append(row)
+            if row[1] >= end:
+                break
+        if not rows or rows[0][1] > begin:
+            query = "SELECT id, first_us, head FROM blocks WHERE signal=? AND last_us<? ORDER BY last_us DESC, id DESC LIMIT 1"
+            rows = file.execute(query, (number, begin)).fetchall() + rows
+        return rows
+
+    def _sum(self, file: sqlite3.Connection, number: int, tops: "np.ndarray", sums: Sums) -> None:
+        (kind,) = file.execute("SELECT type FROM signals WHERE number=?", (number,)).fetchone()
+        ends = tuple(as_floats(TYPES[kind], np.ascontiguousarray(tops[name])) for name in ("first_word", "last_word"))
+        known = tuple(np.ascontiguousarray(tops[name]) for name in ("minimum", "maximum", "total"))
+        first, last = np.ascontiguousarray(tops["first_us"]), np.ascontiguousarray(tops["last_us"])
+        sums.known(first, last, ends, known)  # type: ignore[arg-type]
+
+    def _read(
+        self, file: sqlite3.Connection, blocks: list[tuple[int, int, bytes]], tops: "np.ndarray", summed: "np.ndarray"
+    ) -> list[Curve]:
+        """Blocks as curves; of those that are summed only the ends, runs of them in one curve."""
+        curves, begin = [], 0
+        edges = np.flatnonzero(np.diff(summed)) + 1
+        for end in [*edges.tolist(), len(blocks)]:
+            if summed[begin]:
+                curves.append(_ends(tops[begin:end]))
+            else:
+                curves += [self._one(file, row, head) for row, _, head in blocks[begin:end]]
+            begin = end
+        return curves
+
+    def _one(self, file: sqlite3.Connection, row: int, head: bytes) -> Curve:
+        (body,) = file.execute("SELECT body FROM blocks WHERE id=?", (row,)).fetchone()
+        top = np.frombuffer(head, HEAD)[0]
+        try:
+            found = decode(head, body)
+        except HistoryError:
+            self.damaged += 1
+            lost = np.array([top["first_us"]], np.int64)
+            return Curve.of(lost, np.zeros(1, np.int64), np.array([HARMED << 2 | NONE], np.int32), False)
+        return Curve.of(found.times, found.words, found.beliefs, bool(top["rule"] == LINE))
+
+    # ---- segments
+
+    def _segments(self, file: sqlite3.Connection, number: int, begin: int, end: int) -> list[Curve]:
+        chosen = "SELECT file, c.first_us, c.last_us FROM contents c JOIN segments ON number = segment WHERE signal=? AND "
+        overlap = chosen + "c.last_us>=? AND c.first_us<=? ORDER BY c.last_us, segment"
+        within = file.execute(overlap, (number, begin, end)).fetchall()
+        (kind,) = file.execute("SELECT type FROM signals WHERE number=?", (number,)).fetchone()
+        word = "value" if kind == "float" else "whole" if kind != "str" else "text"
+        plan = [(name, "") for name, _, _ in within]
+        if not within or within[0][1] > begin:
+            before = file.execute(chosen + "c.last_us<? ORDER BY c.last_us DESC, segment DESC LIMIT 1", (number, begin))
+            plan = [(name, "before") for name, _, _ in before] + plan
+        if not within or within[-1][2] < end:
+            after = file.execute(chosen + "c.first_us>? ORDER BY c.last_us, segment LIMIT 1", (number, end))
+            plan += [(name, "after") for name, _, _ in after]
+        texts = dict(file.execute("SELECT text, number FROM texts")) if kind == "str" and plan else {}
+        return [self._segment(name, number, begin, end, which, word, texts) for name, which in plan]
+
+    def _segment(
+        self, name: str, number: int, begin: int, end: int, which: str, word: str, texts: dict[str, int]
+    ) -> Curve:
+        path = self._cold / name
+        if not path.exists():
+            raise FileNotFoundError(name)
+        columns = f"epoch_us(time) AS time, {word} AS word, belief, rule"
+        rows = f"SELECT {columns} FROM read_parquet({quoted(path)}) WHERE signal = {number}"
+        first = f"({rows} AND time < make_timestamp({begin}) ORDER BY time DESC LIMIT 1)"
+        last = f"({rows} AND time >= make_timestamp({end}) ORDER BY time LIMIT 1)"
+        within = f"({rows} AND time >= make_timestamp({begin}) AND time < make_timestamp({end}))"
+        query = {"before": first, "after": last}.get(which, f"{first} UNION ALL {within} UNION ALL {last}")
+        found = self._fetch(query)
+        times = np.ma.getdata(found["time"]).astype(np.int64)
+        words = _words(found["word"], word, texts)
+        order = np.argsort(times, kind="stable")
+        belief, rule = np.ma.getdata(found["belief"]), np.ma.getdata(found["rule"])
+        return Curve.of(times[order], words[order], belief[order].astype(np.int32), (rule == LINE)[order])
+
+    def events(
+        self, file: sqlite3.Connection, begin_ns: int, end_ns: int, where: str, values: list[Any]
+    ) -> list[tuple[int, str, str, str]]:
+        """Events in segments, in their order."""
+        query = "SELECT file FROM segments WHERE what = 'events' AND last_us >= ? AND first_us <= ? ORDER BY number"
+        found: list[tuple[int, str, str, str]] = []
+        for (name,) in file.execute(query, (begin_ns // 1000, end_ns // 1000)).fetchall():
+            path = self._cold / name
+            if not path.exists():
+                raise FileNotFoundError(name)
+            told = f"SELECT utc_ns, kind, subject, fields FROM read_parquet({quoted(path)}) WHERE {where} ORDER BY utc_ns, id"
+            found += self._run(told, values).fetchall()
+        return sorted(found, key=lambda row: row[0])
+
+    def _fetch(self, query: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._run(query, []).fetchnumpy()
+        return found
+
+    def _run(self, query: str, values: list[Any]) -> Any:
+        engine = duckdb()
+        if self._database is None:
+            self._database = engine.connect()
+        try:
+            return self._database.execute(query, values)
+        except engine.Error as broken:
+            raise HistoryError(f"{self._cold}: {str(broken).splitlines()[0]}") from broken
+
+
+def _ends(tops: "np.ndarray") -> Curve:
+    """First and last samples of blocks whose inside is summed."""
+    n = len(tops)
+
+    def pairs(first: str, last: str) -> "np.ndarray":
+        return np.column_stack((tops[first], tops[last])).ravel()
+
+    counts = np.column_stack((tops["count"].astype(np.int64), np.zeros(n, np.int64))).ravel()
+    lines = np.repeat(tops["rule"] == LINE, 2)
+    summed = np.tile(np.array([True, False]), n)
+    words, beliefs = pairs("first_word", "last_word"), pairs("first_belief", "last_belief")
+    return Curve(pairs("first_us", "last_us"), words, beliefs, lines, summed, counts)
+
+
+def _words(found: Any, word: str, texts: dict[str, int]) -> Ints:
+    if word == "text":
+        told = np.ma.getdata(found)
+        gone = np.ma.getmaskarray(found)
+        return np.array([0 if none else texts.get(text, 0) for text, none in zip(told, gone, strict=True)], np.int64)
+    data = np.ma.getdata(found).copy()
+    data[np.ma.getmaskarray(found)] = 0
+    return data.view(np.int64) if word == "value" else data.astype(np.int64)

@@ -1,0 +1,92 @@
+"""The tables of hot.sqlite, and how it is opened."""
+
+import sqlite3
+from pathlib import Path
+
+from controller.history.kept import TYPES, HistoryError, HistoryFull, Kept, Rule
+
+SCHEMA = 1
+FILE = "hot.sqlite"
+COLD = "cold"
+DAMAGED = "damaged on disk"
+
+TABLES = """
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO counters VALUES ('declared', 0);
+CREATE TABLE signals (
+    number INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, type TEXT NOT NULL, unit TEXT NOT NULL, bound REAL NOT NULL,
+    rule INTEGER NOT NULL, still_ns INTEGER NOT NULL, text TEXT NOT NULL
+) STRICT;
+CREATE TABLE causes (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE texts (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE journal (
+    place INTEGER PRIMARY KEY, generation INTEGER NOT NULL, until_us INTEGER NOT NULL, content BLOB NOT NULL
+) STRICT;
+CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY, signal INTEGER NOT NULL, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL,
+    count INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL
+) STRICT;
+CREATE INDEX block_times ON blocks (signal, last_us, id);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, utc_ns INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, fields TEXT NOT NULL
+) STRICT;
+CREATE INDEX event_times ON events (utc_ns);
+CREATE TABLE spans (begin_us INTEGER PRIMARY KEY, end_us INTEGER NOT NULL, cause TEXT NOT NULL) STRICT;
+CREATE TABLE segments (
+    number INTEGER PRIMARY KEY, what TEXT NOT NULL, file TEXT NOT NULL UNIQUE, first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL
+) STRICT;
+CREATE TABLE contents (
+    signal INTEGER NOT NULL, last_us INTEGER NOT NULL, segment INTEGER NOT NULL, first_us INTEGER NOT NULL,
+    rows INTEGER NOT NULL, PRIMARY KEY (signal, last_us, segment)
+) STRICT, WITHOUT ROWID;
+"""
+"""counters: how often Signals were declared. spans: in which times somebody recorded; the end of the last one is old while the
+journal tells more. contents: what of a Signal a segment holds."""
+
+
+def opened(folder: Path) -> sqlite3.Connection:
+    """The writer's connection; the tables are made where there are none.
+
+    Raises:
+        HistoryError: it can't be opened, or another version of the software has made it.
+    """
+    path = folder / FILE
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / COLD).mkdir(mode=0o700, exist_ok=True)
+        file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        path.chmod(0o600)
+        run = file.execute
+        run("PRAGMA auto_vacuum=INCREMENTAL")
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=FULL")
+        run(f"PRAGMA journal_size_limit={16 << 20}")
+        (version,) = run("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA):
+            raise HistoryError(f"{path}: made as version {version}, this software reads version {SCHEMA}")
+        if version == 0:
+            file.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
+    except (sqlite3.Error, OSError) as broken:
+        raise failed(path, broken) from broken
+    return file
+
+
+def failed(path: Path, broken: Exception) -> HistoryError:
+    """What a failure of SQLite or of the disk means."""
+    full = isinstance(broken, sqlite3.Error) and getattr(broken, "sqlite_errorname", "") == "SQLITE_FULL"
+    return HistoryFull(f"{path}: {broken}") if full else HistoryError(f"{path}: {broken}")
+
+
+def kept_row(kept: Kept) -> tuple[str, str, str, float, int, int, str]:
+    """A Signal as `signals` holds it, after its number."""
+    return kept.path, kept.type.__name__, kept.unit, kept.bound, int(kept.way), kept.still_ns, kept.text
+
+
+def read_kept(file: sqlite3.Connection) -> dict[int, Kept]:
+    """All Signals by their number."""
+    rows = file.execute("SELECT number, path, type, unit, bound, rule, still_ns, text FROM signals ORDER BY number")
+    return {
+        number: Kept(path, TYPES[kind], unit, bound, Rule(rule), still_ns, text)
+        for number, path, kind, unit, bound, rule, still_ns, text in rows
+    }
