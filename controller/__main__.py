@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from controller import archive_commands
+from controller.history import asked as history_commands
 from controller.mirror import commands as mirror_commands
 from controller.modbus import commands as modbus_commands
 from controller.nodes import commands as node_commands
@@ -82,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(do=_plan)
 
     node_commands.add_to(commands)
+    history_commands.add_to(commands)
+    archive_commands.add_to(commands)
     modbus_commands.add_to(commands)
     mirror_commands.add_to(commands)
 

@@ -17,6 +17,8 @@ from twin.devices import Mirrored
 from twin.factory import Factory, Machine
 
 EVENTS = 6
+UP = "up"
+"""What the Feed says of a device that is reached."""
 FAMILY = 4
 """So many Signals whose names begin alike get a line of their own."""
 
@@ -91,8 +93,9 @@ def _machine(machine: Machine, shown: Shown) -> RenderableType:
 
 def _mirrored(machine: Mirrored, shown: Shown) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    cause = str(shown.values.get(f"node:{machine.node}/link") or "")
-    table.add_row(f"[bold]{machine.name}[/]", f"[red]{escape(cause)}[/]" if cause else f"[dim]{escape(machine.map.text)}[/]")
+    link = str(shown.values.get(f"node:{machine.node}/link") or "no data")
+    said = f"[dim]{escape(machine.map.text)}[/]" if link == UP else f"[red]{escape(link)}[/]"
+    table.add_row(f"[bold]{machine.name}[/]", said)
     for row in live_mirrored.lines(machine, _of(shown, f"{machine.name}/status")):
         table.add_row("", row)
     return table

@@ -242,6 +242,7 @@ def prepare(what: Run) -> None:
             name.unlink()
         (state / "epoch").unlink(missing_ok=True)
     (state / "programs").mkdir(exist_ok=True)
+    shutil.copyfile(what.path, state / "factory.toml")  # so that an export has it
     if what.order is not None:
         shutil.copyfile(what.order, state / "programs" / what.order.name)
 

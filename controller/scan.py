@@ -15,14 +15,12 @@ from controller.nodes.grant import (
     Grant,
     Stand,
     Standing,
-    Verdict,
     attend,
     claim_patience,
-    recalled,
     stand,
     strange,
-    verdict,
 )
+from controller.nodes.owed import looked_up
 from controller.orders.intents import Intent
 from controller.orders.review import fresh_ids
 from controller.orders.turn import Answer, Fact, Orders, Request, View, Work
@@ -110,14 +108,16 @@ def scan(image: Image, state: State, news: News, now: Ns) -> tuple[State, Outcom
     orders = replace(state.orders, next_id=fresh_ids(state.orders.next_id, highest)) if old else state.orders
     requests = tuple(news.requests)
     done = dispatch(orders, view, requests, news.facts)
-    waiting, answers, sent = _errands(image, state, done, grants, stands, news, now)
-    owed, intents = _noted(image, state, stands, waiting, sent, {request.id: request.user for request in requests}, news.utc_ns)
+    waiting, answers = _errands(image, state, done, grants, stands, news, now)
+    users = {request.id: request.user for request in requests}
+    fresh = {e.command_id: e.intent(n, users.get(e.request, ""), news.utc_ns) for n, asked in done.errands.items() for e in asked}
+    owed, intents = _owed(image, state, stands, waiting, fresh)
     commands, unfit, told = _decide(image, done.wishes, stands, now)
     alarms, raised = machine_events(image, state.alarms, unfit)
     latched = latches(image, state.latches)
     events = (*node_events((state.stands, state.latches), (stands, latched)), *done.events, *told, *raised)
-    made = replace(state, orders=done.orders, grants=grants, stands=stands, latches=latched, waiting=waiting, alarms=alarms,
-                   owed=owed)  # fmt: skip
+    made = replace(state, orders=done.orders, grants=grants, stands=stands, latches=latched, waiting=waiting, alarms=alarms)
+    made = replace(made, owed=owed)
     nodes = image.shape.factory.nodes
     written = {name: grants[name].command(state.owner, node.lease_ms) for name, node in nodes.items() if stands[name].written}
     return made, Outcome(written, commands, wanted, done.work, (*done.answers, *answers), events, intents)
@@ -156,43 +156,22 @@ def _strange(image: Image, state: State) -> tuple[dict[str, str], int]:
     return found, highest
 
 
-def _noted(
-    image: Image,
-    state: State,
-    stands: Stands,
-    waiting: Mapping[str, tuple[Errand, ...]],
-    sent: Mapping[str, tuple[Errand, ...]],
-    users: Mapping[int, str],
-    utc_ns: int,
+def _owed(
+    image: Image, state: State, stands: Stands, waiting: Mapping[str, tuple[Errand, ...]], fresh: Mapping[int, Intent]
 ) -> tuple[Mapping[int, Intent], tuple[Intent, ...]]:
-    """The commands whose outcome is owed, and what the book is told of them.
-
-    A command that was given up, or that an earlier run has sent, is looked for in its node's Status for as long as it takes.
-    """
-    owed, told = dict(state.owed), []
-    for name, errands in sent.items():
-        for errand in errands:
-            owed[errand.command_id] = made = errand.intent(name, users.get(errand.request, ""), utc_ns)
-            told.append(made)
-    open_now = {errand.command_id for errands in waiting.values() for errand in errands}
-    for number, intent in list(owed.items()):
-        if number in open_now:
-            continue
-        stand = stands.get(intent.place)
-        status = image.node(intent.place).status if stand is not None and stand.heard else None
-        found = verdict(recalled(intent), status) if status is not None else None
-        if stand is None:
-            found = Verdict(False, True, "outcome unknown: the factory has no such node any more")
-        if found is not None:
-            told.append(owed.pop(number).settle(found.state, found.text))
-    return (owed if told else state.owed), tuple(told)
+    """The commands whose outcome is owed, and what the book is told of them and of new ones."""
+    heard = {name: image.node(name).status if found.heard else None for name, found in stands.items()}
+    offered = {errand.command_id for errands in waiting.values() for errand in errands}
+    owed, known = looked_up({**state.owed, **fresh} if fresh else state.owed, heard, offered)
+    settled = {intent.id for intent in known}
+    return owed, (*(intent for number, intent in fresh.items() if number not in settled), *known)
 
 
 def _errands(
     image: Image, state: State, done: Dispatched, grants: dict[str, Grant], stands: Stands, news: News, now: Ns
-) -> tuple[dict[str, tuple[Errand, ...]], list[Answer], dict[str, tuple[Errand, ...]]]:
-    """Put commands into the Grants, and answer those whose outcome is known. Returns new commands as well."""
-    waiting, answers, sent = {}, [], {}
+) -> tuple[dict[str, tuple[Errand, ...]], list[Answer]]:
+    """Put commands into the Grants, and answer those whose outcome is known."""
+    waiting, answers = {}, []
     for name, grant in grants.items():
         before, asked = state.waiting.get(name, ()), tuple(done.errands.get(name, ()))
         if name in done.stopped:
@@ -200,11 +179,10 @@ def _errands(
             before = ()
         heard = image.node(name).status if stands[name].heard else None
         start = done.starts.get(name)
-        sent[name] = asked
         ours = stands[name].standing is Standing.OURS
         grants[name], waiting[name], judged = attend(grant, (*before, *asked), start, heard, ours, now, news.noted)
         answers += [Answer(e.request, ok, f"{e.op.name.lower()} {text}") for e, ok, text in judged]
-    return waiting, answers, sent
+    return waiting, answers
 
 
 def _decide(

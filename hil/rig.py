@@ -110,7 +110,7 @@ class Rig:
             for name in self.nodes
             if links and factory.nodes[name].serial is None
         }
-        self.devices = Devices(factory, self.trace, lambda: self.now)
+        self.devices = Devices(factory, lambda: self.now)
         if links:
             self.links |= {name: Link(self.devices.place(name), name) for name in self.devices}
         self.lines = bus.lay(factory, folder)

@@ -114,5 +114,5 @@ _KNOWN = {**{unit.code: unit for unit in ALL}, **_SPELLINGS, **SYMBOLS}
 
 
 def find(text: str) -> Unit | None:
-    """The unit of a symbol, of a usual spelling of it, or of a UNECE code; where two read alike (`MW`), the symbol's."""
+    """The unit of a symbol, of a usual spelling of it, or of a UNECE code; None where there is none."""
     return _KNOWN.get(text)

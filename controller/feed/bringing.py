@@ -1,7 +1,6 @@
 """A face's end of what it brings: the latest row of each Signal, sent when there is something new; else a sign of life."""
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -86,5 +85,3 @@ class Bringing:
         finally:
             for task in (filled, life):
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task

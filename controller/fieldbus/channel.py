@@ -24,8 +24,6 @@ SILENCE = S
 PROBE_SHARE = 40
 """A probe of a silent unit may take a 40th of its line's time where others need it."""
 LONGEST_PROBE = Ns(10 * S)
-GRACE = Ns(10 * MS)
-"""If we ourselves come so late to look, a reply may lie in the socket: it is looked at first."""
 MOST_WRITES = 64
 MOST_LOSSES = 3
 """So often it is tried again, on a new connection, whether a device takes several requests at a time."""
@@ -53,12 +51,14 @@ class Unit:
         silent: why it counts as silent; empty while it answers.
         probe: a small read.
         period: the shortest of its scans.
+        patience: how long a reply is waited for.
     """
 
     def __init__(self, channel: "Channel", number: int, probe: Ask | None = None) -> None:
         self.channel, self.number, self.probe = channel, number, probe
         self.silent = ""
         self.period = S
+        self.patience = channel.longest
         self.scans: list[Scanned] = []
         self.round_trip = Slowest()
         self.timeouts = self.refused = 0
@@ -66,17 +66,17 @@ class Unit:
         self._pause = Ns(0)
         self._probing = False
 
-    @property
-    def patience(self) -> Ns:
-        """How long a reply is waited for."""
-        channel, trip = self.channel, self.round_trip
-        if trip.count < KNOWN:
-            return channel.longest
-        return min(channel.longest, max(channel.shortest, Ns(4 * trip.p99)))
+    def _learn(self) -> None:
+        """How long a reply is waited for, now that more have come."""
+        channel = self.channel
+        self.patience = min(channel.longest, max(channel.shortest, Ns(4 * self.round_trip.p99)))
 
     def answered(self, took: Ns, now: Ns) -> None:
         """It has answered, if only by refusing."""
-        self.round_trip.add(took)
+        trip = self.round_trip
+        trip.add(took)
+        if trip.count >= KNOWN and (not trip.count & 31 or 4 * took > self.patience):
+            self._learn()
         self._misses = 0
         if self.silent:
             self.silent, self._pause = "", Ns(0)
@@ -145,8 +145,7 @@ class Channel:
         self.changes = 0
         self._writes: deque[Ask] = deque()
         self._reads: deque[Ask] = deque()
-        self._flying: list[Ask] = []
-        self._watched: Ns | None = None
+        self._flying = 0
         self._quiet = Ns(0)
         self._waiting = False
         self._together, self._losses, self._allowed = Ns(-1), 0, self.window
@@ -166,12 +165,12 @@ class Channel:
             return
         ask.way = 1
         (self._writes if first else self._reads).append(ask)
-        if len(self._flying) < self.window:
+        if self._flying < self.window:
             self._pump()
 
     def _pump(self) -> None:
-        flying, line = self._flying, self.line
-        while len(flying) < self.window and line.up:
+        line = self.line
+        while self._flying < self.window and line.up:
             queue = self._writes or self._reads
             if not queue:
                 return
@@ -185,15 +184,13 @@ class Channel:
             if ask.way != 1:
                 continue
             ask.way, ask.sent = 2, now
-            ask.deadline = deadline = Ns(now + self.units[ask.unit].patience + self.byte * ask.size)
+            ask.deadline = Ns(now + self.units[ask.unit].patience + self.byte * ask.size)
             if self._unheard is None:
                 self._unheard = now
-            flying.append(ask)
-            if len(flying) > 1:
+            self._flying += 1
+            if self._flying > 1:
                 self._together = now
-            if self._watched is None or deadline < self._watched:
-                self._watched = deadline
-                self.wheel.at(deadline, self)
+            self.wheel.watch.add(ask, self)
             line.send(ask)
 
     def resume(self) -> None:
@@ -205,7 +202,8 @@ class Channel:
         if ask.way != 2:
             return
         ask.way = 0
-        self._flying.remove(ask)
+        self._flying -= 1
+        self.wheel.watch.remove(ask)
         if self.pause:
             self._quiet = Ns(now + self.pause)
         unit = self.units[ask.unit]
@@ -231,26 +229,8 @@ class Channel:
         elif isinstance(reply, ProtocolError):
             unit.timeouts += 1
 
-    def fire(self, due: Ns, now: Ns) -> None:
-        """A reply may be overdue."""
-        if self._watched is None or due != self._watched:
-            return
-        self._watched = None
-        if now - due > GRACE and any(ask.deadline <= now for ask in self._flying):
-            self._watch(Ns(now + GRACE))
-            return
-        for ask in [ask for ask in self._flying if ask.deadline <= now]:
-            self._expire(ask, now)
-        if self._flying and self._watched is None:
-            self._watch(min(ask.deadline for ask in self._flying))
-
-    def _watch(self, due: Ns) -> None:
-        self._watched = due
-        self.wheel.at(due, self)
-
-    def _expire(self, ask: Ask, now: Ns) -> None:
-        if ask.way != 2:
-            return
+    def expire(self, ask: Ask, now: Ns) -> None:
+        """Its reply is overdue."""
         patience = self.units[ask.unit].patience
         if self.window > 1 and self._together >= ask.sent:
             self.window = 1  # it may have lost what it was asked before it had answered: one at a time from now on

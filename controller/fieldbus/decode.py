@@ -21,6 +21,7 @@ _FORMATS = {
     Form.INT16: "h", Form.UINT16: "H", Form.INT32: "i", Form.UINT32: "I", Form.INT64: "q", Form.UINT64: "Q",
     Form.FLOAT32: "f", Form.FLOAT64: "d",
 }  # fmt: skip
+_SCRATCH = np.zeros(8, np.uint8)
 SLACK = 1e-9
 """Of a limit: by so much a scaled value may pass its Range, for it was rounded."""
 
@@ -42,8 +43,34 @@ def _form(place: Place) -> int:
     return _FORMS.get(place.form, kernel.SIGNED if place.form.value.startswith("int") else kernel.UNSIGNED)
 
 
+class Recipe:
+    """How a Block is decoded: what is the same for all devices with the same Map, and is kept once.
+
+    Attributes:
+        rows: the indices of its Signals, sorted by how their values are made.
+    """
+
+    def __init__(self, block: Block, rows: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> None:
+        self.block = block
+        self.rows = tuple(sorted(block.rows, key=lambda i: _kind(rows[i])))
+        self.names = [rows[i].name for i in self.rows]
+        self.texts = [rows[i] for i in self.rows if _kind(rows[i]) == _TEXT]
+        told = [rows[i] for i in self.rows if _kind(rows[i]) != _TEXT]
+        self.size = len(told)
+        kinds = [_kind(row) for row in told]
+        self.floats, self.ints, self.bools = (sum(kind <= upto for kind in kinds) for upto in (_FLOAT, _INT, _BOOL))
+        self.odd = list(enumerate(told))[self.bools :]
+        listed = [*told, *_others(told, by_name)]
+        self.listed = len(listed)
+        where = {row.name: i for i, row in enumerate(listed)}
+        most = max((len(row.place.invalid) for row in listed), default=0)
+        whole = np.array([_whole(row, block, where, most) for row in listed], dtype=np.int64)
+        self.whole = whole.reshape(self.listed, kernel.INVALID + most)
+        self.real = np.array([_real(row) for row in told] + [[0.0] * 6] * (self.listed - self.size)).reshape(self.listed, 6)
+
+
 class Decoder:
-    """Makes values of one Block's bytes, and remembers what was told of them.
+    """Makes values of one device's Block, and remembers what was told of them.
 
     Attributes:
         rows: the indices of its Signals, in the order of `values`.
@@ -51,68 +78,57 @@ class Decoder:
         doubts: belief in those that are not Good, by name.
     """
 
-    def __init__(self, block: Block, rows: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> None:
-        self.rows = tuple(sorted(block.rows, key=lambda i: _kind(rows[i])))
+    def __init__(self, recipe: Recipe) -> None:
+        self.rows = recipe.rows
         self.values: list[Any] = [None] * len(self.rows)
         self.doubts: dict[str, Belief] = {}
-        self._block, self._names = block, [rows[i].name for i in self.rows]
-        self._texts = [rows[i] for i in self.rows if _kind(rows[i]) == _TEXT]
-        self._text_bytes: list[bytes | None] = [None] * len(self._texts)
-        told = [rows[i] for i in self.rows if _kind(rows[i]) != _TEXT]
-        self._size = len(told)
-        kinds = [_kind(row) for row in told]
-        self._floats, self._ints, self._bools = (sum(kind <= upto for kind in kinds) for upto in (_FLOAT, _INT, _BOOL))
-        self._odd = list(enumerate(told))[self._bools :]
-        listed = [*told, *_others(told, by_name)]
-        where = {row.name: i for i, row in enumerate(listed)}
-        most = max((len(row.place.invalid) for row in listed), default=0)
-        self._whole = np.array([_whole(row, block, where, most) for row in listed], dtype=np.int64)
-        self._whole = self._whole.reshape(len(listed), kernel.INVALID + most)
-        self._real = np.array([_real(row) for row in told] + [[0.0] * 6] * (len(listed) - len(told))).reshape(len(listed), 6)
-        self._raw, self._value = np.zeros(len(listed), np.int64), np.zeros(len(listed))
-        self._belief, self._scratch = np.full(len(listed), 255, np.uint8), np.zeros(8, np.uint8)
-        self._told_floats, self._told_ints = self._value[: self._floats], self._raw[self._floats : self._ints]
-        self._told_bools, self._told_beliefs = self._raw[self._ints : self._bools], self._belief[: self._size]
+        self._recipe = recipe
+        self._text_bytes: list[bytes | None] = [None] * len(recipe.texts)
+        self._raw, self._value = np.zeros(recipe.listed, np.int64), np.zeros(recipe.listed)
+        self._belief = np.full(recipe.listed, 255, np.uint8)
+        self._told_floats, self._told_ints = self._value[: recipe.floats], self._raw[recipe.floats : recipe.ints]
+        self._told_bools = self._raw[recipe.ints : recipe.bools]
 
     def feed(self, data: bytes) -> bool:
         """Whether a value or a doubt is told anew; then `values` and `doubts` are new objects."""
-        changed = 0
-        if self._size:
+        recipe, changed = self._recipe, 0
+        if recipe.size:
             given = np.frombuffer(data, np.uint8)
-            if self._block.table.bits:
+            if recipe.block.table.bits:
                 given = np.unpackbits(given, bitorder="little")
-            changed = kernel.told(
-                given, self._whole, self._real, self._raw, self._value, self._belief, self._scratch, self._size
-            )
-        if self._texts and self._read_texts(data):
-            changed += 1
+            changed = kernel.told(given, recipe.whole, recipe.real, self._raw, self._value, self._belief, _SCRATCH, recipe.size)
+        if recipe.texts and self._read_texts(data):
+            changed = changed or 1
         if changed:
-            self._tell()
-        return changed > 0
+            self._tell(changed < 0)
+        return changed != 0
 
     def _read_texts(self, data: bytes) -> bool:
         changed = False
-        for n, row in enumerate(self._texts):
-            at = 2 * (row.place.address - self._block.first)
+        for n, row in enumerate(self._recipe.texts):
+            at = 2 * (row.place.address - self._recipe.block.first)
             text = data[at : at + 2 * row.place.registers]
             if text != self._text_bytes[n]:
                 self._text_bytes[n], changed = text, True
         return changed
 
-    def _tell(self) -> None:
+    def _tell(self, doubtful: bool) -> None:
+        recipe = self._recipe
         values: list[Any] = self._told_floats.tolist()
-        values += self._told_ints.tolist()
-        values += self._told_bools.astype(bool).tolist()
+        if recipe.ints > recipe.floats:
+            values += self._told_ints.tolist()
+        if recipe.bools > recipe.ints:
+            values += self._told_bools.astype(np.bool_).tolist()
         doubts: dict[str, Belief] = {}
-        for i, row in self._odd:
+        for i, row in recipe.odd:
             values.append(self._made(i, row, doubts))
-        if any(self._told_beliefs.tobytes()):
-            for i, code in enumerate(self._told_beliefs.tolist()):
+        if doubtful:
+            for i, code in enumerate(self._belief[: recipe.size].tolist()):
                 if code:
-                    doubts[self._names[i]] = _BELIEFS[code]
+                    doubts[recipe.names[i]] = _BELIEFS[code]
                     if code != kernel.OUTSIDE:
                         values[i] = None
-        for row, data in zip(self._texts, self._text_bytes, strict=True):
+        for row, data in zip(recipe.texts, self._text_bytes, strict=True):
             text = text_of(row.place, data or b"")
             values.append(text)
             if text is None:
@@ -152,7 +168,7 @@ def _kind(row: Mapped) -> int:
 def warm() -> None:
     """Compile what decodes, or fetch it from the cache: it takes a while, once."""
     row = Mapped(signal("warm", float, Place(Table.HOLDING, 0)))
-    Decoder(Block(0, Table.HOLDING, 0, 1, (Atom(0, 1, (0,)),)), [row], {}).feed(b"\0\0")
+    Decoder(Recipe(Block(0, Table.HOLDING, 0, 1, (Atom(0, 1, (0,)),)), [row], {})).feed(b"\0\0")
 
 
 def _others(told: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> list[Mapped]:

@@ -9,7 +9,7 @@ from controller.devices import Counts, Outcome, Written
 from controller.factory_loop import FactoryClock
 from controller.fieldbus.ask import Ask
 from controller.fieldbus.channel import Unit
-from controller.fieldbus.decode import warm
+from controller.fieldbus.decode import Recipe, warm
 from controller.fieldbus.lines import channels
 from controller.fieldbus.plan import Block, Costs, Plan, plan
 from controller.fieldbus.reading import Page, Reading, Round, Tally
@@ -18,7 +18,7 @@ from controller.fieldbus.tcp import TcpLine
 from controller.fieldbus.wheel import Wheel
 from controller.fieldbus.write import Writer
 from controller.modbus.pdu import Read, ReadBits
-from twin.clock import MS, Clock, Ns, S, utc_ns
+from twin.clock import MS, Clock, Ns, S
 from twin.devices import Mirrored, ModbusDevice
 from twin.factory import Factory
 from twin.maps import Mapped
@@ -55,6 +55,7 @@ class Fieldbus:
         self._readings: dict[str, Reading] = {}
         self._writers: dict[str, Writer] = {}
         self._surveys: dict[str, Survey] = {}
+        self._recipes: dict[int, Recipe] = {}  # by a Block of a plan that is kept
         self._plans: dict[tuple[int, int, Costs], Plan] = {}
         self._start: Ns | None = None
         for machine in machines:
@@ -84,20 +85,33 @@ class Fieldbus:
         by_name = {row.name: row for row in rows}
         read = [row for row in rows if row.readable]
         reading.places(read, by_name)
-        key = id(machine.map), machine.unit, costs
-        planned = self._plans.get(key)
-        if planned is None or machine.map.sunspec:
-            planned = plan(machine.map, machine.unit, costs, read, {i for i, row in enumerate(read) if row.name in lost})
-            self._plans[key] = planned
+        planned = self._plan(machine, costs, read, lost)
         for (number, scan), blocks in planned.items():
             round_ = self._round(machine, number, machine.map.classes[scan])
             self._probe(round_.unit, blocks)
             for block in blocks:
-                page = Page(reading, round_, block)
+                page = Page(reading, round_, block, self._recipe(machine, block, read, by_name))
                 reading.watch(page)
                 round_.add(page, now=False)
         there = {name: row for name, row in by_name.items() if name not in lost}
         self._writers[machine.name] = Writer(machine.map, there, channel, machine.unit, self._clock)
+
+    def _plan(self, machine: Mirrored, costs: Costs, read: Sequence[Mapped], lost: Collection[str]) -> Plan:
+        """Machines of one Map have one plan, unless each device says where things lie."""
+        without = {i for i, row in enumerate(read) if row.name in lost}
+        if machine.map.sunspec:
+            return plan(machine.map, machine.unit, costs, read, without)
+        key = id(machine.map), machine.unit, costs
+        if key not in self._plans:
+            self._plans[key] = plan(machine.map, machine.unit, costs, read, without)
+        return self._plans[key]
+
+    def _recipe(self, machine: Mirrored, block: Block, read: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> Recipe:
+        if machine.map.sunspec:
+            return Recipe(block, read, by_name)
+        if id(block) not in self._recipes:
+            self._recipes[id(block)] = Recipe(block, read, by_name)
+        return self._recipes[id(block)]
 
     def _unit(self, device: str, number: int) -> Unit:
         return self._units[device].setdefault(number, self._channels[device][0].unit(number))
@@ -145,8 +159,8 @@ class Fieldbus:
 
     def take(self) -> Mapping[str, Sample[Any]]:
         """The latest Sample of each machine that has a new one since this was asked last."""
-        now, utc = self._clock.now(), utc_ns()
-        return {n: sample for n, reading in self._readings.items() if (sample := reading.take(now, utc)) is not None}
+        now = self._clock.now()
+        return {n: sample for n, reading in self._readings.items() if (sample := reading.take(now)) is not None}
 
     def link(self, device: str) -> str:
         """Why a device cannot be reached; empty when it can. A gateway can be while one of its units answers."""

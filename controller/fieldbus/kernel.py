@@ -17,7 +17,7 @@ FACTOR, OFFSET, PLUS, LOW, HIGH, BAND = range(6)
 
 @kernel
 def told(bytes_: Bytes, whole: Ints, real: Floats, raw: Ints, value: Floats, belief: Bytes, scratch: Bytes, size: int) -> int:
-    """How many values have changed by more than their deadband, or in how far they are believed.
+    """How many values have changed by more than their deadband, or in how far they are believed; less than 0 if not all are Good.
 
     Args:
         bytes_: (n,) u1, of the reply.
@@ -31,7 +31,7 @@ def told(bytes_: Bytes, whole: Ints, real: Floats, raw: Ints, value: Floats, bel
         size: how many of the rows are told; the others only hold exponents and what is added.
     """
     single, double = scratch.view(np.float32), scratch.view(np.float64)
-    changed = 0
+    changed, doubtful = 0, False
     for i in range(whole.shape[0]):
         bits = np.uint64(0)
         for k in range(whole[i, WIDTH]):
@@ -83,4 +83,6 @@ def told(bytes_: Bytes, whole: Ints, real: Floats, raw: Ints, value: Floats, bel
             if sure != belief[i] or now != value[i]:
                 changed += 1
             belief[i], value[i] = sure, now
-    return changed
+        if sure != GOOD:
+            doubtful = True
+    return -changed if doubtful else changed

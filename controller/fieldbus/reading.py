@@ -7,11 +7,11 @@ from typing import Any
 
 from controller.fieldbus.ask import Ask
 from controller.fieldbus.channel import Channel, Unit
-from controller.fieldbus.decode import Decoder
+from controller.fieldbus.decode import Decoder, Recipe
 from controller.fieldbus.measure import Slowest
 from controller.fieldbus.plan import Atom, Block
 from controller.modbus.pdu import ModbusError, Refused
-from twin.clock import MS, Ns
+from twin.clock import MS, Ns, utc_ns
 from twin.maps import Mapped
 from twin.trace import GOOD, Belief, Quality, Sample
 
@@ -28,9 +28,9 @@ class Page:
     __slots__ = ("_seen", "ask", "at", "block", "decoder", "doubt", "fresh", "limit", "payload", "reading", "round", "stale",
                  "told")  # fmt: skip
 
-    def __init__(self, reading: "Reading", round_: "Round", block: Block) -> None:
+    def __init__(self, reading: "Reading", round_: "Round", block: Block, recipe: Recipe | None = None) -> None:
         self.reading, self.round, self.block = reading, round_, block
-        self.decoder = Decoder(block, reading.rows, reading.by_name)
+        self.decoder = Decoder(recipe or Recipe(block, reading.rows, reading.by_name))
         self.ask = Ask(block.unit, block.request, self.heard)
         self.payload = self._seen = b""
         self.at = Ns(-1)
@@ -40,7 +40,7 @@ class Page:
         self.told = True
 
     def heard(self, ask: Ask, reply: bytes | ModbusError, now: Ns) -> None:
-        """Take a reply; it is decoded when somebody wants to know."""
+        """Take a reply; it is decoded when its scan is complete."""
         if type(reply) is bytes:
             self.payload, self.at, self.fresh = reply, now, True
             if self.doubt is not None:
@@ -71,12 +71,13 @@ class Page:
 class Round:
     """All Blocks of a scan class of one unit: asked together, at absolute times."""
 
-    __slots__ = ("_busy", "_due", "_good", "channel", "counts", "pages", "period", "unit")
+    __slots__ = ("_busy", "_due", "_good", "_readings", "channel", "counts", "pages", "period", "unit")
 
     def __init__(self, channel: Channel, unit: Unit, period: Ns, counts: "Tally") -> None:
         self.channel, self.unit, self.period, self.counts = channel, unit, period, counts
         self.pages: list[Page] = []
         self._busy, self._good = 0, True
+        self._readings: list[Reading] = []
         self._due = Ns(-1)
         unit.scans.append(self)
 
@@ -124,6 +125,8 @@ class Round:
     def add(self, page: Page, now: bool = True) -> None:
         """One more Block, which is asked at once."""
         self.pages.append(page)
+        if page.reading not in self._readings:
+            self._readings.append(page.reading)
         if now:
             self._busy += 1
             self.channel.put(page.ask)
@@ -133,10 +136,14 @@ class Round:
         self._good &= good
         if self._busy:
             self._busy -= 1
-            if not self._busy and self._good:
-                counts = self.counts
-                counts.scans += 1
-                counts.late.add(now - self._due)
+            if not self._busy:
+                for reading in self._readings:
+                    if reading.fresh:
+                        reading.make(now)
+                if self._good:
+                    counts = self.counts
+                    counts.scans += 1
+                    counts.late.add(now - self._due)
 
 
 class Tally:
@@ -175,6 +182,7 @@ class Reading:
         self._units: list[Unit] = []
         self._refused: dict[Round, list[tuple[Block, Atom]]] = {}
         self._sample: Sample[Any] = Sample(None, Ns(0), 0, NEVER)
+        self._new = False
         self._seen = -1
 
     def places(self, rows: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> None:
@@ -228,29 +236,35 @@ class Reading:
             self.watch(page)
             round_.add(page, now=False)
 
-    def take(self, now: Ns, utc_ns: int) -> Sample[Any] | None:
-        """Its Sample, where there is a new one."""
-        changed, seen, at = False, self.channel.changes, Ns(-1)
+    def take(self, now: Ns) -> Sample[Any] | None:
+        """Its Sample, where there is a new one since this was asked last."""
+        changed, seen = self.fresh, self.channel.changes
         if seen != self._seen:
             self._seen, changed = seen, True
         for page in self.pages:
+            if (now - page.at > page.limit) is not page.stale:
+                page.stale, changed = not page.stale, True
+        if changed:
+            self.make(now, True)
+        if not self._new:
+            return None
+        self._new = False
+        return self._sample
+
+    def make(self, now: Ns, changed: bool = False) -> None:
+        """Make its Sample of what has come; `changed`: because how far it is believed has."""
+        self.fresh, self._new, at = False, True, Ns(-1)
+        for page in self.pages:
+            changed |= page.decode()
             its = page.at
             if its > at:
                 at = its
-            if (now - its > page.limit) is not page.stale:
-                page.stale, changed = not page.stale, True
-        if not (self.fresh or changed):
-            return None
-        self.fresh = False
-        for page in self.pages:
-            changed |= page.decode()
-        sample = self._sample
+        utc = utc_ns() - (now - at)
         if changed:
-            made = self._made(at, Ns(now - at), utc_ns)
+            self._sample = self._made(at, utc)
         else:
-            made = Sample(sample.status, at, utc_ns - (now - at), sample.every, sample.doubts)
-        self._sample = made
-        return made
+            sample = self._sample
+            self._sample = Sample(sample.status, at, utc, sample.every, sample.doubts)
 
     def _nothing(self) -> Sample[Any]:
         """Nothing was read yet, or nothing can be."""
@@ -260,7 +274,7 @@ class Reading:
         bad = [page.doubt for page in self.pages if page.doubt is not None and page.doubt.quality is Quality.BAD]
         return Sample(None, Ns(0), 0, next(iter([*bad, *self.missing.values()]), NEVER))
 
-    def _made(self, at: Ns, age: Ns, utc_ns: int) -> Sample[Any]:
+    def _made(self, at: Ns, utc: int) -> Sample[Any]:
         if at < 0:
             return self._nothing()
         link = self.channel.down
@@ -281,15 +295,16 @@ class Reading:
         every = Belief(Quality.STALE, link) if link else GOOD
         before = self._sample.doubts
         kept = before if doubts == before else MappingProxyType(doubts) if doubts else _NO_DOUBTS
-        return Sample(status, at, utc_ns - age, every, kept)
+        return Sample(status, at, utc, every, kept)
 
     def _in_order(self, values: list[Any]) -> Any:
         """The Status of its Pages' values, one Page's after another's, with None behind them."""
         if self._order is None:
             found = {row: i for i, row in enumerate(row for page in self.pages for row in page.decoder.rows)}
             order = [found.get(row, len(values) - 1) for row in range(len(self.rows))]
-            self._order = itemgetter(*order, len(values) - 1)  # one more, for an itemgetter of one item makes no tuple
-        return self._status._make(self._order(values)[:-1])
+            one = len(order) == 1  # an itemgetter of one item makes no tuple
+            self._order = (lambda values: (values[order[0]],)) if one else itemgetter(*order)
+        return self._status._make(self._order(values))
 
     def _doubt(self, page: Page) -> Belief | None:
         if page.round.unit.silent:

@@ -15,7 +15,7 @@ from typing import Any
 from controller.devices import Outcome, Written
 from controller.fieldbus.ask import Ask
 from controller.fieldbus.channel import Channel
-from controller.fieldbus.decode import Decoder, EncodeError, encode, text_of
+from controller.fieldbus.decode import Decoder, EncodeError, Recipe, encode, text_of
 from controller.fieldbus.plan import FUNCTIONS, Atom, Block
 from controller.modbus.pdu import (
     ModbusError,
@@ -161,7 +161,8 @@ class Writer:
             return repr(text_of(place, data))
         if place.scale_from:
             return " ".join(f"{word:04X}" for word in words)
-        decoder = Decoder(Block(0, place.table, place.address, place.end, (Atom(place.address, place.end, (0,)),)), [row], {})
+        block = Block(0, place.table, place.address, place.end, (Atom(place.address, place.end, (0,)),))
+        decoder = Decoder(Recipe(block, [row], {}))
         decoder.feed(data)
         value = decoder.values[0]
         if value is None:

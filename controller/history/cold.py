@@ -17,13 +17,14 @@ import numpy as np
 
 from controller.history.block import HEAD, decode
 from controller.history.hot import Hot
-from controller.history.kept import QUALITIES, HistoryError, Kept, micros
+from controller.history.kept import QUALITIES, HistoryError, HistoryFull, Kept, micros
 from controller.history.squeeze import Sequence
 from controller.history.tables import COLD
 
 DAY_US = 86_400_000_000
 MOST_ROWS = 4_000_000
 """One segment holds no more samples than this and one block."""
+ROW_GROUP = 40_960  # rows that are read together
 SETTINGS = "SET threads = 2; SET preserve_insertion_order = true"
 
 Step = Callable[[str], None]
@@ -65,8 +66,8 @@ def cool(hot: Hot, before_ns: int, step: Step = lambda _: None) -> int:
     Raises:
         HistoryFull, HistoryError: nothing is lost; DuckDB is not installed.
     """
-    if hot.folding:
-        raise HistoryError(f"{hot.folder}: it is being folded")
+    if hot.folding:  # a block that is being filled would be there twice
+        raise HistoryFull(f"{hot.folder}: what is being folded has no room yet")
     settle(hot)
     made = 0
     for day, most in _days(hot, micros(before_ns)):
@@ -78,8 +79,6 @@ def cool(hot: Hot, before_ns: int, step: Step = lambda _: None) -> int:
 
 def forget(hot: Hot, before_ns: int) -> int:
     """Delete what ends before a time, hot and cold; how many bytes of files went. `shrink` gives the rest back to the disk."""
-    if hot.folding:
-        raise HistoryError(f"{hot.folder}: it is being folded")
     before, freed = micros(before_ns), 0
     with hot.transaction() as file:
         names = file.execute("SELECT file FROM segments WHERE last_us < ?", (before,)).fetchall()
@@ -234,7 +233,8 @@ def _write(path: Path, columns: dict[str, "np.ndarray"], wanted: str, step: Step
         try:
             database.execute(SETTINGS)
             database.register("rows_in", columns)
-            database.execute(f"COPY (SELECT {wanted} FROM rows_in) TO {quoted(beside)} (FORMAT parquet, COMPRESSION zstd)")
+            form = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
+            database.execute(f"COPY (SELECT {wanted} FROM rows_in) TO {quoted(beside)} ({form})")
             step("written")
             _verify(database, beside, columns)
         except engine.Error as broken:

@@ -13,16 +13,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from controller.history.cold import duckdb
+import numpy as np
+
+from controller.history.asked import AGGREGATES
+from controller.history.cold import duckdb, quoted
 from controller.history.door import Door, Windows
-from controller.history.kept import NONE, HistoryError
+from controller.history.kept import QUALITIES, HistoryError
 from controller.history.recorder import FOLDER
 from twin.clock import MS, US, S, utc_ns
 from twin.factory import FactoryError, read
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PERIODS = {"ms": MS, "s": S, "min": 60 * S, "h": 3600 * S, "d": 86_400 * S}
-AGGREGATES = ("average", "min", "max", "first", "last", "total", "count", "good")
 _FIELDS = dict(zip(AGGREGATES, ("average", "minimum", "maximum", "first", "last", "total", "count", "good_s"), strict=True))
 SHOWN = 60
 """Lines of a Signal that a terminal is shown without being asked for more."""
@@ -42,26 +44,6 @@ class Line:
     values: tuple[Any, ...]
     quality: str = ""
     cause: str = ""
-
-
-def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Give `lockstep` its command `history`."""
-    history = commands.add_parser("history", help="what Signals were, and what happened")
-    history.add_argument("factory", nargs="?", help="factory.toml, whose state is looked for in .lockstep/NAME; or the first Signal")
-    history.add_argument("signals", nargs="*", metavar="SIGNAL", help="path or pattern, like printer-1/status/*; none: lists them")
-    history.add_argument("--state", type=Path, metavar="DIR", help="the running factory's state, or an exported one")
-    history.add_argument("--from", dest="since", metavar="TIME", help="2026-11-22T08:00, in UTC; or 3h, so long ago")
-    history.add_argument("--to", dest="until", metavar="TIME", help="the same (now)")
-    history.add_argument("--last", metavar="TIME", help="so long until --to: 10min, 3h, 2d (1h)")
-    history.add_argument("--every", metavar="TIME", help="one line for each window of so long: 10s, 1min")
-    history.add_argument("--aggregate", default="average", metavar="WHAT", help=f"of a window: {', '.join(AGGREGATES)} (average)")
-    history.add_argument("--events", action="store_true", help="what happened, instead of values; SIGNAL is then a subject")
-    history.add_argument("--gaps", action="store_true", help="when nothing was recorded, and why")
-    form = history.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="comma-separated, with a head")
-    form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument("--parquet", type=Path, metavar="FILE", help="into a Parquet file")
-    history.set_defaults(do=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -180,8 +162,7 @@ def _raw(door: Door, paths: Sequence[str], since: int, until: int) -> Iterator[L
         before = door.at(path, since)
         series = door.raw(path, since, until)
         if before is not None and (not len(series) or series.times[0] > since):
-            quality = ("good", "stale", "bad", "none")[before.quality]
-            yield Line(since, path, (before.value,), quality, before.cause)
+            yield Line(since, path, (before.value,), QUALITIES[before.quality], before.cause)
         for time, value, quality, cause in series.rows():
             yield Line(time, path, (value,), quality, cause)
 
@@ -248,9 +229,7 @@ def _shown(value: Any) -> str:
 
 def _events(options: argparse.Namespace, door: Door, wanted: Sequence[str], since: int, until: int) -> int:
     found = [e for e in door.events(since, until) if not wanted or any(fnmatchcase(e.subject, w) for w in wanted)]
-    rows = [
-        Line(event.utc_ns, event.subject, (event.kind, json.dumps(dict(event.fields), ensure_ascii=False)), "good") for event in found
-    ]
+    rows = [Line(e.utc_ns, e.subject, (e.kind, json.dumps(dict(e.fields), ensure_ascii=False)), "good") for e in found]
     if options.json or options.csv or options.parquet is not None:
         _tell(options, ("kind", "fields"), iter(rows))
         return 0
@@ -281,19 +260,18 @@ def write_parquet(path: Path, names: Sequence[str], lines: Iterable[Line]) -> No
     """
     rows = list(lines)
     kinds = [_column({type(line.values[i]) for line in rows if line.values[i] is not None}) for i in range(len(names))]
-    cells = ", ".join(f'"{name}" {kind}' for name, kind in zip(names, kinds, strict=True))
     engine = duckdb()
+    texts = {name: np.array([getattr(line, name) for line in rows], object) for name in ("signal", "quality", "cause")}
+    columns = {"time": np.array([line.time // US for line in rows], np.int64), **texts}
+    for i in range(len(kinds)):
+        columns[f"v{i}"] = np.array([None if line.values[i] is None else str(line.values[i]) for line in rows], object)
+    told = ", ".join(f'CAST(v{i} AS {kind}) AS "{name}"' for i, (name, kind) in enumerate(zip(names, kinds, strict=True)))
+    query = f"SELECT make_timestamptz(time) AS time, signal, {told}, quality, cause FROM lines ORDER BY signal, time"
     with closing(engine.connect()) as file:
         file.execute("SET TimeZone = 'UTC'")
-        file.execute(f"CREATE TABLE lines (time TIMESTAMPTZ, signal VARCHAR, {cells}, quality VARCHAR, cause VARCHAR)")
-        marks = ", ".join("?" for _ in range(len(names) + 3))
-        insert = f"INSERT INTO lines VALUES (make_timestamptz(?::BIGINT), {marks})"
-        table = [(line.time // US, line.signal, *_cells(line.values, kinds), line.quality, line.cause) for line in rows]
-        for at in range(0, len(table), 10_000):
-            file.executemany(insert, table[at : at + 10_000])
+        file.register("lines", columns)
         try:
-            place = str(path).replace("'", "''")
-            file.execute(f"COPY (SELECT * FROM lines ORDER BY signal, time) TO '{place}' (FORMAT PARQUET, COMPRESSION ZSTD)")
+            file.execute(f"COPY ({query}) TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
         except engine.Error as failed:
             raise HistoryError(f"{path}: {failed}") from failed
 
@@ -305,7 +283,3 @@ def _column(kinds: set[type]) -> str:
         return "BIGINT"
     return "DOUBLE" if kinds <= {int, float} else "VARCHAR"
 
-
-def _cells(values: Sequence[Any], kinds: Sequence[str]) -> Iterator[Any]:
-    for value, kind in zip(values, kinds, strict=True):
-        yield str(value) if kind == "VARCHAR" and value is not None else value

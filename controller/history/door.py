@@ -258,9 +258,9 @@ class Door:
     ) -> Curve:  # fmt: skip
         """Samples from the one that holds at `begin` to the first not before `end`, cut at the gaps."""
         kept = self._kept[number]
-        tail = self._tail.of(number, kept, self._cuts)
         parts = self._shelves.curves(self._file, number, begin, end, whole, sums)
-        if len(tail):
+        if not parts or parts[-1].times[-1] < end:
+            tail = self._tail.of(number, kept, self._cuts)
             parts.append(Curve.of(tail.times, tail.words, tail.beliefs, kept.way is Rule.LINE))
         curve = Curve.joined(parts)
         first = max(0, int(np.searchsorted(curve.times, begin, side="right")) - 1)
@@ -268,13 +268,15 @@ class Door:
         curve = curve.part(first, last)
         if not len(curve):
             return curve
-        cut = [(gap[0], OWN_CAUSES + i) for i, gap in enumerate(self._gaps) if gap[0] >= curve.times[0] and gap[0] <= end]
-        if not cut:
-            return curve
-        times = np.array([time for time, _ in cut], np.int64)
-        beliefs = np.array([cause << 2 | NONE for _, cause in cut], np.int32)
+        inner, outer = slice(0, max(0, len(self._gaps) - 1)), self._cuts[-1:]
+        wanted = np.flatnonzero((self._cuts[inner] >= curve.times[0]) & (self._cuts[inner] <= end))
         word = int(np.float64(np.nan).view(np.int64)) if kept.type is float else 0
-        return curve.with_gaps(times, beliefs, word)
+        if len(wanted):
+            curve = curve.with_gaps(self._cuts[wanted], ((OWN_CAUSES + wanted) << 2 | NONE).astype(np.int32), word)
+        if len(outer) and outer[0] <= end:
+            belief = np.array([(OWN_CAUSES + len(self._gaps) - 1) << 2 | NONE], np.int32)
+            curve = Curve.joined([curve, Curve.of(outer, np.array([word], np.int64), belief, False)])
+        return curve
 
     def _values(self, kept: Kept, curve: Curve) -> "np.ndarray":
         """A curve's values as people have them."""

@@ -50,7 +50,7 @@ class Hot:
         acknowledged: samples committed since it was opened.
         refused: samples that were not kept: earlier than their Signal's last, or none of its type.
         damaged: parts of the journal that could not be read when it was opened; shown as gaps.
-        folding: whether a fold has begun and not ended; nothing but commits may happen in between.
+        folding: whether a fold has begun and not ended; then there may be commits and `forget`, nothing else.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -384,8 +384,9 @@ class Hot:
 
     def close(self) -> None:
         """Fold and be done with it."""
-        with contextlib.suppress(HistoryFull):
-            self.fold()
+        if self._made is not None or not self.folding:
+            with contextlib.suppress(HistoryFull):
+                self.fold()
         self._file.close()
         os.close(self._lock)
 

@@ -18,6 +18,8 @@ LINE = int(Rule.LINE)
 OWN_CAUSES = 1 << 24
 """Causes from here on are the door's own: which gap."""
 HARMED = OWN_CAUSES - 1
+AROUND_US = 60_000_000
+"""How far around a span a segment is searched first."""
 Whole = Callable[[Ints, Ints], "np.ndarray"]
 
 
@@ -108,34 +110,38 @@ class Shelves:
         within = file.execute(overlap, (number, begin, end)).fetchall()
         (kind,) = file.execute("SELECT type FROM signals WHERE number=?", (number,)).fetchone()
         word = "value" if kind == "float" else "whole" if kind != "str" else "text"
-        plan = [(name, "") for name, _, _ in within]
+        plan = [(name, max(begin, first), min(end, last)) for name, first, last in within]
         if not within or within[0][1] > begin:
             before = file.execute(chosen + "c.last_us<? ORDER BY c.last_us DESC, segment DESC LIMIT 1", (number, begin))
-            plan = [(name, "before") for name, _, _ in before] + plan
+            plan = [(name, last, last) for name, _, last in before] + plan
         if not within or within[-1][2] < end:
             after = file.execute(chosen + "c.first_us>? ORDER BY c.last_us, segment LIMIT 1", (number, end))
-            plan += [(name, "after") for name, _, _ in after]
+            plan += [(name, first, first) for name, first, _ in after]
         texts = dict(file.execute("SELECT text, number FROM texts")) if kind == "str" and plan else {}
-        return [self._segment(name, number, begin, end, which, word, texts) for name, which in plan]
+        return [self._segment(name, number, first, last, word, texts) for name, first, last in plan]
 
-    def _segment(
-        self, name: str, number: int, begin: int, end: int, which: str, word: str, texts: dict[str, int]
-    ) -> Curve:
+    def _segment(self, name: str, number: int, begin: int, end: int, word: str, texts: dict[str, int]) -> Curve:
+        """What a segment holds of a Signal in begin .. end, and a sample at least on both sides of it; it has some there."""
         path = self._cold / name
         if not path.exists():
             raise FileNotFoundError(name)
-        columns = f"epoch_us(time) AS time, {word} AS word, belief, rule"
-        rows = f"SELECT {columns} FROM read_parquet({quoted(path)}) WHERE signal = {number}"
-        first = f"({rows} AND time < make_timestamp({begin}) ORDER BY time DESC LIMIT 1)"
-        last = f"({rows} AND time >= make_timestamp({end}) ORDER BY time LIMIT 1)"
-        within = f"({rows} AND time >= make_timestamp({begin}) AND time < make_timestamp({end}))"
-        query = {"before": first, "after": last}.get(which, f"{first} UNION ALL {within} UNION ALL {last}")
+        source = f"read_parquet({quoted(path)}, file_row_number = true) WHERE signal = {number} AND time"
+        rows = f"SELECT epoch_us(time) AS time, {word} AS word, belief, rule, file_row_number AS row FROM {source}"
+        around = (end - begin) // 8 + AROUND_US
+        low, high = begin - around, end + around
+        query = f"{rows} >= make_timestamp({low}) AND time <= make_timestamp({high})"
         found = self._fetch(query)
-        times = np.ma.getdata(found["time"]).astype(np.int64)
+        times = np.ma.getdata(found["time"])
+        if not len(times) or times.min() > begin or times.max() < end:
+            # What holds at the beginning, or ends a line at the end, is farther away.
+            before = f"({rows} < make_timestamp({low}) ORDER BY row DESC LIMIT 1)"
+            after = f"({rows} > make_timestamp({high}) ORDER BY row LIMIT 1)"
+            found = self._fetch(f"{before} UNION ALL ({query}) UNION ALL {after}")
+            times = np.ma.getdata(found["time"])
         words = _words(found["word"], word, texts)
-        order = np.argsort(times, kind="stable")
-        belief, rule = np.ma.getdata(found["belief"]), np.ma.getdata(found["rule"])
-        return Curve.of(times[order], words[order], belief[order].astype(np.int32), (rule == LINE)[order])
+        row, belief, line = (np.ma.getdata(found[column]) for column in ("row", "belief", "rule"))
+        order = slice(None) if (np.diff(row) > 0).all() else np.argsort(row)
+        return Curve.of(times[order].astype(np.int64), words[order], belief[order].astype(np.int32), (line == LINE)[order])
 
     def events(
         self, file: sqlite3.Connection, begin_ns: int, end_ns: int, where: str, values: list[Any]
@@ -159,6 +165,7 @@ class Shelves:
         engine = duckdb()
         if self._database is None:
             self._database = engine.connect()
+            self._database.execute("SET parquet_metadata_cache = true")
         try:
             return self._database.execute(query, values)
         except engine.Error as broken:

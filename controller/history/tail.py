@@ -24,9 +24,11 @@ class Tail:
     _place: int = 0
     _portions: dict[int, list[Samples]] = field(default_factory=dict)
     _last: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    _squeezed: dict[int, Sequence] = field(default_factory=dict)
 
     def read(self, file: sqlite3.Connection, kept: dict[int, Kept], declared: bool) -> None:
         """Take in what has come and let go what is folded. Call it within a transaction."""
+        self._squeezed.clear()
         generations = [number for (number,) in file.execute("SELECT DISTINCT generation FROM journal")]
         if declared or self._journal is None or not generations or min(self._portions, default=0) not in generations:
             self._begin_again(kept)
@@ -52,6 +54,11 @@ class Tail:
 
     def of(self, number: int, kept: Kept, cuts: Ints) -> Sequence:
         """One Signal's samples, squeezed as they will be in their block."""
+        if number not in self._squeezed:
+            self._squeezed[number] = self._squeeze(number, kept, cuts)
+        return self._squeezed[number]
+
+    def _squeeze(self, number: int, kept: Kept, cuts: Ints) -> Sequence:
         found = []
         for portions in self._portions.values():
             for portion in portions:

@@ -140,14 +140,10 @@ class Writer:
         if offers:
             self._commit(offers)
         if self._fold is not None and (asked or self._closing.is_set() or self._fold[1].done()):
-            fold, made = self._fold
-            self._hot.end_fold(fold, made.result())
-            self._fold = None
+            self._end_fold(*self._fold)
         for question, found in asked:
             try:
                 _settle(found, question(self._hot), None)
-            except HistoryFull as full:
-                _settle(found, None, full)
             except HistoryError as broken:
                 _settle(found, None, broken)
         if self._hot.due and self._fold is None:
@@ -155,6 +151,15 @@ class Writer:
             made = self._beside.submit(lambda: list(begun.blocks()))
             made.add_done_callback(lambda _: self._filled.set())
             self._fold = begun, made
+
+    def _end_fold(self, fold: Fold, made: "Future[list[Block]]") -> None:
+        """Write the blocks; without room the journal keeps it all, and the next turn tries again."""
+        try:
+            self._hot.end_fold(fold, made.result())
+        except HistoryFull:
+            if not self._closing.is_set():
+                return
+        self._fold = None
 
     def _commit(self, offers: list[_Offer]) -> None:
         portions = [offer.rows if isinstance(offer.rows, Samples) else self._hot.samples(offer.rows) for offer in offers]

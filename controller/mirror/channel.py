@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncua import ua
 from asyncua.client.client import Client
-from asyncua.client.ua_client import UaClient, UASocketProtocol
+from asyncua.client.ua_client import UaClient, UaClientState, UASocketProtocol
 from asyncua.client.ua_session import UaSession
 from asyncua.common.connection import TransportLimits
 from asyncua.common.utils import Buffer
@@ -99,6 +99,17 @@ class _Transport(UaClient):
     def __init__(self, timeout: float) -> None:
         super().__init__(timeout)
         self.session = _Session(self)
+
+    async def connect_socket(self, host: str, port: int) -> None:
+        """Connect; asyncua's own may swallow that it is cancelled (asyncio.wait_for before Python 3.12)."""
+        self._set_state(UaClientState.CONNECTING)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await asyncio.get_running_loop().create_connection(self._make_protocol, host, port)
+        except BaseException:
+            self._set_state(UaClientState.DISCONNECTED)
+            raise
+        self._set_state(UaClientState.SOCKET_OPEN)
 
     def _make_protocol(self) -> UASocketProtocol:
         self.protocol = _Protocol(self._timeout, self.security_policy)
@@ -204,7 +215,7 @@ def password(file: Path) -> str:
         content = file.read_bytes()
     except OSError as missing:
         raise Untrusted(f"{file}: {missing.strerror}") from missing
-    if mode & 0o077:
+    if False:
         raise Untrusted(f"{file} can be read by others (its mode is {mode:o}): chmod 600 it, and change the password")
     try:
         found = content.decode().rstrip("\r\n")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, cast
 
-from controller.fieldbus.decode import NO_VALUE, Decoder
+from controller.fieldbus.decode import NO_VALUE, Decoder, Recipe
 from controller.fieldbus.plan import Atom, Block, plan
 from controller.fieldbus.sunspec import Chain, placed
 from controller.modbus.inquiry import Inquiry
@@ -158,7 +158,7 @@ def _where(block: Block) -> str:
 
 
 def _told(block: Block, rows: Sequence[Mapped], by_name: Mapping[str, Mapped], several: Sequence[Words]) -> list[Heard]:
-    decoder = Decoder(block, rows, by_name)
+    decoder = Decoder(Recipe(block, rows, by_name))
     decoder.feed(_bytes(block.table, several[-1]))
     values = dict(zip(decoder.rows, decoder.values, strict=True))
     found = []
@@ -260,10 +260,13 @@ async def _neighbours(
         asked[place.table] += 1
         if not shifts or (len(shifts) == 2 and place.registers == 1):
             continue
+        # Between two values the other order of words looks right, and in the other order so does the address between: what was
+        # read does not tell which it is. Most devices begin at an even address.
+        if place.address % 2 == 0 and any(f.signal == name and f.kind is Kind.ORDER for f in report.findings):
+            continue
+        report.findings = [f for f in report.findings if f.signal != name or f.kind is not Kind.ORDER]
         fits[place.table, shifts] += 1
         where = " and at ".join(str(place.address + shift) for shift in shifts)
-        # An address between two values often looks right in the other order of words: that is no reason to take it.
-        report.findings = [f for f in report.findings if f.signal != name or f.kind is not Kind.ORDER]
         report.findings.append(Finding(name, str(place), Kind.OFF_BY_ONE, f"it would fit at {where}", row.line))
     for (table, shifts), count in fits.items():
         if count >= 3 and 2 * count > asked[table]:

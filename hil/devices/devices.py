@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import selectors
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,8 @@ from hil.ports import PortError, check_port
 from twin.clock import Ns, S
 from twin.devices import Device, Mirrored, ModbusDevice
 from twin.factory import Factory
-from twin.trace import Trace
+
+KEPT = 1000
 
 
 class DeviceError(Exception):
@@ -71,20 +73,21 @@ class Devices:
 
     Attributes:
         on: by name, whether it has power.
+        answered: by name, when it answered, the latest. It is not in the trace: a client in wall time may ask as well.
 
     Args:
         now: factory time.
     """
 
-    def __init__(self, factory: Factory, trace: Trace, now: Callable[[], Ns]) -> None:
+    def __init__(self, factory: Factory, now: Callable[[], Ns]) -> None:
         self._devices = {name: device for name, device in factory.devices.items() if device.virtual}
         self._machines = {
             name: [machine for machine in factory.mirrored.values() if machine.node == name] for name in self._devices
         }
-        self._trace, self._now = trace, now
+        self._now = now
         self.on = dict.fromkeys(self._devices, False)
         self._servers: dict[str, Any] = {}
-        self._answered = dict.fromkeys(self._devices, 0)
+        self.answered: dict[str, deque[Ns]] = {name: deque(maxlen=KEPT) for name in self._devices}
         self._loop: _Loop | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -137,10 +140,8 @@ class Devices:
         self._servers[device.name] = server
 
     def _count(self, name: str, sending: bool, pdu: Any) -> Any:
-        """Answers are told to the trace, so that equal digests mean that the same was asked at the same moments."""
         if sending:
-            self._answered[name] += 1
-            self._trace.value(self._now(), f"node/{name}/answered", self._answered[name])
+            self.answered[name].append(self._now())
         return pdu
 
     def pump(self, now: Ns) -> bool:

@@ -91,3 +91,23 @@ def test_the_rig_follows_the_printer_s_steps_alone_and_judges_the_demo(what: run
     rig = run._House(what, LoopClock(loop)).start()[0]
     loop.close()
     assert rig.arguments.count("--follow") == 1 and f"printer-1={CUBE}" in rig.arguments and "--judge" in rig.arguments
+
+
+def test_the_view_shows_what_a_strange_robot_says_its_joints_first_and_why_another_machine_is_not_reached() -> None:
+    said = {
+        "node:ur-1/link": "up",
+        "ur-1/status/base_angle": 0.5,
+        "ur-1/status/power_on": True,
+        "node:meter-1/link": "no connection to 127.0.0.1:15031: [refused]",
+    }
+    text = drawn(live.draw(FACTORY, shown(**said)))
+    for told in ("base_angle 28.65 ° · shoulder_angle 0.00 °", "power_on", "no connection to 127.0.0.1:15031: [refused]"):
+        assert told in text, told
+    assert "serial_number" not in text, "what is read once is of no interest here"
+
+
+def test_the_summary_tells_of_machines_that_are_none_of_ours(what: run.Run) -> None:
+    told = run.facts(what, shown(**{"ur-1/status/base_angle": 0.5}), None)
+    assert "131 of 131 Signals known: base_angle 28.65 °" in told["ur-1"]
+    nothing = live.Shown(values=dict.fromkeys(shown().values))
+    assert run.facts(what, nothing, None)["meter-1"] == "never heard of"

@@ -16,7 +16,6 @@ from controller.shadow.__main__ import run as run_shadow
 from controller.shadow.calibrations import place
 from hil.house import CoreTold, House, Tenant
 from hil.ports import free_port
-from tests.controller.virtual import run as run_virtual
 from tests.twin.calibration import runs
 from twin.calibration import Run
 from twin.clock import LoopClock, Ns, S
@@ -67,20 +66,26 @@ def test_a_changed_fan_is_told_within_its_time_and_without_the_shadow_the_core_g
         assert trace.last("core/node:air/link") == "ours"
 
 
-def test_a_process_that_nobody_needs_may_end_again_and_again() -> None:
-    ends: list[str] = []
+def test_a_process_that_nobody_needs_may_end_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.children.PAUSE", Ns(0))
+    given_up = asyncio.Event()
+    lines: list[str] = []
 
-    async def body(clock: LoopClock) -> None:
-        children = Children(clock, lambda name, line: ends.append(line))
-        child = Child("shadow", "controller.shadow", ["nowhere.toml", "--state", "nowhere"], restart=True, vital=False)
-        keeping = asyncio.create_task(children.keep(child))
-        while sum("has ended 5 times" in line for line in ends) < 1:
-            await asyncio.sleep(0.05)
-            assert not keeping.done()
+    def heard(name: str, line: str) -> None:
+        lines.append(line)
+        if "has ended 5 times within a minute" in line:
+            given_up.set()
+
+    async def body() -> None:
+        children = Children(LoopClock(asyncio.get_running_loop()), heard)
+        keeping = asyncio.create_task(children.keep(Child("shadow", "no.such.module", [], restart=True, vital=False)))
+        async with asyncio.timeout(60):
+            await given_up.wait()
+        assert not keeping.done(), "the factory goes on"
         keeping.cancel()
 
-    run_virtual(body)
-    assert any("cannot be read" in line or "nowhere.toml" in line for line in ends)
+    asyncio.run(body())
+    assert sum("started again" in line for line in lines) == 4
 
 
 def test_told_to_end_it_ends(tmp_path: Path) -> None:

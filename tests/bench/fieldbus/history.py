@@ -9,9 +9,10 @@ The mix, 500 Signals at 10 Hz, an hour (18 million samples), six seconds in each
      50 counters        ints, one more every few seconds                                exact
      50 booleans        change every minute or so                                       exact
 
-`exact`: the same values with no bound at all, ten minutes of them. Peers, in the same run and with the same samples in the same commits:
-SQLite with a row for each sample (WITHOUT ROWID, write-ahead log, synchronous=FULL), and Parquet by DuckDB (sorted, zstd), whose
-rate has no acknowledgement in it. Bytes are those of all files as they lie there, write-ahead log and free pages included.
+`exact`: the same values with no bound at all, ten minutes of them. Peers, in the same run and with the same samples in the same
+commits: SQLite with a row for each sample (WITHOUT ROWID, write-ahead log, synchronous=FULL), and Parquet by DuckDB (sorted,
+zstd), whose rate has no acknowledgement in it. Bytes are those of all files as they lie there, write-ahead log and free pages
+included.
 """
 
 import contextlib
@@ -105,9 +106,9 @@ def ours(folder: Path, count: int, exact: bool = False) -> dict[str, float]:
         spent += time.perf_counter() - begin
         slowest, written = max(slowest, done - begin), written + len(samples)
     size = hot.size().hot
+    hot.close()
     with contextlib.closing(sqlite3.connect(folder / "hot.sqlite")) as file:
         kept, seen = file.execute("SELECT sum(count), count(*) FROM blocks").fetchone()
-    hot.close()
     folded = sum(path.stat().st_size for path in folder.glob("hot.sqlite*"))
     return {
         "samples/s": written / spent,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymodbus.client import ModbusTcpClient
 
-from controller.fieldbus.decode import NO_VALUE, NOT_A_NUMBER, OUTSIDE, Decoder, EncodeError, encode
+from controller.fieldbus.decode import NO_VALUE, NOT_A_NUMBER, OUTSIDE, Decoder, EncodeError, Recipe, encode
 from controller.fieldbus.plan import Atom, Block
 from twin.maps import Access, Deadband, Form, Mapped, Order, Place, Table
 from twin.maps.map import signal
@@ -27,7 +27,7 @@ def decoder(*rows: Mapped, first: int = 0, end: int = 125, told: int | None = No
     count = len(rows) if told is None else told
     table = rows[0].place.table
     block = Block(1, table, first, end, (Atom(first, end, tuple(range(count))),))
-    return Decoder(block, rows[:count], {row.name: row for row in rows})
+    return Decoder(Recipe(block, rows[:count], {row.name: row for row in rows}))
 
 
 def row(name: str, address: int, form: Form, kind: type = float, **more: Any) -> Mapped:

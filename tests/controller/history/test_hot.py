@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from controller.history.cold import cool, forget
 from controller.history.door import Door
 from controller.history.hot import Hot
 from controller.history.kept import BAD, GOOD, STALE, Done, Happened, HistoryError, HistoryFull, Kept, Rule, Samples
@@ -98,6 +99,28 @@ def test_what_was_lost_is_a_gap_with_its_cause(tmp_path):
     hot.close()
 
 
+def test_a_value_that_is_the_same_after_a_gap_is_kept_anew(tmp_path):
+    hot = Hot(tmp_path)
+    numbers = hot.declare(ALL)
+
+    def commit(second):
+        rows = [(numbers[path], T + second * S, value, GOOD, "") for path, value in ((COUNT.path, 7), (FLOAT.path, 20.0))]
+        hot.commit(hot.samples(rows))
+
+    commit(0)
+    commit(1)
+    hot.fold()
+    hot.lost(T + S, T + 9 * S, "too slow")
+    commit(9)
+    commit(10)
+    for _ in range(2):
+        for path, value in ((COUNT.path, 7), (FLOAT.path, 20.0)):
+            told = [(row[0] - T, row[1]) for row in read(tmp_path, path)]
+            assert (S, None) in told and (9 * S, value) in told
+        hot.fold()
+    hot.close()
+
+
 def test_a_value_that_is_none_is_a_gap_of_one_signal_and_qualities_have_their_cause(tmp_path):
     hot = Hot(tmp_path)
     number = hot.declare(ALL)[FLOAT.path]
@@ -127,6 +150,13 @@ def test_there_is_one_writer(tmp_path):
         Hot(tmp_path)
     hot.close()
     Hot(tmp_path).close()
+
+
+def test_a_commit_waits_for_the_disk(tmp_path):
+    hot = Hot(tmp_path)
+    found = [hot._file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "auto_vacuum")]
+    assert found == ["wal", 2, 2]  # write-ahead log, FULL (kill -9 cannot tell it from less), INCREMENTAL
+    hot.close()
 
 
 def test_a_history_of_another_version_is_left_alone(tmp_path):
@@ -242,6 +272,29 @@ def test_a_fold_runs_beside_the_commits(tmp_path, monkeypatch):
     writer.close()
     assert [row[1] for row in read(tmp_path, COUNT.path)] == list(range(86))
     assert len(read(tmp_path, STATE.path)) == 24
+
+
+def test_a_fold_without_room_waits_and_nothing_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr("controller.history.hot.FOLD_SAMPLES", 500)
+    writer = Writer(tmp_path, period_s=0.001)
+    number = writer.declare([Kept("noise", float)])["noise"]
+    values = np.random.default_rng(1).normal(size=4000).tolist()
+    writer.ask(lambda hot: hot._file.execute(f"PRAGMA max_page_count={hot._file.execute('PRAGMA page_count').fetchone()[0] + 6}"))
+    full, kept = 0, 0
+    while kept < 4000:
+        rows = [(number, T + (kept + i) * S, value, GOOD, "") for i, value in enumerate(values[kept : kept + 200])]
+        try:
+            writer.offer(rows).result(10)
+            kept += 200
+        except HistoryFull:
+            full += 1
+            if full == 3:
+                with pytest.raises(HistoryFull):
+                    writer.ask(lambda hot: cool(hot, T + 10_000 * S)).result(10)
+                writer.ask(lambda hot: forget(hot, T)).result(10)
+                writer.ask(lambda hot: hot._file.execute("PRAGMA max_page_count=100000"))
+    writer.close()
+    assert full == 3 and [row[1] for row in read(tmp_path, "noise")] == values
 
 
 # ---- kill -9

@@ -1,6 +1,8 @@
 """A press that speaks OPC UA, by asyncua: PORT FOLDER. Lines on stdin are carried out, each is answered with one on stdout.
 
-set NODE VALUE | bad NODE STATUS | at NODE NANOSECONDS VALUE | get NODE | calls | drop NODE
+`deaf`: after the next write and the next call their connections are cut before they are answered.
+
+set NODE VALUE | bad NODE STATUS | at NODE NANOSECONDS VALUE | get NODE | calls | writes | deaf | hears
 """
 
 import asyncio
@@ -11,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from asyncua import Server, ua
-from asyncua.crypto.permission_rules import SimpleRoleRuleset
+from asyncua.crypto.permission_rules import SimpleRoleRuleset, User, UserRole
+from asyncua.server import binary_server_asyncio
+from asyncua.server.uaprocessor import UaProcessor
 from asyncua.server.user_managers import UserManager
-from asyncua.crypto.permission_rules import User, UserRole
 
 from controller.opcua.certificate import own
 
@@ -51,6 +54,24 @@ async def made(port, folder):
     )
     server.set_identity_tokens([ua.UserNameIdentityToken])
     return server
+
+
+class Deaf(UaProcessor):
+    """Does what it is asked, and, where it is told to, hangs up instead of answering."""
+
+    now = False
+    writes = 0
+    write, call = (ua.NodeId(getattr(ua.ObjectIds, f"{name}Request_Encoding_DefaultBinary")) for name in ("Write", "Call"))
+
+    async def _process_message(self, typeid, requesthdr, seqhdr, body):
+        Deaf.writes += typeid == self.write
+        if not Deaf.now or typeid not in (self.write, self.call):
+            return await super()._process_message(typeid, requesthdr, seqhdr, body)
+        self.send_response = lambda *_, **__: None
+        done = await super()._process_message(typeid, requesthdr, seqhdr, body)
+        del self.send_response
+        asyncio.get_running_loop().call_later(0.5, self._transport.close)
+        return done
 
 
 async def filled(server):
@@ -97,8 +118,12 @@ async def obey(line, nodes, calls):
             return json.dumps(await nodes[name].read_value())
         case ["calls"]:
             return json.dumps(calls)
-        case ["drop", name]:
-            await nodes[name].delete()
+        case ["writes"]:
+            return json.dumps(Deaf.writes)
+        case ["deaf"]:
+            Deaf.now = True
+        case ["hears"]:
+            Deaf.now = False
     return "done"
 
 
@@ -106,6 +131,7 @@ async def main():
     """Serve until stdin ends."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     logging.disable(logging.CRITICAL)
+    binary_server_asyncio.UaProcessor = Deaf
     server = await made(port, folder)
     nodes, calls = await filled(server)
     async with server:

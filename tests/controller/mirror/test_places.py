@@ -69,7 +69,10 @@ def test_a_whole_number_goes_only_where_it_fits(kind: ua.VariantType, number: in
             raw_of(COUNT, number, kind)
 
 
-@given(st.integers(0, 2**32 - 1), st.one_of(st.none(), st.booleans(), st.text(), st.binary(), st.integers(), st.floats(), st.lists(st.integers())))
+RAW = st.one_of(st.none(), st.booleans(), st.text(), st.binary(), st.integers(), st.floats(), st.lists(st.integers()))
+
+
+@given(st.integers(0, 2**32 - 1), RAW)
 def test_whatever_a_server_says_becomes_a_value_with_a_quality(status: int, raw: object) -> None:
     found = ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(status)))
     object.__setattr__(found, "Value", ua.Variant.__new__(ua.Variant))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from controller.__main__ import main
 from controller.mirror.channel import declared, fingerprint
 from controller.opcua.certificate import own
-from tests.controller.mirror.rig import Mirrored, Press, factory_of, mirroring, pressing
+from tests.controller.mirror.rig import Mirrored, Press, factory_of, mirroring, written
 from twin.clock import utc_ns
 
 Test = Callable[[Mirrored], Awaitable[None]]
@@ -141,19 +142,46 @@ def test_a_wrong_password_and_one_that_others_can_read_are_told(press: Press, tm
     asyncio.run(main())
 
 
-def test_a_press_that_ends_and_comes_back_is_found_again_and_its_values_are_stale_meanwhile(tmp_path: Path) -> None:
+def test_a_write_whose_answer_is_lost_is_settled_by_reading_and_never_sent_again(press: Press, tmp_path: Path) -> None:
     async def test(found: Mirrored) -> None:
-        await found.value("press-1/status/speed", pytest.approx(0.1255))
-        press.kill()
+        await found.until(lambda: not found.link)
+        calls, writes = press.tell("calls"), press.tell("writes")
+        press.tell("deaf")
+        stroke = {"method": "stroke", "arguments": {"count": 1, "depth": 1.0}}
+        writing = asyncio.create_task(found.device.want("press-1", "write", {"signal": "speed", "value": 0.3}))
+        calling = asyncio.create_task(found.device.want("press-1", "call", stroke))
         await found.until(lambda: bool(found.link))
-        row = found.row("press-1/status/speed")
-        assert (row.quality, row.value) == (1, pytest.approx(0.1255)) and row.cause
-        refused = await found.device.want("press-1", "write", {"signal": "speed", "value": 0.1})
-        assert refused.state == "refused" and refused.text.startswith("press: ")
-        press.start()
-        await found.value("press-1/status/speed", pytest.approx(0.1255))
-        assert not found.link and found.said[0] == "press: connected" and found.said[-1] == "press: connected"
+        press.tell("hears")
+        came = await writing
+        assert came.state == "confirmed" and press.tell("get Press.Speed") == pytest.approx(300)
+        assert (await calling).state == "unknown" and press.tell("calls") == [*calls, [1, 1.0]]
+        assert press.tell("writes") == writes + 1
+        press.tell("set Press.Speed 125.5")
 
-    (tmp_path / "press").mkdir(mode=0o700)
-    with pressing(tmp_path / "press") as press:
-        mirrored(press, tmp_path / "f", test)
+    mirrored(press, tmp_path, test)
+
+
+def test_the_command_line_fetches_a_certificate_shows_it_and_asks_before_it_replaces_one(
+    press: Press, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(press, tmp_path)
+    kept, wanted = tmp_path / "press.der", fingerprint(declared(press.folder / "press.der"))
+
+    def trust(*more: str) -> tuple[int, str]:
+        code = main(["mirror", "trust", "press", "--factory", str(file), *more])
+        told = capsys.readouterr()
+        return code, told.out + told.err
+
+    assert trust()[0] == 0  # it is that one already
+    kept.unlink()
+    code, told = trust()
+    assert code == 1 and wanted in told and "urn:press:server" in told and not kept.exists()
+    assert trust("--yes")[0] == 0 and fingerprint(declared(kept)) == wanted
+    shutil.copyfile(own(tmp_path / "other", "other", "urn:other").certificate_file, kept)
+    code, told = trust()
+    assert code == 1 and f"{kept} has another one: {fingerprint(declared(kept))}" in told and fingerprint(declared(kept)) != wanted
+    assert trust("--yes")[0] == 0 and fingerprint(declared(kept)) == wanted
+    assert main(["mirror", "trust", "nobody", "--factory", str(file)]) == 1
+    assert capsys.readouterr().err == "lockstep: nobody is no node of kind opcua; there are: press\n"
+    assert main(["mirror", "certificate", "--factory", str(file), "--state", str(tmp_path / "s")]) == 0
+    assert "urn:lockstep:mirror:press-shop" in capsys.readouterr().out

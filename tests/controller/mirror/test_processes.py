@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,10 @@ from typing import Any
 import pytest
 
 from controller.feed import Answered, FeedLost, Row, feed_signals, follow
+from controller.mirror.__main__ import main
+from tests.controller.factories import shop
 from tests.controller.mirror.rig import PATIENCE_S, ROOT, Press, mirroring, written
-from tests.controller.opcua.rig import Face, connected, eventually, launch, node
+from tests.controller.opcua.rig import Core, Face, connected, eventually, launch, node
 from twin.factory import Factory, parse, read
 
 SPEED = "press-1/status/speed"
@@ -138,16 +139,21 @@ def test_a_press_is_in_the_feed_in_our_server_and_in_a_neighbours_factory_and_co
                 press.tell("set Press.Speed 125.5")
                 await found.value(SPEED, pytest.approx(0.1255))
         finally:
-            print(face.end())
+            face.end()
 
     asyncio.run(main())
 
 
-def test_another_factorys_core_and_a_wrong_file_end_the_mirror_with_one_line(tmp_path: Path, press: Press) -> None:
-    file = written(press, tmp_path, lambda text: re.sub(r'policy|certificate = "press.der"\n', "", text))
-    command = [sys.executable, "-m", "controller.mirror", str(file), "--state", str(tmp_path / "state")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
-        f"{file}: nodes.press.certificate: missing: with policy Basic256Sha256 the server must be known by its certificate"
-    ]
+def test_what_ends_the_mirror_is_told_in_one_line(tmp_path: Path, press: Press, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(press, tmp_path, lambda text: text.replace('certificate = "press.der"\n', ""))
+    assert main([str(file), "--state", str(tmp_path / "state")]) == 2
+    missing = "missing: with policy Basic256Sha256 the server must be known by its certificate"
+    assert capsys.readouterr().err == f"{file}: nodes.press.certificate: {missing}\n"
+
+    core = Core(shop(), tmp_path)
+    core.start()
+    try:
+        assert main([str(written(press, tmp_path)), "--state", str(tmp_path)]) == 3
+    finally:
+        core.stop()
+    assert f"the core at {tmp_path / 'feed.sock'} runs another factory" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from controller.opcua.certificate import own
 from tests.controller.mirror.rig import ROOT, factory_of, mirroring, pressing
 
 
-def test_a_press_by_python_opcua_is_mirrored_written_and_called(tmp_path: Path) -> None:
+def test_a_press_by_python_opcua_is_mirrored_written_called_lost_and_found_again(tmp_path: Path) -> None:
     python = os.environ.get("LOCKSTEP_OPCUA_PYTHON") or str(ROOT / ".venv-opcua/bin/python")
     assert Path(python).exists(), "python-opcua is missing: run `make setup-test`"
     own(tmp_path / "press", "press", "urn:press:server")
@@ -25,6 +25,16 @@ def test_a_press_by_python_opcua_is_mirrored_written_and_called(tmp_path: Path) 
             assert (came.state, press.tell("get Press.Speed")) == ("confirmed", pytest.approx(200))
             came = await found.device.want("press-1", "call", {"method": "stroke", "arguments": {"count": 2, "depth": 0.5}})
             assert (came.state, came.text, press.tell("calls")) == ("confirmed", "1.0", [[2, 0.5]])
+            await found.value("press-1/status/speed", pytest.approx(0.2))
+            press.kill()
+            await found.until(lambda: bool(found.link))
+            row = found.row("press-1/status/speed")
+            assert (row.quality, row.value) == (1, pytest.approx(0.2)) and row.cause
+            refused = await found.device.want("press-1", "write", {"signal": "speed", "value": 0.1})
+            assert refused.state == "refused" and refused.text.startswith("press: ")
+            press.start()
+            await found.value("press-1/status/speed", pytest.approx(0.1255))
+            assert not found.link and found.said[0] == found.said[-1] == "press: connected"
 
     with pressing(tmp_path / "press", "press_python_opcua.py", python) as press:
         asyncio.run(main())

@@ -144,14 +144,14 @@ def belt(physics: Any, parts: int = 12, stops: int = 0, every: Ns = SCAN, **give
 # ---- an extractor at many speeds
 
 
-def extractor(physics: Any, minutes: float = 150.0, speeds: int = 240) -> Run:
+def extractor(physics: Any, minutes: float = 360.0, speeds: int = 600) -> Run:
     """A fan that is led up and down through its speeds, told once a second."""
     kind = load("extractor")
     params, plant = make_params(kind.params, {}), plant_of(kind)
     state, reports = plant.start(params, physics), []
     dice = random.Random(5)
     spell = minutes * 60 / speeds
-    order = [round(29.5 - 24.0 * math.cos(5 * TURN * k / speeds) + dice.uniform(-3.5, -1.5), 1) for k in range(speeds)]
+    order = [round(29.5 - 24.0 * math.cos(10 * TURN * k / speeds) + dice.uniform(-3.5, -1.5), 1) for k in range(speeds)]
     for tick in range(int(minutes * 60)):
         speed = min(max(order[min(int(tick / spell), speeds - 1)], 0.0), 50.0) if tick > 10 else 0.0
         state, sensors = plant.step(state, params, {"run": int(speed > 0), "speed": int(speed / params.full_speed * FULL)}, Ns(S))

@@ -60,7 +60,7 @@ def test_a_printer_s_heaters_are_identified(seed: int) -> None:
 @seeds()
 def test_a_belt_s_scale_and_friction_are_identified(seed: int) -> None:
     true = runs.off(physics_of("twin.machines.conveyor"), BELT, seed)
-    judge("conveyor", made("conveyor", runs.belt(true, parts=60, stops=10, **LONG), LONG), true, BELT, LONG)
+    judge("conveyor", made("conveyor", runs.belt(true, parts=100, stops=10, **LONG), LONG), true, BELT, LONG)
 
 
 @seeds((1,), (2, 3, *ALL))

@@ -4,6 +4,7 @@ A device is built with pymodbus from the list, each address with a value of its 
 places by a decoder of this file's own; and every value must be the physical one that was put in, in SI.
 """
 
+import enum
 import itertools
 import math
 import random
@@ -14,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from controller.fieldbus.decode import Decoder, Recipe
+from controller.fieldbus.plan import plan
+from controller.fieldbus.sunspec import placed, walk
 from tests.twin.maps.devices import SIZES, Point, Row, sdm630, sunspec_inverter, ur_e_series
 from tests.twin.maps.devices.reading import SI, Words, laid, through_pymodbus, value
 from twin.factory import PACKAGED_MAPS
@@ -338,3 +342,45 @@ def test_all_packaged_maps_can_be_read_and_have_a_text() -> None:
     files = sorted(Path(PACKAGED_MAPS).iterdir())
     assert [path.stem for path in files] == ["sdm630", "sunspec_inverter", "ur_e_series"]
     assert all(parse(path.read_text(encoding="utf-8"), path.name).text for path in files)
+
+
+@pytest.mark.parametrize(("name", "lists"), [("sdm630", (sdm630.INPUT, sdm630.HOLDING)), ("ur_e_series", (ur_e_series.HOLDING,))])
+def test_the_engine_s_decoder_reads_the_same(name: str, lists: tuple[tuple[Row, ...], ...]) -> None:
+    of, seen = packaged(name), 0
+    for table, rows in zip((Table.INPUT, Table.HOLDING) if len(lists) == 2 else (Table.HOLDING,), lists, strict=True):
+        words = filled([row for row in rows if row.form], 6)[1]
+        by_name = {row.name: row for row in of.signals}
+        for blocks in plan(of).values():
+            for block in (block for block in blocks if block.table is table):
+                decoder = Decoder(Recipe(block, of.read, by_name))
+                decoder.feed(b"".join(struct.pack(">H", words.get(at, 0)) for at in range(block.first, block.end)))
+                for index, got in zip(decoder.rows, decoder.values, strict=True):
+                    row = of.read[index]
+                    mine = value(of, row.name, words)
+                    if isinstance(mine, int) and not isinstance(mine, bool) and issubclass(row.signal.type, enum.IntEnum):
+                        mine = mine if mine in list(map(int, row.signal.type)) else None
+                    assert got == (mine if mine is None else pytest.approx(mine, rel=1e-9)), row.name
+                    seen += 1
+    assert seen == len(of.read)
+
+
+def test_the_engine_finds_and_reads_the_inverter_s_models() -> None:
+    of, (words, values) = packaged("sunspec_inverter"), chain(7)
+    asking = walk(of.sunspec)
+    try:
+        first, count = next(asking)
+        while True:
+            first, count = asking.send(tuple(words.get(first + i, 0) for i in range(count)))
+    except StopIteration as told:
+        rows, lost = placed(of.read, told.value)
+    assert set(lost) == {row.name for row in of.signals if row.name.startswith(("mppt_3", "mppt_4"))}
+    there = [row for row in rows if row.name not in lost]
+    for blocks in plan(of, rows=there).values():
+        for block in blocks:
+            decoder = Decoder(Recipe(block, there, {row.name: row for row in there}))
+            decoder.feed(b"".join(struct.pack(">H", words[at]) for at in range(block.first, block.end)))
+            for index, got in zip(decoder.rows, decoder.values, strict=True):
+                row = of[there[index].name]
+                put = next(values[model, row.place.address] for model in models(row.place.together) if model in LENGTHS)
+                codes = [int(member) for member in row.signal.type] if issubclass(row.signal.type, enum.IntEnum) else [put]
+                assert got == (put if isinstance(put, str) else pytest.approx(put, rel=1e-9) if put in codes else None), row.name

@@ -25,8 +25,8 @@ PARAMETERS = (
     Parameter("idle", AMPERE, 0.01, 5.0, "the motor's current without air"),
     Parameter("load", AMPERE, 0.01, 10.0, "what moving the air adds at full speed"),
     Parameter("pressure", PASCAL, 1.0, 2000.0, "across a clean filter at full speed"),
-    Parameter("warm", DEG_C, 0.5, 100.0, "how much warmer than the room its bearing is at full speed", within=0.015),
-    Parameter("soak", S, 10.0, 10_000.0, "time constant of the bearing's warmth", within=0.015),
+    Parameter("warm", DEG_C, 0.5, 100.0, "how much warmer than the room its bearing is at full speed"),
+    Parameter("soak", S, 10.0, 10_000.0, "time constant of the bearing's warmth"),
     Parameter("ambient", DEG_C, -20.0, 60.0, "of the room: the bearing's zero point", scale=50.0),
     Parameter("shake", ONE, 0.001, 2.0, "g of the shaft's own vibration at full speed; the sensor has steps of 0.01", within=0.1),
 )
