@@ -143,9 +143,18 @@ def _check_order(order: Path) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from controller.feed import feed_signals
+    from controller.history.bounds import kept
+    from controller.history.kept import HistoryError
+
     factory = read(options.factory)
+    try:
+        kept(factory, feed_signals(factory))
+    except HistoryError as unusable:
+        raise UsageError(f"{options.factory}: {unusable}") from unusable
+    on_devices = f", {len(factory.mirrored)} on {len(factory.devices)} devices" if factory.devices else ""
     print(
-        f"{options.factory}: {factory.name} is sound: {len(factory.machines)} machines on {len(factory.nodes)} nodes, "
+        f"{options.factory}: {factory.name} is sound: {len(factory.machines)} machines on {len(factory.nodes)} nodes{on_devices}, "
         f"{len(factory.recipes)} recipes"
     )
     return 0

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from controller.core import CoreError, held
+from controller.folder import CoreError, held
 from controller.history.cold import cool
 from controller.history.door import Door
 from controller.history.hot import Hot

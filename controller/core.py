@@ -6,15 +6,12 @@ python -m controller.core FACTORY --state DIR [--clock SOCKET] [--order RECIPE P
 import argparse
 import asyncio
 import contextlib
-import fcntl
 import gc
-import os
-import secrets
 import signal
 import sys
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from controller import programs
@@ -25,13 +22,15 @@ from controller.devices import Devices
 from controller.dispatch import taken_over
 from controller.feed import Desk, Feed, feed_signals, serve
 from controller.feed.server import MOST_REQUESTS
+from controller.folder import CoreError as CoreError  # for those who run one
+from controller.folder import held, owner_of
 from controller.image import Image, blank
 from controller.jobs import STORED_BYTES, Jobs
 from controller.modbus.burst import AnyLink
 from controller.modbus.links import buses, links
 from controller.modbus.pdu import ModbusError, Request
 from controller.modbus.plan import ScanPlan, scan_plan
-from controller.nodes.epochs import EpochError, Epochs, write_durably
+from controller.nodes.epochs import EpochError, Epochs
 from controller.nodes.grant import Standing
 from controller.orders.asked import AskedOfDevices
 from controller.orders.book import Book, BookError
@@ -53,10 +52,6 @@ ALWAYS = ("stop", "pause")
 """What is done even while nothing can be written down."""
 BOOK = "the order book"
 RESERVE_BYTES = 8 << 20
-
-
-class CoreError(Exception):
-    """The core can't run here, and why."""
 
 
 class _Line:
@@ -276,52 +271,6 @@ class Core:
         if not isinstance(heard, ModbusError):
             stamp, utc = self._times.heard(name, heard.node, asked, self._clock.now())
             self._image = self._image.received(name, heard, stamp.at, utc, stamp)
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """A state directory that is this process's alone.
-
-    Raises:
-        CoreError: it can't be made or belongs to somebody else, or another core runs in it.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        (folder / "programs").mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as unusable:
-        raise CoreError(f"{folder}: {unusable.strerror}") from unusable
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as taken:
-        os.close(lock)
-        raise CoreError(f"{folder}: another core runs here") from taken
-    try:
-        yield
-    finally:
-        os.close(lock)
-
-
-def owner_of(folder: Path, seed: int | None, highest: int = 0) -> int:
-    """Who this core is in a Grant: the lower half is the state directory's, the upper half this run's alone.
-
-    So two cores on copies of one directory are two owners, and a node that is claimed by both under one epoch has one of them.
-
-    Args:
-        highest: the highest epoch given out so far: with a seed it tells the runs apart.
-
-    Raises:
-        CoreError: the file can't be written or is no number.
-    """
-    path = folder / "owner"
-    try:
-        if not path.exists():
-            write_durably(path, f"{(secrets.randbits(32) if seed is None else seed) or 1}\n")
-        run = secrets.randbits(16) if seed is None else zlib.crc32(f"{seed} {highest}".encode()) >> 16
-        return run << 16 | (int(path.read_text(encoding="ascii")) & 0xFFFF or 1)
-    except (OSError, ValueError) as broken:
-        raise CoreError(f"{path}: {broken}") from broken
 
 
 async def run(

@@ -135,7 +135,7 @@ class Factory:
     obstacles: tuple[Obstacle, ...] = ()
     devices: Mapping[str, Device] = field(default_factory=dict)
     mirrored: Mapping[str, Mirrored] = field(default_factory=dict)
-    history: Recording = Recording()
+    history: Recording = field(default_factory=Recording)
 
     def on(self, node: str) -> tuple[Machine, ...]:
         """The machines of a node, by their first register."""

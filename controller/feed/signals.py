@@ -105,8 +105,8 @@ def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
         owner = f"node:{device}"
         found.append(FeedSignal(f"{owner}/link", owner, "link", "link", str, ONE, None, "whether it is reached, or why not"))
         found += [FeedSignal(f"{owner}/counts/{n}", owner, "counts", n, kind, unit, None, text) for n, kind, unit, text in _COUNTS]
-    found += [FeedSignal(f"factory/scan/{n}", "factory", "scan", n, kind, unit, None, text) for n, kind, unit, text in _SCAN]
-    found += [FeedSignal(f"factory/history/{n}", "factory", "history", n, kind, unit, None, text) for n, kind, unit, text in _HISTORY]
+    for group, ours in (("scan", _SCAN), ("history", _HISTORY)):
+        found += [FeedSignal(f"factory/{group}/{n}", "factory", group, n, kind, unit, None, text) for n, kind, unit, text in ours]
     found += [FeedSignal(f"factory/order/{s}", "factory", "order", s, str, ONE, None, text) for s, text in _ORDER]
     return tuple(found)
 

@@ -11,10 +11,12 @@ from controller.fieldbus.decode import Decoder, Recipe
 from controller.fieldbus.measure import Slowest
 from controller.fieldbus.plan import Atom, Block
 from controller.modbus.pdu import ModbusError, Refused
-from twin.clock import MS, Ns, utc_ns
+from twin.clock import MS, Ns, S, utc_ns
 from twin.maps import Mapped
 from twin.trace import GOOD, Belief, Quality, Sample
 
+ONCE_MORE = S
+"""What is read once is asked for again after this when it did not come."""
 NEVER_STALE = Ns(2**62)
 NEVER = Belief(Quality.STALE, "never heard")
 CANNOT_READ = (2, 3)
@@ -94,6 +96,10 @@ class Round:
     def fire(self, due: Ns, now: Ns) -> None:
         """It is due: ask, and lay down when it is due next."""
         period, counts = self.period, self.counts
+        if not period:
+            if not (self._good or self._busy or self.unit.silent) and self.channel.line.up:
+                self._ask(now)
+            return
         missed = (now - due) // period
         if missed:
             counts.skipped += missed
@@ -106,8 +112,8 @@ class Round:
 
     def found(self, now: Ns) -> None:
         """The unit is there: everything is asked for at once, also what was refused before."""
-        for page in self.pages:
-            page.reading.retry(self)
+        for reading in self._readings:
+            reading.retry(self)
         if not self._busy:
             self._ask(now)
 
@@ -144,6 +150,8 @@ class Round:
                     counts = self.counts
                     counts.scans += 1
                     counts.late.add(now - self._due)
+                elif not self.period:
+                    self.channel.wheel.at(Ns(now + ONCE_MORE), self)
 
 
 class Tally:

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,10 +18,11 @@ import numpy as np
 from controller.history.asked import AGGREGATES
 from controller.history.cold import duckdb, quoted
 from controller.history.door import Door, Windows
-from controller.history.kept import QUALITIES, HistoryError
+from controller.history.kept import QUALITIES, HistoryError, Kept
 from controller.history.recorder import FOLDER
 from twin.clock import MS, US, S, utc_ns
 from twin.factory import FactoryError, read
+from twin.units import ALL, ONE, Unit
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PERIODS = {"ms": MS, "s": S, "min": 60 * S, "h": 3600 * S, "d": 86_400 * S}
@@ -37,13 +38,14 @@ class AskedWrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of an answer: a Signal at a time, its value or the aggregates of the window that begins there."""
+    """One line of an answer: a Signal at a time, its value or the aggregates of the window that begins there, in its unit."""
 
     time: int
     signal: str
     values: tuple[Any, ...]
     quality: str = ""
     cause: str = ""
+    unit: str = ""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
         state, wanted = _state(options)
         with closing(Door(state / FOLDER)) as door:
             return _answer(options, door, wanted)
+    except BrokenPipeError:
+        raise
     except (HistoryError, AskedWrong, OSError) as cannot:
         print(f"lockstep history: {cannot}", file=sys.stderr)
         return 1
@@ -79,14 +83,32 @@ def _answer(options: argparse.Namespace, door: Door, wanted: Sequence[str]) -> i
     known = door.signals()
     if not wanted:
         for path, kept in sorted(known.items()):
-            bound = f"within {kept.bound:g}" if kept.bound else "exactly"
-            print(f"{path:44} {kept.type.__name__:5} {kept.unit:4} {bound:14} {kept.text}".rstrip())
+            unit = _unit(kept)
+            bound = f"within {kept.bound / unit.size:g}" if kept.bound else "exactly"
+            print(f"{path:44} {kept.type.__name__:5} {unit.symbol:6} {bound:14} {kept.text}".rstrip())
         return 0
     paths = matching(known, wanted)
     names = tuple(options.aggregate.split(",")) if options.every else ("value",)
-    lines = _windows(door, paths, since, until, period(options.every), names) if options.every else _raw(door, paths, since, until)
-    _tell(options, names, lines)
+    units = {path: _unit(known[path]) for path in paths}
+    every = period(options.every) if options.every else 0
+    found = _windows(door, paths, since - since % every, until, every, names) if every else _raw(door, paths, since, until)
+    _tell(options, names, (_in_unit(line, names, units[line.signal]) for line in found))
     return 0
+
+
+def _unit(kept: Kept) -> Unit:
+    """What people see a Signal in; a whole number counts it already."""
+    found = next((unit for unit in ALL if unit.code == kept.unit), ONE)
+    return found if kept.type is float else replace(found, size=1.0)
+
+
+def _in_unit(line: Line, names: Sequence[str], unit: Unit) -> Line:
+    """A line of SI values in the Signal's declared unit."""
+    values = tuple(
+        unit.of(value) if isinstance(value, float) and name not in ("count", "good") else value
+        for name, value in zip(names, line.values, strict=True)
+    )
+    return replace(line, values=values, unit=unit.symbol)
 
 
 def span(since: str | None, until: str | None, last: str | None, now: int) -> tuple[int, int]:
@@ -190,13 +212,14 @@ def _tell(options: argparse.Namespace, names: Sequence[str], lines: Iterator[Lin
         write_parquet(options.parquet, names, lines)
     elif options.csv:
         table = csv.writer(sys.stdout, lineterminator="\n")
-        table.writerow(("time", "signal", *names, "quality", "cause"))
+        table.writerow(("time", "signal", *names, "unit", "quality", "cause"))
         for line in lines:
-            table.writerow((iso(line.time), line.signal, *("" if v is None else v for v in line.values), line.quality, line.cause))
+            values = ("" if value is None else value for value in line.values)
+            table.writerow((iso(line.time), line.signal, *values, line.unit, line.quality, line.cause))
     elif options.json:
         for line in lines:
             told = dict(zip(names, line.values, strict=True))
-            rest = {"quality": line.quality, **({"cause": line.cause} if line.cause else {})}
+            rest = {name: getattr(line, name) for name in ("unit", "quality", "cause") if getattr(line, name)}
             print(json.dumps({"time": iso(line.time), "signal": line.signal, **told, **rest}, ensure_ascii=False))
     else:
         _show(lines)
@@ -214,7 +237,8 @@ def _show(lines: Iterator[Line]) -> None:
             found.pop(0)
     for path, found in by_signal.items():
         more = counts[path] - len(found)
-        print(path + (f"  (the last {SHOWN} of {counts[path]}; --csv has them all)" if more else ""))
+        unit = f" [{found[-1].unit}]" if found[-1].unit else ""
+        print(path + unit + (f"  (the last {SHOWN} of {counts[path]}; --csv has them all)" if more else ""))
         for line in found:
             values = "  ".join(_shown(value) for value in line.values)
             doubt = "" if line.quality == "good" else f"  {line.quality}{': ' if line.cause else ''}{line.cause}"
@@ -251,7 +275,7 @@ def _gaps(options: argparse.Namespace, door: Door, since: int, until: int) -> in
 
 
 def write_parquet(path: Path, names: Sequence[str], lines: Iterable[Line]) -> None:
-    """Lines as a Parquet file: time (timestamp with time zone), signal, the values, quality and cause.
+    """Lines as a Parquet file: time (timestamp with time zone), signal, the values, unit, quality and cause.
 
     Values of one column that are of several types are written as text.
 
@@ -261,12 +285,12 @@ def write_parquet(path: Path, names: Sequence[str], lines: Iterable[Line]) -> No
     rows = list(lines)
     kinds = [_column({type(line.values[i]) for line in rows if line.values[i] is not None}) for i in range(len(names))]
     engine = duckdb()
-    texts = {name: np.array([getattr(line, name) for line in rows], object) for name in ("signal", "quality", "cause")}
+    texts = {name: np.array([getattr(line, name) for line in rows], object) for name in ("signal", "unit", "quality", "cause")}
     columns = {"time": np.array([line.time // US for line in rows], np.int64), **texts}
     for i in range(len(kinds)):
         columns[f"v{i}"] = np.array([None if line.values[i] is None else str(line.values[i]) for line in rows], object)
     told = ", ".join(f'CAST(v{i} AS {kind}) AS "{name}"' for i, (name, kind) in enumerate(zip(names, kinds, strict=True)))
-    query = f"SELECT make_timestamptz(time) AS time, signal, {told}, quality, cause FROM lines ORDER BY signal, time"
+    query = f"SELECT make_timestamptz(time) AS time, signal, {told}, unit, quality, cause FROM lines ORDER BY signal, time"
     with closing(engine.connect()) as file:
         file.execute("SET TimeZone = 'UTC'")
         file.register("lines", columns)

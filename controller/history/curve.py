@@ -85,7 +85,8 @@ class Curve:
 class Windows:
     """What there is to say of each window; all arrays are (n,).
 
-    Only the times at which the value was Good and a number count. Where there were none: NaN.
+    Only the times at which the value was Good and a number count. Where there were none: NaN; the average also where there was
+    but a moment.
 
     Attributes:
         begins: UTC, ns, of each window; it ends where the next one begins.
@@ -121,7 +122,13 @@ def _gather(
         if not good:
             continue
         if begin <= times[i] < end:
-            whole[(times[i] - begin) // every, 0] += counts[i]
+            w = (times[i] - begin) // every
+            whole[w, 0] += counts[i]
+            real[w, 1], real[w, 2] = min(real[w, 1], values[i]), max(real[w, 2], values[i])
+            if times[i] < whole[w, 2]:
+                whole[w, 2], real[w, 3] = times[i], values[i]
+            if times[i] >= whole[w, 3]:
+                whole[w, 3], real[w, 4] = times[i], values[i]
         if i + 1 == times.shape[0] or summed[i]:
             continue
         start, stop = max(times[i], begin), min(times[i + 1], end)
@@ -188,7 +195,7 @@ class Sums:
 
     def windows(self) -> Windows:
         """The result."""
-        none = self._whole[:, _GOOD_US] == 0
+        none = (self._whole[:, _GOOD_US] == 0) & (self._whole[:, _COUNT] == 0)
         real = np.where(none[:, None], np.nan, self._real)
         good_s = self._whole[:, _GOOD_US] * 1e-6
         with np.errstate(invalid="ignore", divide="ignore"):

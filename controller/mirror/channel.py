@@ -215,7 +215,7 @@ def password(file: Path) -> str:
         content = file.read_bytes()
     except OSError as missing:
         raise Untrusted(f"{file}: {missing.strerror}") from missing
-    if False:
+    if mode & 0o077:
         raise Untrusted(f"{file} can be read by others (its mode is {mode:o}): chmod 600 it, and change the password")
     try:
         found = content.decode().rstrip("\r\n")

@@ -9,7 +9,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 
 from controller.feed import Bringing
 from controller.mirror import wants
-from controller.mirror.channel import BROKEN, Connection, Untrusted, connection, diagnosed
+from controller.mirror.channel import BROKEN, Connection, Untrusted, connection, diagnosed, said
 from controller.mirror.following import Counted, Following, Item
 from controller.mirror.places import GOOD, STALE, Unfit
 from controller.mirror.wants import Came, Unsettled
@@ -70,10 +70,10 @@ class Device:
         while True:
             began = self._clock.now()
             failed = await self._once()
-            self._following = None
-            self._there.clear()
             denied = isinstance(failed, UaStatusCodeError) and failed.code in DENIED
-            self._lost(await diagnosed(self._server, self._uri, failed))
+            if self._following is None:
+                self._lost(await diagnosed(self._server, self._uri, failed))
+            self._following = None
             if self._clock.now() - began > SETTLED:
                 wait = self._waits.first
             await self._clock.until(Ns(self._clock.now() + (self._waits.denied if denied else wait)))
@@ -82,7 +82,7 @@ class Device:
     async def _once(self) -> BaseException:
         """One connection, from its beginning to its end; why it has ended."""
         made: Connection | None = None
-        ended: BaseException = ConnectionError("it has ended")
+        ended: BaseException = ConnectionError("the mirror has ended")
         try:
             made = connection(self._server, self._identity, self._uri)
             await made.open()
@@ -97,6 +97,9 @@ class Device:
         except* (*BROKEN, Untrusted) as group:
             ended = _first(group)
         finally:
+            self._there.clear()
+            if self._following is not None:
+                self._lost(said(ended))  # at once: to hang up may take a while
             if made is not None:
                 await made.end()
         return ended

@@ -23,7 +23,8 @@ MOST_NOTIFIED = 1000
 FASTEST_MS = 50
 KEEP_ALIVE_MS = 5000
 LIFETIME_MS = 60_000
-PROBE = Ns(5 * S)
+PROBE = Ns(2 * S)
+ANSWER_S = 3.0
 AGAIN = Ns(30 * S)
 SILENCE_S = (10.0, 60.0)
 NO_DEADBAND = ("FreeOpcUa", "Lockstep")
@@ -262,7 +263,8 @@ class Following:
         while True:
             await self._clock.until(Ns(self._clock.now() + PROBE))
             asked = self._clock.now()
-            found = await self.value(ua.NodeId(ua.Int32(2259)))
+            async with asyncio.timeout(ANSWER_S):
+                found = await self.value(ua.NodeId(ua.Int32(2259)))
             self._counted.round_trips.append((self._clock.now() - asked) / S)
             if found.Value is not None and found.Value.Value == SHUTDOWN:
                 raise ConnectionError("the server shuts down")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from controller.core import CoreError, held, owner_of
+from controller.folder import CoreError, held, owner_of
 from controller.modbus.pdu import Write
 from controller.nodes.epochs import EpochError, Epochs
 from controller.nodes.grant import Errand, Grant, verdict, words

@@ -84,7 +84,7 @@ class Book:
         Raises:
             BookError: it can't be opened, or another version of the software has made it.
         """
-        self._path = _newest(path)
+        self._path = newest(path)
         self._base, self._connect = path, connect
         self._seal = Seal()
         self._written = 0
@@ -166,7 +166,8 @@ class Book:
         for row in run(_ORDER + "WHERE settled = 0 OR id > ? ORDER BY id", (last,)).fetchall():
             order = self._read(row)
             found[order.id] = order
-        owed = [self._read_command(row) for row in run("SELECT * FROM commands WHERE state = 'open' ORDER BY written, id").fetchall()]
+        commands = run("SELECT * FROM commands WHERE state = 'open' ORDER BY written, id").fetchall()
+        owed = [self._read_command(row) for row in commands]
         if counters.pop("seal", None) != self._seal.over(counters.items()):
             raise BookError(f"{self._path}: rows are missing, or are not those that were written last: {_RESTORE}")
         self._written, self.owed = counters["written"], tuple(owed)
@@ -188,7 +189,8 @@ class Book:
         if check("commands", row[:-1]) != row[-1]:
             raise BookError(f"{self._path}: command {row[0]} is not what was written: {_RESTORE}")
         self._seal.put("commands", row[0], (row[-1],) if row[9] == IntentState.OPEN else ())
-        return Intent(*row[:9], IntentState(row[9]), row[10])
+        number, place, what, value, user, boot_id, not_after, before, utc_ns, state, text, *_ = row
+        return Intent(number, place, what, value, user, boot_id, not_after, before, utc_ns, IntentState(state), text)
 
     @property
     def last_of_devices(self) -> int:
@@ -359,7 +361,8 @@ def _generations(base: Path) -> list[Path]:
     return [base, *(found[number] for number in sorted(found))]
 
 
-def _newest(base: Path) -> Path:
+def newest(base: Path) -> Path:
+    """The file that the book is in now, where it was told to be at `base`."""
     return _generations(base)[-1]
 
 

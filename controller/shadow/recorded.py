@@ -55,7 +55,13 @@ def from_history(state: Path, factory: Factory, subject: Subject, since: int = 0
     series = {name: _good(one, clock) for name, one in found.items() if _numeric(one)}
     drawn = frozenset(name for name, one in found.items() if one.kept.rule is Rule.LINE)
     every = factory.nodes[ours.node].scan_ms * MS if ours is not None else 100 * MS
-    return of_series(subject.name, series, every, f"the history of {subject.name}", drawn)
+    times = [time for one in found.values() if len(one) for time in (int(one.times[0]), int(one.times[-1]))]
+    source = f"history {_shown(min(times))} to {_shown(max(times))}" if times else "history"
+    return of_series(subject.name, series, every, source, drawn)
+
+
+def _shown(utc_ns: int) -> str:
+    return datetime.datetime.fromtimestamp(utc_ns // 1_000_000_000, datetime.UTC).isoformat()
 
 
 def _numeric(series: Series) -> bool:

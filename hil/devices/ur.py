@@ -6,6 +6,7 @@ turns. Registers that nobody lists are answered with zeros.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache, cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from hil.devices.device import Held, Spans, Words
 from twin.arrays import Floats
 from twin.clock import Ns, S
 from twin.kinematics import ur5e
-from twin.kinematics.kernels import kernels
+from twin.kinematics.kernels import Kernels, kernels
 
 AXES = range(6)
 _TURN = 2.0 * math.pi
@@ -38,6 +39,11 @@ FIRST, GENERAL, LAST = 0, range(128, 256), 2054
 _WRITABLE = {1, 5, 7, 9, 11, 16, 17, 18, 19, 20, 31, *GENERAL}
 
 
+@cache
+def _robot() -> Kernels:
+    return kernels(ur5e())
+
+
 def joints(t: float) -> Floats:
     """Angles [rad] at a time [s]."""
     return np.array([middle + swing * math.sin(_TURN * t / period + phase) for middle, swing, period, phase in _COURSE])
@@ -51,7 +57,7 @@ def speeds(t: float) -> Floats:
 def pose(angles: Floats) -> Floats:
     """The flange in the base's frame: x, y, z [m] and its rotation vector [rad]."""
     found = np.zeros((4, 4))
-    kernels(ur5e()).pose(angles, found)
+    _robot().pose(angles, found)
     return np.concatenate([found[:3, 3], rotation_vector(found[:3, :3])])
 
 
@@ -73,28 +79,27 @@ class Moment:
     """What is true at a moment, computed where it is asked for."""
 
     def __init__(self, now: Ns) -> None:
+        self.now = now
         self.t = now / S
         self.angles = joints(self.t)
-        self._pose: Floats | None = None
+        self.speeds = speeds(self.t)
 
-    @property
+    @cached_property
     def pose(self) -> Floats:
         """Of the flange; the tool's offset is 0."""
-        if self._pose is None:
-            self._pose = pose(self.angles)
-        return self._pose
+        return pose(self.angles)
 
-    @property
+    @cached_property
     def pose_speed(self) -> Floats:
         """x, y, z [m/s] and the angular speed [rad/s], in the base's frame."""
         jacobian = np.zeros((6, 6))
-        kernels(ur5e()).jacobian(self.angles, jacobian)
-        return np.asarray(jacobian @ speeds(self.t))
+        _robot().jacobian(self.angles, jacobian)
+        return np.asarray(jacobian @ self.speeds)
 
-    @property
+    @cached_property
     def currents(self) -> list[int]:
         """Of the joints [mA]; their sign is the torque's."""
-        each = zip(_HOLDING_MA, self.angles, speeds(self.t), strict=True)
+        each = zip(_HOLDING_MA, self.angles, self.speeds, strict=True)
         return [round(ma * math.cos(angle) + 400 * speed) for ma, angle, speed in each]
 
     def turns(self, axis: int) -> int:
@@ -134,7 +139,7 @@ REGISTERS: Mapping[int, Told] = {
     260: lambda moment: 1,  # power is on; 261 to 265 are stops and buttons
     266: lambda moment: _NORMAL,
     **_six(270, lambda moment, axis: moment.within(axis)),  # [mrad], 0 to 6283
-    **_six(280, lambda moment, axis: 1000.0 * speeds(moment.t)[axis]),  # [mrad/s]
+    **_six(280, lambda moment, axis: 1000.0 * float(moment.speeds[axis])),  # [mrad/s]
     **_six(290, lambda moment, axis: moment.currents[axis]),  # [mA]
     **_six(300, lambda moment, axis: moment.temperature(axis)),  # [°C]
     **_six(310, lambda moment, axis: _JOINT_RUNNING),
@@ -163,10 +168,13 @@ class Arm:
 
     def __init__(self) -> None:
         self._written: dict[int, int] = {at: 0 for at in _WRITABLE if at not in REGISTERS}
+        self._moment = Moment(Ns(0))
 
     def read(self, table: Held, first: int, count: int, now: Ns) -> Words | ExcCodes:
         """See Behaviour.read."""
-        moment = Moment(now)
+        if now != self._moment.now:
+            self._moment = Moment(now)
+        moment = self._moment
         if table in (Held.COILS, Held.DISCRETE):
             return [self._bit(at, moment) for at in range(first, first + count)]
         return [self._word(at, moment) for at in range(first, first + count)]

@@ -128,7 +128,12 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-SETS: dict[str, Callable[[Callable[[str], bool]], Lines]] = {"hil": _hil, "firmware": _firmware, "kinematics": _kinematics, "fieldbus": _fieldbus}
+SETS: dict[str, Callable[[Callable[[str], bool]], Lines]] = {
+    "hil": _hil,
+    "firmware": _firmware,
+    "kinematics": _kinematics,
+    "fieldbus": _fieldbus,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

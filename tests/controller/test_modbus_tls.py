@@ -13,6 +13,7 @@ import pytest
 from pymodbus.server import ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from controller.fieldbus.engine import Fieldbus
 from controller.modbus.burst import UnitLink
 from controller.modbus.devices import link_to
 from controller.modbus.pdu import Frames, LinkDown, NoReply, ProtocolError, Read, Refused, frame
@@ -21,6 +22,7 @@ from tests.controller.certificates import Authority
 from tests.controller.virtual import run
 from twin.clock import Clock, Ns, S
 from twin.devices import Device, ModbusDevice, Tls
+from twin.factory import parse
 
 WORDS = list(range(100, 200))
 
@@ -224,3 +226,37 @@ def test_two_replies_in_one_record_are_two(shop: Shop) -> None:
 )
 def test_what_is_no_reply_is_not_taken_for_one(shop: Shop, record: bytes, error: type[Exception]) -> None:
     assert isinstance(spoken(shop, [record] if record else []), error)
+
+
+def test_the_scan_engine_reads_a_device_of_the_factory_over_tls(shop: Shop) -> None:
+    (shop.folder / "own.csv").write_text("name,table,address,type,scan\nfirst,hr,0,uint16,fast\nlast,hr,99,uint16,fast\n")
+    factory = parse(
+        f"""
+        [factory]
+        name = "shop"
+        [cells.shop]
+        [nodes.meter]
+        kind = "modbus"
+        port = {shop.port}
+        tls = {{ certificate = "controller.pem", key = "controller.key", authority = "authority.pem", server = "meter" }}
+        [machines.meter]
+        type = "registers"
+        cell = "shop"
+        node = "meter"
+        map = "own.csv"
+        unit = 7
+        """,
+        shop.folder,
+    )
+
+    async def main(clock: Clock) -> object:
+        async with serving(shop):
+            fieldbus = Fieldbus(factory, shop.folder, clock)
+            task = asyncio.ensure_future(fieldbus.run())
+            await clock.until(Ns(clock.now() + 2 * S))
+            taken = fieldbus.take()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return taken["meter"].status, fieldbus.link("meter")
+
+    assert run(main) == ((100, 199), "")

@@ -8,8 +8,19 @@ from hypothesis import strategies as st
 from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
+from pymodbus.pdu.bit_message import (
+    ReadCoilsRequest,
+    ReadCoilsResponse,
+    ReadDiscreteInputsRequest,
+    WriteMultipleCoilsRequest,
+    WriteMultipleCoilsResponse,
+    WriteSingleCoilRequest,
+    WriteSingleCoilResponse,
+)
 from pymodbus.pdu.mei_message import ReadDeviceInformationRequest, ReadDeviceInformationResponse
 from pymodbus.pdu.register_message import (
+    MaskWriteRegisterRequest,
+    MaskWriteRegisterResponse,
     ReadHoldingRegistersRequest,
     ReadHoldingRegistersResponse,
     ReadInputRegistersRequest,
@@ -237,3 +248,40 @@ def test_a_stream_of_anything_gives_frames_or_a_protocol_error(stream: bytes) ->
                 assert 1 <= len(content) <= 253
     except pdu.ProtocolError:
         pass
+
+
+BITS = st.lists(st.booleans(), min_size=1, max_size=pdu.MOST_BITS_WRITTEN).map(tuple)
+
+
+@given(st.integers(1, pdu.MOST_BITS_READ), st.integers(0, 0x10000 - pdu.MOST_BITS_READ), st.sampled_from((1, 2)), st.data())
+def test_bits_are_asked_for_and_read_as_pymodbus_means_them(count: int, address: int, function: int, data: st.DataObject) -> None:
+    request = pdu.ReadBits(address, count, function)
+    found = _theirs(request, 1)
+    kind = ReadCoilsRequest if function == 1 else ReadDiscreteInputsRequest
+    assert isinstance(found, kind) and (found.address, found.count) == (address, count)
+    bits = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    reply = bytes([function]) + ReadCoilsResponse(bits=bits).encode()
+    assert request.decode(reply) == tuple(map(int, bits))
+    with pytest.raises(pdu.ProtocolError):
+        request.decode(reply + b"\0")
+
+
+@given(st.integers(0, 0x10000 - pdu.MOST_BITS_WRITTEN), BITS)
+def test_coils_are_written_and_echoed_as_pymodbus_does(address: int, bits: tuple[bool, ...]) -> None:
+    many, one = pdu.WriteCoils(address, bits), pdu.WriteCoil(address, bits[0])
+    found, single = _theirs(many, 1), _theirs(one, 1)
+    assert isinstance(found, WriteMultipleCoilsRequest) and tuple(found.bits[: len(bits)]) == bits
+    assert isinstance(single, WriteSingleCoilRequest) and (single.address, single.bits[0]) == (address, bits[0])
+    assert many.decode(b"\x0f" + WriteMultipleCoilsResponse(address=address, count=len(bits)).encode()) == ()
+    assert one.decode(b"\x05" + WriteSingleCoilResponse(address=address, bits=[bits[0]]).encode()) == ()
+    with pytest.raises(pdu.ProtocolError, match="not echoed"):
+        one.decode(b"\x05" + WriteSingleCoilResponse(address=address, bits=[not bits[0]]).encode())
+
+
+@given(WORD, WORD, WORD)
+def test_a_mask_write_is_pymodbus_s(address: int, keep: int, put: int) -> None:
+    request = pdu.WriteMask(address, keep, put)
+    found = _theirs(request, 1)
+    assert isinstance(found, MaskWriteRegisterRequest)
+    assert (found.address, found.and_mask, found.or_mask) == (address, keep, put)
+    assert request.decode(b"\x16" + MaskWriteRegisterResponse(address=address, and_mask=keep, or_mask=put).encode()) == ()

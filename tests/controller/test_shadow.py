@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,8 +132,21 @@ def test_a_slow_belt_is_told_as_a_part_that_is_overdue_and_a_calibrated_one_is_n
     noise, known = shadow(factory), shadow(factory, belt_1=true)
     found = beside(noise, run, factory)
     assert kinds(noise)[0] == ("ResidualBeyond", "way") and min(found["belt-1/residual/way"]) < -0.5
-    beside(known, run, factory)
-    assert known.events == []
+    ways = beside(known, run, factory)["belt-1/residual/way"]
+    assert known.events == [] and max(map(abs, ways)) < 0.06, "whatever the parts' lengths"
+
+
+def test_a_twin_that_begins_while_it_is_heated_waits_until_its_start_is_forgotten() -> None:
+    made = shadow()
+    rows = list(publications(runs.printer(physics_of("twin.machines.printer"), minutes=3.0)))
+    whole: dict[int, Row] = {}
+    for one in rows[:300]:
+        whole.update((row.index, row) for row in one)
+    for one in [list(whole.values()), *rows[300:]]:
+        made.take(one)
+    first = next(row for row in made.rows if row.path == "printer-1/residual/hotend_temperature")
+    assert (first.quality, first.cause) == (1, "nothing to compare now")
+    assert made.events == []
 
 
 def test_an_event_waits_for_its_time_and_comes_back_below_the_bound_only() -> None:
@@ -290,6 +305,12 @@ def test_the_zero_points_of_an_arm_that_is_not_ours_are_identified_from_where_it
     still = dataclasses.replace(run, columns={name: np.full(150, values[0]) for name, values in run.columns.items()})
     with pytest.raises(CalibrationError, match=r"cannot tell .*joint"):
         calibrated(subject, still, Wanted(), "today")
+
+
+def test_neither_the_core_nor_the_command_line_has_a_plant_in_it() -> None:
+    code = "import sys, controller.core, controller.__main__; print([m for m in sys.modules if m.endswith(('.plant', '.beside'))])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert set(eval(said)) <= {"controller.shadow.beside"}, said
 
 
 def test_every_block_that_the_shadow_brings_is_declared_and_only_those() -> None:

@@ -46,10 +46,10 @@ def listen(board: Board, instants: list[tuple[int, int, int]], clock: NodeClock 
     return found
 
 
-def bursts(rng: random.Random, count: int, start: int = 10 * S, period: int = 100 * MS, slowest: int = 240 * MS) -> list[tuple[int, int, int]]:
+def bursts(rng: random.Random, count: int, slowest: int = 240 * MS) -> list[tuple[int, int, int]]:
     found = []
     for number in range(count):
-        asked = start + number * max(period, slowest) + rng.randrange(3 * MS)
+        asked = 10 * S + number * slowest + rng.randrange(3 * MS)
         there, back = rng.choice((1, 1, 1, 20, slowest // 2 // MS)), rng.choice((1, 1, 20, slowest // 2 // MS))
         reading = asked + rng.randrange(50 * US, there * MS)
         found.append((asked, reading, reading + rng.randrange(50 * US, back * MS)))

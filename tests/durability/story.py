@@ -115,7 +115,7 @@ def judge(folder: Path, kept: Kept) -> str:
         return "corrupt: an order is not what was ever written"
     if found.next_order < kept.next_order:
         return "lost: the number of the next order"
-    return _commands(next(iter(book_module._generations(folder / BOOK)[-1:])), kept)
+    return _commands(book_module.newest(folder / BOOK), kept)
 
 
 def _commands(path: Path, kept: Kept) -> str:

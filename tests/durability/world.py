@@ -39,7 +39,7 @@ class Durable(World):
         self.state = self._fresh()
 
     def _fresh(self) -> State:
-        orders = taken_over(self.book.load(), self.now)
+        orders = self.saved = taken_over(self.book.load(), self.now)
         self.disk = orders
         owed = {intent.id: intent for intent in self.book.owed}
         owner = OWNER + (self.runs << 16)
@@ -70,7 +70,9 @@ class Durable(World):
             self.restart()
             return
         if not self.slow_disk:
-            self.book.save(self.state.orders.open.values(), self.state.orders, self.unwritten.values())
+            if self.state.orders is not self.saved or self.unwritten:
+                self.book.save(self.state.orders.open.values(), self.state.orders, self.unwritten.values())
+                self.saved = self.state.orders
             self.on_disk |= set(self.unwritten)
             self.unwritten = {}
             self.disk = self.state.orders

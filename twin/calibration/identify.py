@@ -12,6 +12,7 @@ from twin.calibration.fit import Fit, Unexcited, fit
 from twin.calibration.run import Run
 from twin.residual import Parameter, Residual, of, with_values
 
+
 @dataclass(frozen=True, slots=True)
 class Identified:
     """What a run tells of a plant.

@@ -157,7 +157,7 @@ class Mapped:
     access: Access = Access.R
     scan: str = "normal"
     deadband: Deadband = Deadband()
-    line: int = 0
+    line: int = field(default=0, compare=False)
 
     @property
     def name(self) -> str:

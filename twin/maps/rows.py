@@ -1,6 +1,7 @@
 """One row of a Map's file as a Signal: its place, its type and its limits, each mistake noted."""
 
 import keyword
+import math
 import re
 from typing import Any
 
@@ -270,7 +271,11 @@ def _range(row: Row, kind: type, unit: Unit) -> Range | None:
     low, high = row.number("min", 0.0), row.number("max", 1.0)
     if low >= high:
         row.wrong("max", f"must be more than min, {row.text('min')}, not {row.text('max')}")
-    return Range(unit.si(low), unit.si(high)) if kind is float else Range(low, high)
+    if kind is not float:
+        return Range(low, high)
+    if not math.isfinite(max(abs(unit.si(low)), abs(unit.si(high)))):
+        row.wrong("max", f"{row.text('min')} to {row.text('max')} {unit.symbol} does not fit a float in SI")
+    return Range(unit.si(low), unit.si(high))
 
 
 def _deadband(row: Row, kind: type, unit: Unit, limits: Range | None) -> Deadband:

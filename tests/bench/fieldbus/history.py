@@ -228,8 +228,8 @@ def peer_reads(folder: Path, door: Door, hour_ns: int) -> dict[str, float]:
     }
 
 
-def measure(share: float = 1.0) -> dict[str, dict[str, Any]]:
-    """The rows of the table.
+def write(share: float = 1.0) -> dict[str, Any]:
+    """The row "history write".
 
     Args:
         share: of an hour, for those who only try whether it works.
@@ -238,17 +238,27 @@ def measure(share: float = 1.0) -> dict[str, dict[str, Any]]:
     few = max(5, count // 6)
     with tempfile.TemporaryDirectory(prefix="lockstep-history-") as name:
         folder = Path(name)
-        write: dict[str, Any] = ours(folder / "ours", count)
-        write["exact"] = ours(folder / "exact", few, exact=True)
-        write["SQLite rows"] = sqlite_rows(folder / "rows.sqlite", few // 2)
-        write["Parquet, DuckDB"] = parquet(folder / "all.parquet", few)
+        found: dict[str, Any] = ours(folder / "ours", count)
+        found["exact"] = ours(folder / "exact", few, exact=True)
+        found["SQLite rows"] = sqlite_rows(folder / "rows.sqlite", few // 2)
+        found["Parquet, DuckDB"] = parquet(folder / "all.parquet", few)
+    return found
+
+
+def read() -> dict[str, Any]:
+    """The row "history read": of a Signal of which every sample is kept, bit by bit; beside it one with a bound, and both cold."""
+    with tempfile.TemporaryDirectory(prefix="lockstep-history-") as name:
+        folder = Path(name)
         hot = long_run(folder / "long")
         door = Door(folder / "long")
         end_ns, hour_ns = (T_US + 1_000_000 * TICK_US) * 1000, (T_US + 20 * 3600 * 1_000_000) * 1000
-        read: dict[str, Any] = reads(door, end_ns, hour_ns) | peer_reads(folder, door, hour_ns)
+        found: dict[str, Any] = reads(door, end_ns, hour_ns) | peer_reads(folder, door, hour_ns)
         hot.fold()
         cool(hot, end_ns + 10**9)
-        read["cold"] = reads(door, end_ns, hour_ns)
+        found["cold"] = reads(door, end_ns, hour_ns)
         door.close()
         hot.close()
-    return {"history write": write, "history read": read}
+    return found
+
+
+ROWS = {"history write": write, "history read": read}

@@ -24,15 +24,13 @@ NODES = 16
 KILLS = 4
 """A child that ends five times within a minute is not started again."""
 PATIENCE_S = 60
-_PINS = {"conveyor": "pins = { at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }"}
 
 
 def factory_text(ports: list[int]) -> str:
     """Belts, one on each node."""
     nodes = "".join(f'[nodes.n{i}]\nuid = {i + 1}\nport = {port}\n' for i, port in enumerate(ports))
-    machines = "".join(
-        f'[machines.m{i}]\ntype = "conveyor"\ncell = "c"\nnode = "n{i}"\nbase = 256\n{_PINS["conveyor"]}\n' for i in range(len(ports))
-    )
+    belt = 'type = "conveyor"\ncell = "c"\nbase = 256\npins = { at_entry = 34, at_exit = 35, tripped = 32, run = 16, speed = 17 }'
+    machines = "".join(f'[machines.m{i}]\nnode = "n{i}"\n{belt}\n' for i in range(len(ports)))
     return f'[factory]\nname = "sixteen"\n[cells.c]\n{nodes}{machines}'
 
 

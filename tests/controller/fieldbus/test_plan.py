@@ -125,6 +125,21 @@ def test_a_slow_serial_line_reads_over_small_gaps_only() -> None:
 
 
 @pytest.mark.parametrize(
+    ("forbidden", "blocks"),
+    [
+        ((), [(0, 21)]),
+        ((Places(Table.HOLDING, 5, 6),), [(0, 1), (10, 21)]),
+        ((Places(Table.HOLDING, 1, 1), Places(Table.HOLDING, 19, 19)), [(0, 1), (10, 11), (20, 21)]),
+        ((Places(Table.INPUT, 5, 6),), [(0, 21)]),
+    ],
+)
+def test_nothing_is_read_along_that_is_forbidden(forbidden: tuple[Places, ...], blocks: list[tuple[int, int]]) -> None:
+    map = Map("holes", (row("a", 0), row("b", 10), row("c", 20)), forbidden=forbidden)
+    (found,) = plan(map).values()
+    assert [(b.first, b.end) for b in found] == blocks
+
+
+@pytest.mark.parametrize(
     ("rows", "told"),
     [
         ((row("a", 0, together="x"), row("b", 3, table=Table.INPUT, together="x")), "different units or tables"),

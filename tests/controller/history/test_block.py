@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.history.bits import pack, pack_best, unpack
@@ -92,6 +92,7 @@ def test_a_head_tells_least_most_and_integral(rule):
 # ---- the journal
 
 
+@settings(max_examples=50)
 @given(
     commits=st.lists(
         st.lists(st.tuples(st.integers(0, 3), st.integers(-5, 2**40), WORDS, st.integers(0, 9)), max_size=40), max_size=6

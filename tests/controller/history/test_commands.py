@@ -67,7 +67,13 @@ def said(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> s
 def test_it_lists_the_signals_it_knows(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = said(capsys, "history", "--state", state).splitlines()
     assert [line.split()[0] for line in lines] == ["belt/link", "belt/status/parts", "belt/status/speed"]
-    assert "within 0.001" in lines[2] and "exactly" in lines[1]
+    assert "mm/s   within 1" in lines[2] and "exactly" in lines[1]
+
+
+def test_values_are_told_in_the_unit_that_their_signal_has(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = csv.DictReader(io.StringIO(said(capsys, "history", "--state", state, "belt/status/speed", *TIMES, "--csv")))
+    found = [(round(float(row["value"])), row["unit"]) for row in table if row["quality"] == "good"]
+    assert found[0] == (0, "mm/s") and max(found) == (900, "mm/s"), "0.9 m/s"
 
 
 def test_values_are_told_with_their_gaps_and_causes(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from controller.history import shelves
+from controller.history.block import decode
 from controller.history.cold import cool, forget, settle
 from controller.history.door import Door
 from controller.history.hot import Hot
@@ -70,6 +72,8 @@ def brute(series, until_us, begin, every, count, line):
         pieces = []
         for (t0, v0, q0), (t1, v1, q1) in itertools.pairwise(rows):
             lo, hi = max(a, t0), min(b, t1)
+            if q0 == "good" and a <= t0 < b:
+                pieces.append((0, v0, v0))
             if q0 != "good" or lo >= hi:
                 continue
             sloped = line and q1 == "good"
@@ -80,7 +84,7 @@ def brute(series, until_us, begin, every, count, line):
         least, most = min((min(p[1:]) for p in pieces), default=np.nan), max((max(p[1:]) for p in pieces), default=np.nan)
         first, last = (pieces[0][1], pieces[-1][2]) if pieces else (np.nan, np.nan)
         number = sum(1 for t, _, q in rows if q == "good" and a <= t < b)
-        found.append((total / good if good else np.nan, least, most, first, last, total if good else np.nan, number, good))
+        found.append((total / good if good else np.nan, least, most, first, last, total if pieces else np.nan, number, good))
     return np.array(found)
 
 
@@ -116,7 +120,7 @@ def test_values_are_within_their_bound_at_every_sample_wherever_they_lie(stages)
     for folder, _, times, values, beliefs in stages.values():
         door = Door(folder)
         for kept in (LINE, HOLD, EXACT):
-            for i in range(0, len(times), 61):
+            for i in range(0, len(times), 151):
                 point = door.at(kept.path, int(times[i]) * 1000)
                 assert point.quality == beliefs[i] & 3
                 assert point.cause == ("sensor" if beliefs[i] >> 2 else "")
@@ -153,7 +157,8 @@ def test_gaps_are_shown_as_gaps_in_the_middle_too(stages):
 def test_aggregates_are_those_worked_out_one_by_one(stages, stage, every_s):
     folder, _, times, *_ = stages[stage]
     door = Door(folder)
-    begin, end = T_US - 1000 * 1_000_000, T_US + 30 * 3600 * 1_000_000
+    begin = T_US - 1000 * 1_000_000
+    end = min(begin + 30 * every_s * 1_000_000, T_US + 60 * 3600 * 1_000_000)
     until = int(times[-1]) + (1_000_000 if stage == "half" else 0)
     for kept in (LINE, HOLD, EXACT, COUNT):
         found = table(door.aggregate(kept.path, begin * 1000, end * 1000, every_s * S))
@@ -162,7 +167,7 @@ def test_aggregates_are_those_worked_out_one_by_one(stages, stage, every_s):
         np.testing.assert_allclose(found, meant, rtol=1e-9, atol=1e-7)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(begin=st.integers(-10**6, 40 * 3600 * 10**6), every=st.integers(10**5, 10**11), count=st.integers(1, 9))
 def test_any_windows_are_right(stages, begin, every, count):
     folder, _, times, *_ = stages["blocks"]
@@ -172,6 +177,39 @@ def test_any_windows_are_right(stages, begin, every, count):
         series = door.raw(kept.path, 0, 2**62)
         meant = brute(series, int(times[-1]), T_US + begin, every, count, kept is LINE)
         np.testing.assert_allclose(table(windows), meant, rtol=1e-9, atol=1e-7)
+
+
+def test_heads_of_blocks_answer_as_their_samples_would(tmp_path, monkeypatch):
+    hot, rng = Hot(tmp_path), np.random.default_rng(3)
+    numbers = hot.declare((LINE, EXACT, COUNT))
+    last = T_US
+    for count in (100, 120, 2000, 2000, 2000):
+        times = last + np.cumsum(rng.integers(50_000, 150_000, count))
+        if count == 120:
+            times += 60_000_000
+            hot.lost(last * 1000, int(times[0]) * 1000, "too slow")  # in the middle of a block, which is filled up
+        values = np.round(np.cumsum(rng.normal(0, 0.1, count)), 2).tolist()
+        for path, number in numbers.items():
+            told = [round(value) if path == "count" else value for value in values]
+            hot.commit(hot.samples([(number, t * 1000, v, GOOD, "") for t, v in zip(times.tolist(), told, strict=True)]))
+        hot.fold()
+        last = int(times[-1])
+    door, decoded = Door(tmp_path), []
+    for kept in (LINE, EXACT, COUNT):
+        series = door.raw(kept.path, 0, 2**62)
+        for every in (37_000_000, 300_000_000, 10_000_000_000):
+            monkeypatch.setattr(shelves, "decode", lambda *block: decoded.append(block) or decode(*block))
+            windows = door.aggregate(kept.path, (T_US - 5) * 1000, last * 1000, every * 1000)
+            monkeypatch.undo()
+            meant = brute(series, last, T_US - 5, every, len(windows.begins), kept is LINE)
+            np.testing.assert_allclose(table(windows), meant, rtol=1e-9, atol=1e-7)
+        assert len(decoded) < 3 * 4 * 2
+        decoded.clear()
+    door.aggregate("exact", T_US * 1000, last * 1000, 10**16)
+    monkeypatch.setattr(shelves, "decode", lambda *block: decoded.append(block) or decode(*block))
+    door.aggregate("exact", (last - 400_000_000) * 1000, (last + 9_600_000_000) * 1000, 10**13)
+    assert len(decoded) == 1  # of three or four blocks, that in which the window begins
+    hot.close()
 
 
 def test_segments_are_open_files_sorted_by_signal_and_time(stages):

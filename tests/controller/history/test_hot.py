@@ -292,7 +292,7 @@ def test_a_fold_without_room_waits_and_nothing_is_lost(tmp_path, monkeypatch):
                 with pytest.raises(HistoryFull):
                     writer.ask(lambda hot: cool(hot, T + 10_000 * S)).result(10)
                 writer.ask(lambda hot: forget(hot, T)).result(10)
-                writer.ask(lambda hot: hot._file.execute("PRAGMA max_page_count=100000"))
+                writer.ask(lambda hot: hot._file.execute("PRAGMA max_page_count=100000")).result(10)
     writer.close()
     assert full == 3 and [row[1] for row in read(tmp_path, "noise")] == values
 

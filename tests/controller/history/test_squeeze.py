@@ -93,6 +93,15 @@ def test_ramps_with_noise_are_within_the_bound_too(rows, bound, rule, slope):
     holds(Kept("s", float, bound=bound, rule=rule), [(t, v * 2 * bound + r, b) for (t, v, b), r in zip(rows, ramp, strict=True)])
 
 
+@pytest.mark.parametrize("bound", [2e-7, 4e-7, 1e-6, 1e-5, 2e-5])
+@pytest.mark.parametrize("rule", [Rule.LINE, Rule.HOLD])
+def test_bounds_of_a_few_steps_of_floating_point_hold(bound, rule):
+    rng = np.random.default_rng(5)
+    noise = rng.uniform(-1, 1, 400) * bound
+    rows = [(int(t), 1e9 + x, 0) for t, x in zip(rng.integers(1, 99, 400), noise, strict=True)]
+    holds(Kept("s", float, bound=bound, rule=rule), rows)
+
+
 def test_a_ramp_with_noise_below_the_bound_needs_two_samples():
     times = np.arange(1000) * 100_000
     noise = np.random.default_rng(1).uniform(-0.02, 0.02, 1000)

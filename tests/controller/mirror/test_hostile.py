@@ -84,10 +84,18 @@ async def endless_message(incoming: asyncio.StreamReader, outgoing: asyncio.Stre
 
 
 async def many_nothings(incoming: asyncio.StreamReader, outgoing: asyncio.StreamWriter) -> None:
-    """Answers with an array of more elements than bytes."""
+    """Answers with as many values of one byte as fit into a message: each would become an object."""
     await opened(incoming, outgoing)
-    fault = struct_to_binary(ua.CreateSessionResponse())
-    outgoing.write(chunk(b"MSGF", fault[:-12] + struct.pack("<i", 2**30) + bytes(8), sequence=2, request=2))
+    count = 900_000
+    nothings = struct.pack("<Bi", 0x80 | ua.VariantType.Variant, count) + bytes(count)
+    operand = ua.ObjectIds.LiteralOperand_Encoding_DefaultBinary
+    bomb = struct.pack("<BBHBI", 1, 0, operand, 1, len(nothings)) + nothings
+    plain = struct_to_binary(ua.CreateSessionResponse())
+    message = plain[:25] + bomb + plain[28:]  # in place of the header's additional one, which is the last thing in it
+    for sequence, at in enumerate(range(0, len(message), 60_000), 2):
+        last = at + 60_000 >= len(message)
+        outgoing.write(chunk(b"MSGF" if last else b"MSGC", message[at : at + 60_000], sequence=sequence, request=2))
+    await outgoing.drain()
     await incoming.read(65_536)
 
 
@@ -129,7 +137,7 @@ def test_a_hostile_server_costs_little_memory_and_is_told(says: Says, tmp_path: 
             await found.until(lambda: met >= 3 and found.link not in ("", "not reached yet"))
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-            assert found.row("press-1/status/speed").quality == 1
+            assert found.row("press-1/status/speed").quality == 1 and (says is not many_nothings or "900000 elements" in found.link)
             return peak
 
         async with server, mirroring(factory, tmp_path) as found:

@@ -115,7 +115,7 @@ def belt(physics: Any, parts: int = 12, stops: int = 0, every: Ns = SCAN, **give
         reports.append((now, {**blank(kind), **seen, "running": running, "speed": level if running else 0.0}))
 
     for _ in range(parts):
-        put = plant.put(state, params, Part(id="p", filament_mm=0.0, length=dice.uniform(0.02, 0.06)))
+        put = plant.put(state, params, Part(id="p", filament_mm=0.0, length=dice.uniform(0.05, 0.25)))
         assert put is not None
         state, ridden, halted, halts = put, 0.0, 0, dice.randint(0, stops)
         spell = dice.uniform(0.8, 1.6) if halts else 1e9

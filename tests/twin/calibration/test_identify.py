@@ -57,13 +57,13 @@ def test_a_printer_s_heaters_are_identified(seed: int) -> None:
         assert of(found.physics, f"{heater}.offset") == pytest.approx(of(true, f"{heater}.offset"), abs=0.8)
 
 
-@seeds()
+@seeds((1,), (2, 3, *ALL))
 def test_a_belt_s_scale_and_friction_are_identified(seed: int) -> None:
     true = runs.off(physics_of("twin.machines.conveyor"), BELT, seed)
     judge("conveyor", made("conveyor", runs.belt(true, parts=100, stops=10, **LONG), LONG), true, BELT, LONG)
 
 
-@seeds((1,), (2, 3, *ALL))
+@seeds((), (*SAMPLE, *ALL))
 def test_an_extractor_is_identified(seed: int) -> None:
     true = runs.off(physics_of("twin.machines.extractor"), (*EXTRACTOR, "shake"), seed)
     judge("extractor", made("extractor", runs.extractor(true)), true, EXTRACTOR)

@@ -83,7 +83,7 @@ def bounds(draw: st.DrawFn, kind: type, unit: units.Unit, ends: list[float]) -> 
     pair = sorted(draw(st.tuples(*[st.floats(0.01, 0.99)] * 2).filter(lambda two: two[0] != two[1])))
     low, high = (ends[0] + share * (ends[1] - ends[0]) if math.isfinite(ends[1] - ends[0]) else share for share in pair)
     size = unit.size if kind is float else 1.0
-    if low >= high:
+    if low >= high or not math.isfinite(max(-low, high) * size):
         return None, Deadband(absolute=draw(st.floats(0.001, 1e6)) * size)
     share = draw(st.sampled_from([0.0, 0.01, 0.123456, 1.0, 1 / 3 / 100]))
     return Range(low * size, high * size), Deadband(share=share) if share else Deadband(absolute=draw(numbers.map(abs)) * size)
