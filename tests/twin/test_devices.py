@@ -12,7 +12,10 @@ MAP = """name,table,address,type,unit
 voltage,ir,0,float32,V
 current,ir,2,float32,A
 """
-METER = HEAD + '[nodes.m]\nkind = "modbus"\nhost = "10.0.0.5"\n[machines.m]\ntype = "registers"\ncell = "c"\nnode = "m"\nmap = "meter.csv"\n'
+METER = (
+    HEAD + '[nodes.m]\nkind = "modbus"\nhost = "10.0.0.5"\n'
+    '[machines.m]\ntype = "registers"\ncell = "c"\nnode = "m"\nmap = "meter.csv"\n'
+)
 PRESS = """name = "press"
 [[signals]]
 name = "force"
@@ -97,5 +100,5 @@ def test_two_machines_on_one_unit_and_two_maps_of_one_name_are_mistakes(folder: 
 
 
 def test_a_device_without_a_machine_is_a_mistake(folder: Path) -> None:
-    with pytest.raises(FactoryError, match="nodes.m: no machine is on this device"):
+    with pytest.raises(FactoryError, match=r"nodes\.m: no machine is on this device"):
         parse(METER[: METER.index("[machines.m]")], folder)
