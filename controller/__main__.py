@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from controller import archive_commands
+from controller import archive_commands, asking
 from controller.history import asked as history_commands
 from controller.mirror import commands as mirror_commands
 from controller.modbus import commands as modbus_commands
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     archive_commands.add_to(commands)
     modbus_commands.add_to(commands)
     mirror_commands.add_to(commands)
+    asking.add_to(commands)
 
     calibrate_command.add_to(commands)
 

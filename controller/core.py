@@ -99,13 +99,14 @@ class Core:
         owed = {intent.id: intent for intent in book.owed if intent.id < FIRST_OF_DEVICES}
         self._state = State(owner, orders, owed=owed, known=epochs.highest, inherited=orders.next_order)
         signals = feed_signals(factory)
-        self._feed, self._desk, self._rows = Feed(signals, self._times.run), Desk(), Rows(factory, signals)
+        self._feed, self._desk = Feed(signals, self._times.run), Desk()
         self._keeper = Keeper(book, self._state.orders, write, self._answer, clock, reserve)
         asked = AskedOfDevices(self._keeper)
         self._bringers = bringers(factory, signals)
         self._shown = Shown(signals, self._bringers)
         mirror = dict.fromkeys(servers(factory), Mirror(factory, signals, self._bringers, clock))
         self._devices = Devices(factory, {**buses(factory, folder, clock), **mirror}, self._answer, asked.before, asked.after)
+        self._rows = Rows(factory, signals, self._devices, self._times.late)
         reached = {name: line.link for name, line in self._lines.items()}
         self._jobs = Jobs(factory, folder / "programs", reached, self._ours, clock, compute, stored_bytes)
         self._fresh: dict[str, int] = {}
@@ -166,7 +167,7 @@ class Core:
             tasks.create_task(self._claim(wanted))
         utc = self._times.look(now)
         events = self._times.told((*happened, *outcome.events, *self._devices.events()), image, now)
-        rows = self._rows.update(image, self._state, utc, self._devices, now, self._times.late) + self._shown.take(utc)
+        rows = self._rows.update(image, self._state, utc, now, shut) + self._shown.take(utc)
         self._feed.publish(rows, events + self._bringers.events(), utc, now)
 
     def _requests(self, tasks: asyncio.TaskGroup) -> tuple[Wanted, ...]:

@@ -19,30 +19,34 @@ QUALITY = {Quality.GOOD: 0, Quality.STALE: 1, Quality.BAD: 2}
 
 
 class Rows:
-    """Remembers what was shown last."""
+    """Remembers what was shown last.
 
-    def __init__(self, factory: Factory, signals: Sequence[FeedSignal]) -> None:
-        self._factory = factory
+    Args:
+        late: how late the core's scans began.
+    """
+
+    def __init__(
+        self, factory: Factory, signals: Sequence[FeedSignal], devices: Devices | None = None, late: Lateness | None = None
+    ) -> None:
+        self._factory, self._every, self._late = factory, devices, late
         self._blocks: dict[tuple[str, str], list[tuple[int, str]]] = {}
         for index, signal in enumerate(signals):
             self._blocks.setdefault((signal.owner, signal.group), []).append((index, signal.name))
         self._at = {signal.path: index for index, signal in enumerate(signals)}
         self._samples: dict[tuple[str, str], Sample[Any]] = {}
         self._shown: dict[int, tuple[Any, int, str]] = {}
-        self._counted: dict[str, int] = {}
+        self._counted: dict[str, Ns] = {}
         self._now = Ns(0)
 
-    def update(
-        self, image: Image, state: State, utc_ns: int, devices: Devices | None = None, now: Ns | None = None, late: Lateness | None = None
-    ) -> list[Row]:
+    def update(self, image: Image, state: State, utc_ns: int, now: Ns = Ns(0), book: str = "") -> list[Row]:
         """The rows that differ from what was shown before.
 
         Args:
             utc_ns, now: in UTC and by the core's clock.
-            late: how late the core's scans began.
+            book: why nothing can be written down; empty when it can.
         """
         made: list[Row] = []
-        self._now = Ns(0) if now is None else now
+        self._now = now
         for name in self._factory.machines:
             self._record(made, (name, "status"), image.machine(name))
             self._record(made, (name, "command"), image.command(name))
@@ -58,13 +62,20 @@ class Rows:
             self._values(made, (f"node:{node}", "link"), link, utc_ns)
         for name, sample in image.mirrored.items():
             self._record(made, (name, "status"), sample)
-        if devices is not None:
-            self._devices(made, devices, utc_ns)
+        if self._every is not None:
+            self._devices(made, self._every, utc_ns)
         self._values(made, ("factory", "order"), _newest(state.orders), utc_ns)
-        if late is not None and self._counted.get("", utc_ns - S) <= utc_ns - S:
-            self._counted[""] = utc_ns
-            self._values(made, ("factory", "scan"), late.told(), utc_ns)
+        self._values(made, ("factory", "book"), {"state": book or "open"}, utc_ns)
+        if self._late is not None and self._due("factory"):
+            self._values(made, ("factory", "scan"), self._late.told(), utc_ns)
         return made
+
+    def _due(self, of: str) -> bool:
+        """Whether counters that always change are shown again: once a second."""
+        if self._now - self._counted.get(of, Ns(-S)) < S:
+            return False
+        self._counted[of] = self._now
+        return True
 
     def _devices(self, made: list[Row], devices: Devices, utc_ns: int) -> None:
         """How the devices are reached, and what became of what was written to the machines on them."""
@@ -73,8 +84,7 @@ class Rows:
             told = {field: getattr(counts, field) for field in ("scans", "skipped", "timeouts", "refused")}
             told |= {"round_trip": counts.round_trip_ms / 1000, "late": counts.late_ms / 1000}
             self._values(made, (f"node:{name}", "link"), {"link": devices.link(name)}, utc_ns)
-            if self._counted.get(name, utc_ns - S) <= utc_ns - S:
-                self._counted[name] = utc_ns
+            if self._due(name):
                 self._values(made, (f"node:{name}", "counts"), told, utc_ns)
         for machine in self._factory.mirrored.values():
             if machine.map.written:

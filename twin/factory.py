@@ -1,29 +1,30 @@
 """Reads factory.toml and checks it: every mistake is named with its key, the value and what is allowed."""
 
-import itertools
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from twin import devices as foreign_devices
+from twin.checks import check_motion, check_nodes, check_pins, check_registers, check_wired
 from twin.chips import CHIPS
+from twin.declared import Handover as Handover
+from twin.declared import Machine as Machine
+from twin.declared import Node as Node
 from twin.devices import Device, Mirrored, check_devices
 from twin.foreign import KEYS as FOREIGN_KEYS
-from twin.foreign import Moonraker, check_foreign, foreign
-from twin.frames import Pose
-from twin.machine import GcodePrinter, Heater, MachineType, MachineTypeError, Output, Servo, Stepper, load, make_params
+from twin.foreign import check_foreign, foreign
+from twin.machine import MachineType, MachineTypeError, load, make_params
 from twin.maps import Map, MapError
 from twin.maps import table as map_table
-from twin.network import Network, network
-from twin.node import LEASE_MS, MACHINES_AT, REGISTERS
-from twin.obstacles import Obstacle, Space, obstacle, pose, space
-from twin.pins import Use, impossible, uses
+from twin.network import network
+from twin.node import MACHINES_AT, REGISTERS
+from twin.obstacles import Obstacle, obstacle, pose, space
 from twin.recipes import CARRIES, Recipe, recipe
 from twin.recording import Recording, recording
 from twin.serial import KEYS as SERIAL_KEYS
-from twin.serial import Serial, check_lines, pins_of, serial
+from twin.serial import check_lines, serial
 from twin.tables import Mistakes, Reader
 
 ROBOTS = ("ur5e",)
@@ -31,87 +32,10 @@ PACKAGED_MAPS = Path(__file__).parent / "maps" / "packaged"
 BUILT_IN_TYPES = ("arm", "conveyor", "extractor", "gcode_printer", "printer")
 GPIO = range(0, 40)
 LONGEST_SCAN_MS = 1000
-LEASED_SCANS = 5
 
 
 class FactoryError(Mistakes):
     """A factory file that cannot be used. `mistakes` holds one line for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One endpoint with our firmware.
-
-    Attributes:
-        host, port: where its Modbus server listens on a network.
-        serial: the serial line that it hangs on instead.
-        virtual: it runs in a MicroPython VM in factory time instead of on a board.
-        firmware: the folder with its own main.py; None for ours.
-        chip: of its board, one of twin.chips.
-        network: how its board gets onto the network; None where that is not its business.
-        repl: it is being worked on: Ctrl-C at its console stops it.
-        foreign: how it is reached where it does not run our firmware at all.
-        scan_ms: from one scan of it to the next: the factory's, or a multiple of that for a slow line.
-    """
-
-    name: str
-    uid: int
-    host: str
-    port: int
-    virtual: bool
-    firmware: Path | None = None
-    serial: Serial | None = None
-    chip: str = "esp32"
-    network: Network | None = None
-    repl: bool = False
-    foreign: Moonraker | None = None
-    scan_ms: int = 100
-
-    @property
-    def lease_ms(self) -> int:
-        """For how long each heartbeat of the controller holds it: five of its scans, and 500 ms at least."""
-        return max(LEASED_SCANS * self.scan_ms, LEASE_MS)
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A named machine type in a cell.
-
-    Attributes:
-        node: the name of its node.
-        base: its first register.
-        pose: x, y, z [m] and roll, pitch, yaw [rad] in the factory's frame.
-        pins: GPIO of each pin that its type names.
-        params: its type's Params record (SI).
-        space: boxes in its frame that it takes up or moves in.
-    """
-
-    name: str
-    type: MachineType
-    cell: str
-    node: str
-    base: int
-    pose: Pose
-    pins: Mapping[str, int]
-    params: Any
-    space: tuple[Space, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Handover:
-    """Where Parts go from one machine's exit to the next one's entry.
-
-    Attributes:
-        by: "belt" where the machines touch, "hand" where a person carries the part, "arm" where a machine does.
-        duration_s: how long it takes by belt or by hand.
-        arm: the machine that carries the part.
-    """
-
-    source: str
-    target: str
-    by: str
-    duration_s: float
-    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +128,12 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
         for name, value in listed.items()
         if (machine := _machine(reader, name, value, tuple(cells), nodes, paths)) is not None
     }
-    _check_nodes(reader, nodes)
+    check_nodes(reader, nodes)
     check_lines(reader, nodes.values())
-    _check_registers(reader, machines)
-    _check_pins(reader, nodes, machines)
-    _check_wired(reader, nodes, machines)
-    _check_motion(reader, machines)
+    check_registers(reader, machines)
+    check_pins(reader, nodes, machines)
+    check_wired(reader, nodes, machines)
+    check_motion(reader, machines)
     check_foreign(reader, machines.values(), [node.name for node in nodes.values() if node.foreign is not None])
     kinds = {name: machine.type for name, machine in machines.items()}
     arms = tuple(name for name, kind in kinds.items() if set(CARRIES) <= set(kind.capabilities))
@@ -372,80 +296,3 @@ def _check_carried(reader: Reader, key: str, source: MachineType | None, target:
         reader.wrong(f"{key}.from", f"no program tells how large a part of type {source.name} is, so no arm can take it")
     if target is not None and target.entry is None:
         reader.wrong(f"{key}.to", f"type {target.name} does not say where its parts are put: its spec has no entry()")
-
-
-def _check_nodes(reader: Reader, nodes: Mapping[str, Node]) -> None:
-    checks: tuple[tuple[str, Callable[[Node], Any]], ...] = (
-        ("uid", lambda node: node.uid),
-        ("port", lambda node: (node.host, node.port) if node.port and node.serial is None else node.name),
-    )
-    for what, of in checks:
-        seen: dict[Any, str] = {}
-        for node in nodes.values():
-            if of(node) in seen:
-                reader.wrong(f"nodes.{node.name}.{what}", f"{of(node)!r} is taken by nodes.{seen[of(node)]}")
-            seen.setdefault(of(node), node.name)
-
-
-def _check_registers(reader: Reader, machines: Mapping[str, Machine]) -> None:
-    by_node: dict[str, list[Machine]] = {}
-    for machine in machines.values():
-        by_node.setdefault(machine.node, []).append(machine)
-    for found in by_node.values():
-        found.sort(key=lambda m: m.base)
-        for first, second in itertools.pairwise(found):
-            if first.base + first.type.size > second.base:
-                reader.wrong(
-                    f"machines.{second.name}.base",
-                    f"{second.base} overlaps machines.{first.name}, which takes registers {first.base} to "
-                    f"{first.base + first.type.size - 1}; the first free one is {first.base + first.type.size}",
-                )
-        if found and found[-1].base + found[-1].type.size > REGISTERS:
-            reader.wrong(f"machines.{found[-1].name}.base", f"its last register is beyond {REGISTERS - 1}")
-
-
-def _check_motion(reader: Reader, machines: Mapping[str, Machine]) -> None:
-    """A node plays one Job at a time, with its own heaters and fans: no two machines can share that."""
-    owners: dict[str, str] = {}
-    for machine in machines.values():
-        blocks = machine.type.blocks
-        players = (Stepper, Servo, Heater, GcodePrinter)
-        plays = any(isinstance(b, players) or (isinstance(b, Output) and b.job is not None) for b in blocks)
-        if plays and machine.node in owners:
-            taken = f"{machine.node} plays the Jobs of machines.{owners[machine.node]} already"
-            reader.wrong(f"machines.{machine.name}.node", taken)
-        if plays:
-            owners.setdefault(machine.node, machine.name)
-
-
-def _check_pins(reader: Reader, nodes: Mapping[str, Node], machines: Mapping[str, Machine]) -> None:
-    taken: dict[tuple[str, int], str] = {}
-    for node in nodes.values():
-        for name, pin in pins_of(node.serial).items() if node.serial is not None else ():
-            if (node.name, pin) in taken:
-                reader.wrong(f"nodes.{node.name}.{name}", f"GPIO {pin} is taken by {taken[node.name, pin]}")
-            taken.setdefault((node.name, pin), f"nodes.{node.name}.{name}")
-    for machine in machines.values():
-        for name, pin in machine.pins.items():
-            where = (machine.node, pin)
-            if where in taken:
-                reader.wrong(f"machines.{machine.name}.pins.{name}", f"GPIO {pin} is taken by {taken[where]}")
-            taken.setdefault(where, f"machines.{machine.name}.pins.{name}")
-
-
-def _check_wired(reader: Reader, nodes: Mapping[str, Node], machines: Mapping[str, Machine]) -> None:
-    """A board's pin must be able to do what it is used for; those of a virtual node are mere numbers."""
-    for key, node, gpio, use in _wired(nodes, machines):
-        wifi = node.network is not None and node.network.kind == "wifi"
-        if not node.virtual and node.chip in CHIPS and (why := impossible(CHIPS[node.chip], gpio, use, wifi)):
-            reader.wrong(key, f"GPIO {gpio} cannot be used ({use.value}) on an {node.chip}: {why}")
-
-
-def _wired(nodes: Mapping[str, Node], machines: Mapping[str, Machine]) -> Iterator[tuple[str, Node, int, Use]]:
-    for node in nodes.values():
-        for name, gpio in pins_of(node.serial).items() if node.serial is not None else ():
-            yield f"nodes.{node.name}.{name}", node, gpio, Use.SERIAL_IN if name == "rx" else Use.SERIAL_OUT
-    for machine in machines.values():
-        for pin in uses(machine.type.blocks):
-            if machine.node in nodes and pin.name in machine.pins:
-                yield f"machines.{machine.name}.pins.{pin.name}", nodes[machine.node], machine.pins[pin.name], pin.use

@@ -107,6 +107,7 @@ def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
         found += [FeedSignal(f"{owner}/counts/{n}", owner, "counts", n, kind, unit, None, text) for n, kind, unit, text in _COUNTS]
     for group, ours in (("scan", _SCAN), ("history", _HISTORY)):
         found += [FeedSignal(f"factory/{group}/{n}", "factory", group, n, kind, unit, None, text) for n, kind, unit, text in ours]
+    found.append(FeedSignal("factory/book/state", "factory", "book", "state", str, ONE, None, "open, or why it is shut"))
     found += [FeedSignal(f"factory/order/{s}", "factory", "order", s, str, ONE, None, text) for s, text in _ORDER]
     return tuple(found)
 

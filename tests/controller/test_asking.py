@@ -1,0 +1,81 @@
+"""`lockstep write` and `call`, as somebody types them, against a running core and a device built with pymodbus."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from controller.asking import value_of
+from controller.folder import held
+from hil.ports import free_port
+from tests.controller.test_core_process import Process
+from twin.factory import parse
+
+MAP = """name,table,address,type,scale,unit,access,min,max
+speed,hr,10,uint16,0.1,mm/s,rw,0,500
+on,co,3,bool,,,rw,,
+"""
+FACTORY = """
+[factory]
+name = "drives"
+[cells.hall]
+[nodes.drive-1]
+kind = "modbus"
+port = {port}
+[machines.drive-1]
+type = "registers"
+cell = "hall"
+node = "drive-1"
+map = "drive.csv"
+"""
+
+
+async def lockstep(*words: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "controller", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode().strip()
+
+
+def test_a_value_is_written_read_back_and_shown_and_what_cannot_be_is_refused_with_its_limit(tmp_path: Path) -> None:
+    async def main() -> None:
+        port = free_port()
+        coils, bits = (SimData(0, values=[False] * 64, datatype=DataType.BITS) for _ in range(2))
+        holding, inputs = (SimData(0, values=[0] * 64, datatype=DataType.REGISTERS) for _ in range(2))
+        server = ModbusTcpServer(SimDevice(id=0, simdata=([coils], [bits], [holding], [inputs])), address=("127.0.0.1", port))
+        await server.serve_forever(background=True)
+        (tmp_path / "drive.csv").write_text(MAP)
+        (tmp_path / "factory.toml").write_text(FACTORY.format(port=port))
+        core = Process(tmp_path, parse(FACTORY.format(port=port), tmp_path))
+        state = str(tmp_path / "state")
+        try:
+            await core.start()
+            await core.until("node:drive-1/link", "up")
+            assert await lockstep("write", "--state", state, "drive-1", "speed", "123.4") == (0, "confirmed")
+            assert await lockstep("write", "--state", state, "drive-1", "on", "true") == (0, "confirmed")
+            code, said = await lockstep("write", "--state", state, "drive-1", "speed", "500.5")
+            assert code == 1 and "drive-1/speed=500.5 is outside 0 to 500 mm/s" in said
+            code, said = await lockstep("call", "--state", state, "drive-1", "reset")
+            assert code == 1 and "no method 'reset'; there are: none" in said
+            await core.until("drive-1/command/speed", pytest.approx(0.1234))
+            assert (await server.async_getValues(0, 3, 10, 1), await server.async_getValues(0, 1, 3, 1)) == ([1234], [True])
+        finally:
+            core.process.terminate()
+            await core.process.wait()
+            await server.shutdown()
+        with held(tmp_path / "state"):
+            code, said = await lockstep("write", "--state", state, "drive-1", "speed", "1")
+            assert code == 2 and "no core at" in said
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("false", False), ("3", 3), ("-0.5", -0.5), ("1e3", 1000.0), ("idle", "idle")]
+)
+def test_what_somebody_types_is_a_bit_a_number_or_a_text(text: str, value: object) -> None:
+    assert value_of(text) == value and type(value_of(text)) is type(value)
