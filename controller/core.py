@@ -26,12 +26,11 @@ from controller.folder import CoreError as CoreError  # for those who run one
 from controller.folder import held, owner_of
 from controller.image import Image, blank
 from controller.jobs import STORED_BYTES, Jobs
-from controller.modbus.burst import AnyLink
 from controller.modbus.links import buses, links
-from controller.modbus.pdu import ModbusError, Request
-from controller.modbus.plan import ScanPlan, scan_plan
+from controller.modbus.plan import Heard
 from controller.nodes.epochs import EpochError, Epochs
 from controller.nodes.grant import Standing
+from controller.nodes.lines import Lines
 from controller.orders.asked import AskedOfDevices
 from controller.orders.book import Book, BookError
 from controller.orders.intents import FIRST_OF_DEVICES
@@ -40,27 +39,17 @@ from controller.orders.order import OrderError
 from controller.orders.turn import Answer, MakePlan, View
 from controller.orders.turn import Request as Wanted
 from controller.rows import Rows
-from controller.scan import News, Outcome, State, scan
+from controller.scan import News, State, scan
 from controller.stamps import GrantedWall, SteadyWall
 from controller.times import Times
 from twin.clock import MS, Clock, LoopClock, Ns, utc_ns
 from twin.factory import Factory, FactoryError, read
-from twin.wire import encode
 
 _PROGRAM_KINDS = ("place_order", "load_job")
 ALWAYS = ("stop", "pause")
 """What is done even while nothing can be written down."""
 BOOK = "the order book"
 RESERVE_BYTES = 8 << 20
-
-
-class _Line:
-    """One node as the core talks to it."""
-
-    def __init__(self, link: AnyLink, plan: ScanPlan, period: Ns) -> None:
-        self.link, self.plan, self.period = link, plan, period
-        self.asking: asyncio.Task[None] | None = None
-        self.due = Ns(0)
 
 
 class Core:
@@ -91,10 +80,7 @@ class Core:
         self._epochs, self._write = epochs, write
         self._period = Ns(factory.scan_ms * MS)
         self._image: Image = blank(factory)
-        self._lines = {
-            name: _Line(link, scan_plan(factory, name), Ns(factory.nodes[name].scan_ms * MS))
-            for name, link in links(factory, folder, clock).items()
-        }
+        self._lines = Lines(factory, links(factory, folder, clock), clock, self._heard)
         orders = taken_over(book.load(), clock.now())
         owed = {intent.id: intent for intent in book.owed if intent.id < FIRST_OF_DEVICES}
         self._state = State(owner, orders, owed=owed, known=epochs.highest, inherited=orders.next_order)
@@ -107,8 +93,7 @@ class Core:
         mirror = dict.fromkeys(servers(factory), Mirror(factory, signals, self._bringers, clock))
         self._devices = Devices(factory, {**buses(factory, folder, clock), **mirror}, self._answer, asked.before, asked.after)
         self._rows = Rows(factory, signals, self._devices, self._times.late)
-        reached = {name: line.link for name, line in self._lines.items()}
-        self._jobs = Jobs(factory, folder / "programs", reached, self._ours, clock, compute, stored_bytes)
+        self._jobs = Jobs(factory, folder / "programs", self._lines.links, self._ours, clock, compute, stored_bytes)
         self._fresh: dict[str, int] = {}
         self._claiming: set[str] = set()
         self._ready, self._early = ready, deque[Wanted](maxlen=MOST_REQUESTS)
@@ -125,8 +110,7 @@ class Core:
         async with serve(self._folder / "feed.sock", self._feed, self._desk, self._bringers):
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    for line in self._lines.values():
-                        tasks.create_task(line.link.run())
+                    self._lines.start(tasks)
                     tasks.create_task(self._keeper.run())
                     self._devices.start(tasks)
                     await self._beat(tasks)
@@ -147,18 +131,14 @@ class Core:
     def _scan(self, tasks: asyncio.TaskGroup) -> None:
         now, before = self._clock.now(), self._state
         self._bringers.beat(now)
-        image = self._image
-        for name, line in self._lines.items():
-            if not line.link.up:
-                image = image.lost(name, line.link.cause)
-        self._image = image = image.aged(now).told(self._devices.take())
+        self._image = image = self._lines.lost(self._image).aged(now).told(self._devices.take())
         fresh, self._fresh = self._fresh, {}
         happened, withdrawn = self._keeper.take()
         requests = (*(Wanted(0, "cancel_order", {"order": n}, BOOK) for n in withdrawn), *self._requests(tasks))
         settled, noted, shut = self._keeper.settled, self._keeper.noted, self._keeper.shut
         news = News(requests, self._jobs.take(), fresh, settled, noted, shut, utc_ns())
         self._state, outcome = scan(image, before, news, now)
-        self._ask_nodes(tasks, outcome, now)
+        self._lines.ask(tasks, outcome, now, self._ours)
         self._keeper.put(before.orders, self._state.orders, outcome.answers, outcome.intents)
         for work in outcome.work:
             self._jobs.take_on(work)
@@ -253,25 +233,9 @@ class Core:
         finally:
             self._claiming.difference_update(wanted)
 
-    def _ask_nodes(self, tasks: asyncio.TaskGroup, outcome: Outcome, now: Ns) -> None:
-        """One burst to every node whose turn it is and that has answered the last one."""
-        for name, line in self._lines.items():
-            if now < line.due or not line.link.up or (line.asking is not None and not line.asking.done()):
-                continue
-            line.due = Ns(now + line.period - self._period // 2)  # half a scan: how late one begins differs
-            deadline = Ns(now + line.period * 5 // 2)
-            grant = outcome.grants.get(name)
-            words = None if grant is None else tuple(encode(grant))
-            commands = outcome.commands if self._ours(name) else None
-            requests = line.plan.requests(words, commands)
-            line.asking = tasks.create_task(self._ask(name, line, requests, deadline))
-
-    async def _ask(self, name: str, line: _Line, requests: list[Request], deadline: Ns) -> None:
-        asked = self._clock.now()
-        heard = line.plan.heard(await line.link.ask(requests, deadline))
-        if not isinstance(heard, ModbusError):
-            stamp, utc = self._times.heard(name, heard.node, asked, self._clock.now())
-            self._image = self._image.received(name, heard, stamp.at, utc, stamp)
+    def _heard(self, node: str, heard: Heard, asked: Ns) -> None:
+        stamp, utc = self._times.heard(node, heard.node, asked, self._clock.now())
+        self._image = self._image.received(node, heard, stamp.at, utc, stamp)
 
 
 async def run(
