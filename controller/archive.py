@@ -5,9 +5,12 @@
     history/*.jsonl, cold/*      catalogue and Events; samples as Parquet segments
     events.jsonl                 every Event with its times, for people
     users.jsonl                  names and roles; password hashes only where asked for
-    files/...                    everything else as it is: programs, factory.toml, epoch, owner, calibrations
+    files/...                    as they are: programs, calibrations, factory.toml, owner; with --secrets whatever else lies there
+
+Never in it: `epoch`. Nodes have gone on since, and a core that knows of no epoch finds that out and starts nothing again.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -28,6 +31,7 @@ from controller.history.kept import HistoryError
 from controller.history.recorder import FOLDER
 from controller.history.tables import COLD, FILE
 from controller.orders.book import Book, BookError
+from controller.orders.generations import newest
 from controller.users import UserError, Users
 
 FORMAT = 1
@@ -35,9 +39,11 @@ MANIFEST = "manifest.json"
 BOOK = "book.sqlite"
 USERS = "users.json"
 FAR = 2**62
+TRIES = 5
 _TAKEN_APART = (BOOK, USERS, FOLDER)
-_NEVER = ("lock", "nodes", "import", "export")
-_SECRETS = ("pki",)
+_NEVER = ("lock", "nodes", "jobs", "epoch", "reserve")
+_OPEN = ("programs", "calibration", "factory.toml", "owner", "trials.json")
+"""What holds no secret. Anything else may: keys and passwords lie in files of any name."""
 
 
 class ArchiveError(Exception):
@@ -56,7 +62,7 @@ def export(state: Path, out: Path, secrets: bool, now_utc_ns: int) -> dict[str, 
     Raises:
         ArchiveError: there is no state, the folder is there already, or something cannot be read or written.
     """
-    if not (state / BOOK).is_file():
+    if not newest(state / BOOK).is_file():
         raise ArchiveError(f"{state}: there is no state of a factory: {BOOK} is missing")
     if out.exists():
         raise ArchiveError(f"{out}: is there already")
@@ -67,6 +73,7 @@ def export(state: Path, out: Path, secrets: bool, now_utc_ns: int) -> dict[str, 
             _write_all(state, beside, secrets)
             made = _seal(beside, now_utc_ns)
             os.replace(beside, out)
+            _sync(out.parent)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -78,20 +85,27 @@ def export(state: Path, out: Path, secrets: bool, now_utc_ns: int) -> dict[str, 
 def _write_all(state: Path, out: Path, secrets: bool) -> None:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".copy-") as folder:
         copy = Path(folder)
-        _copied(state / BOOK, copy / BOOK)
+        _copied(newest(state / BOOK), copy / BOOK)
         _dump(copy / BOOK, out / "book")
         if (state / FOLDER / FILE).exists():
             _write_history(state / FOLDER, copy / FOLDER, out)
     _write_users(state, out, secrets)
-    for path in sorted(state.rglob("*")):
-        inside = path.relative_to(state)
-        first, name = inside.parts[0], path.name
-        if path.is_symlink() or not path.is_file() or first in (*_TAKEN_APART, *_NEVER) or first.startswith("."):
+    for path in _others(state, secrets):
+        target = out / "files" / path.relative_to(state)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+            shutil.copyfile(path, target)
+
+
+def _others(state: Path, secrets: bool) -> Iterator[Path]:
+    """The files that go along as they are."""
+    for first in sorted(state.iterdir()):
+        name = first.name
+        if name in (*_TAKEN_APART, *_NEVER) or name.startswith((".", f"{BOOK}-", f"{BOOK}.")) or not (secrets or name in _OPEN):
             continue
-        if (first in _SECRETS and not secrets) or name.endswith((".new", ".sock")) or name.startswith(BOOK):
-            continue
-        (out / "files" / inside.parent).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, out / "files" / inside)
+        for path in (first, *sorted(first.rglob("*"))):
+            if path.is_file() and not path.is_symlink() and path.suffix not in (".new", ".sock"):
+                yield path
 
 
 def _copied(source: Path, target: Path) -> None:
@@ -102,13 +116,14 @@ def _copied(source: Path, target: Path) -> None:
 
 def _write_history(source: Path, copy: Path, out: Path) -> None:
     """All of History as segments: what is hot is cooled in a copy."""
-    copy.mkdir()
-    (copy / COLD).mkdir()
-    _copied(source / FILE, copy / FILE)
-    with closing(sqlite3.connect(copy / FILE)) as file:
-        names = [name for (name,) in file.execute("SELECT file FROM segments")]
-    for name in names:
-        shutil.copyfile(source / COLD / name, copy / COLD / name)
+    for left in reversed(range(TRIES)):
+        shutil.rmtree(copy, ignore_errors=True)
+        try:
+            _copy_history(source, copy)
+            break
+        except FileNotFoundError:  # retention has dropped a segment since the catalogue was copied
+            if not left:
+                raise
     hot = Hot(copy)
     try:
         cool(hot, FAR)
@@ -121,6 +136,15 @@ def _write_history(source: Path, copy: Path, out: Path) -> None:
     (out / "cold").mkdir()
     for path in sorted((copy / COLD).iterdir()):
         shutil.move(path, out / "cold" / path.name)
+
+
+def _copy_history(source: Path, copy: Path) -> None:
+    (copy / COLD).mkdir(parents=True)
+    _copied(source / FILE, copy / FILE)
+    with closing(sqlite3.connect(copy / FILE)) as file:
+        names = [name for (name,) in file.execute("SELECT file FROM segments")]
+    for name in names:
+        shutil.copyfile(source / COLD / name, copy / COLD / name)
 
 
 def _write_users(state: Path, out: Path, secrets: bool) -> None:
@@ -164,13 +188,22 @@ def _seal(out: Path, now_utc_ns: int) -> dict[str, Any]:
         files[path.relative_to(out).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
     made = {"format": FORMAT, "made_utc_ns": now_utc_ns, "files": files}
     (out / MANIFEST).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    for path in out.rglob("*"):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    _sync_all(out)
     return made
+
+
+def _sync_all(folder: Path) -> None:
+    """A folder and everything in it, on disk."""
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sha256(path: Path) -> str:
@@ -220,10 +253,12 @@ def load(source: Path, state: Path) -> list[str]:
         beside = Path(tempfile.mkdtemp(dir=state.parent, prefix=f".{state.name}-"))
         try:
             waiting = _read_all(source, beside)
-            with held(state):
+            _sync_all(beside)
+            with held(state):  # the lock moves along, so nobody else can begin here meanwhile
                 (state / "programs").rmdir()
-            shutil.rmtree(state)
-            os.replace(beside, state)
+                os.replace(state / "lock", beside / "lock")
+                os.replace(beside, state)
+            _sync(state.parent)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -235,6 +270,7 @@ def load(source: Path, state: Path) -> list[str]:
 def _read_all(source: Path, state: Path) -> list[str]:
     if (source / "files").is_dir():
         shutil.copytree(source / "files", state, dirs_exist_ok=True)
+    (state / "epoch").unlink(missing_ok=True)
     state.chmod(0o700)
     (state / "programs").mkdir(exist_ok=True)
     for path in state.rglob("*"):

@@ -3,6 +3,8 @@
 import argparse
 import getpass
 import json
+import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from controller.feed import FeedLost
 from controller.feed.follower import ask_once
 
 PATIENCE_S = 30.0
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,14 +35,13 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def value_of(text: str) -> bool | int | float | str:
-    """What somebody typed as a value: true, false, a number, or a text."""
+    """What somebody typed as a value: true, false, a finite number in decimal digits, or else a text."""
     if text in ("true", "false"):
         return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
     return text
 
 

@@ -58,6 +58,7 @@ class Shown:
         self._brought, self._blocks = brought, shown_blocks(signals)
         self._latest: dict[str, dict[int, Row]] = {name: {} for name in self._blocks}
         self._causes = dict.fromkeys(self._blocks, "")
+        self._claims = dict.fromkeys(self._blocks, 0)
 
     def take(self, utc_ns: int) -> list[Row]:
         """What has changed since this was asked last."""
@@ -65,6 +66,9 @@ class Shown:
         for name in self._blocks:
             rows = self._brought.take((name,))
             latest = self._latest[name]
+            if rows and self._claims[name] != (claim := self._brought.claim(name)):
+                self._claims[name] = claim
+                latest.clear()
             latest.update((row.index, row) for row in rows)
             cause, before = self._brought.cause(name), self._causes[name]
             self._causes[name] = cause
@@ -89,6 +93,7 @@ class Mirror:
         self._machines = {machine.name: machine for machine in mirrored(factory)}
         self._signals = signals
         self._values: dict[str, dict[str, Row]] = {name: {} for name in self._machines}
+        self._claims = dict.fromkeys(self._machines, 0)
         self._samples: dict[str, Sample[Any]] = {}
         self._links = dict.fromkeys(servers(factory), "not reached yet")
         self._counts = {name: dict[str, Any]() for name in self._links}
@@ -103,6 +108,9 @@ class Mirror:
         for name, machine in self._machines.items():
             rows, cause = self._brought.take((f"{name}/status",)), self._brought.cause(f"{name}/status")
             before = self._samples.get(name)
+            if rows and self._claims[name] != (claim := self._brought.claim(f"{name}/status")):
+                self._claims[name] = claim
+                self._values[name].clear()
             self._values[name].update((self._signals[row.index].name, row) for row in rows)
             every = Belief(Quality.STALE, cause) if cause else GOOD
             if rows or (before is not None and before.every != every):

@@ -87,7 +87,7 @@ class Core:
         signals = feed_signals(factory)
         self._feed, self._desk = Feed(signals, self._times.run), Desk()
         self._keeper = Keeper(book, self._state.orders, write, self._answer, clock, reserve)
-        asked = AskedOfDevices(self._keeper)
+        asked = self._asked = AskedOfDevices(self._keeper, factory)
         self._bringers = bringers(factory, signals)
         self._shown = Shown(signals, self._bringers)
         mirror = dict.fromkeys(servers(factory), Mirror(factory, signals, self._bringers, clock))
@@ -116,6 +116,7 @@ class Core:
                     await self._beat(tasks)
             finally:
                 await self._jobs.close()
+                await self._keeper.flush()
 
     async def _beat(self, tasks: asyncio.TaskGroup) -> None:
         due = self._clock.now()
@@ -131,7 +132,7 @@ class Core:
     def _scan(self, tasks: asyncio.TaskGroup) -> None:
         now, before = self._clock.now(), self._state
         self._bringers.beat(now)
-        self._image = image = self._lines.lost(self._image).aged(now).told(self._devices.take())
+        self._image = image = self._lines.lost(self._image).aged(now).told(samples := self._devices.take())
         fresh, self._fresh = self._fresh, {}
         happened, withdrawn = self._keeper.take()
         requests = (*(Wanted(0, "cancel_order", {"order": n}, BOOK) for n in withdrawn), *self._requests(tasks))
@@ -146,7 +147,8 @@ class Core:
             self._claiming.update(wanted)
             tasks.create_task(self._claim(wanted))
         utc = self._times.look(now)
-        events = self._times.told((*happened, *outcome.events, *self._devices.events()), image, now)
+        of_devices = (*self._devices.events(), *self._asked.look(samples))
+        events = self._times.told((*happened, *outcome.events, *of_devices), image, now)
         rows = self._rows.update(image, self._state, utc, now, shut) + self._shown.take(utc)
         self._feed.publish(rows, events + self._bringers.events(), utc, now)
 

@@ -6,7 +6,8 @@ person wants of such a machine is written once and read back: see docs/explanati
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -211,7 +212,7 @@ class Devices:
             self.writes[key] = Written(Outcome.REFUSED, str(refused))
             self._answer(Answer(request.id, False, str(refused)))
             return
-        done = await self._buses[machine.node].write(machine.name, name, value)
+        done = await self._once(self._buses[machine.node].write(machine.name, name, value))
         self.writes[key] = done
         if done.state is Outcome.CONFIRMED:
             self.written[key] = value
@@ -225,9 +226,18 @@ class Devices:
         except OrderError as refused:
             self._answer(Answer(request.id, False, str(refused)))
             return
-        done = await self._buses[machine.node].call(machine.name, request.args["method"], arguments)
+        done = await self._once(self._buses[machine.node].call(machine.name, request.args["method"], arguments))
         self._events.append(DeviceCalled(machine.name, request.args["method"], done.state, done.text, request.user))
         self._settle(request, done)
+
+    async def _once(self, asked: Coroutine[Any, Any, Written]) -> Written:
+        """What became of it. A mistake of ours in a bus is told to the process and ends nothing else."""
+        try:
+            return await asked
+        except Exception as broken:  # whatever a device or a Map has brought about: it may have been sent, so it is unknown
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler({"message": "a write to a device broke down", "exception": broken})
+            return Written(Outcome.UNKNOWN, f"internal error: {type(broken).__name__}: {broken}")
 
     async def _noted(self, request: Request) -> None:
         if self._before is not None:
@@ -254,15 +264,25 @@ def value_of(machine: Mirrored, name: str, given: Any) -> Any:
         if type(given) is not signal.type:
             raise OrderError(f"{machine.name}/{name} must be of type {signal.type.__name__}, not {given!r}")
         return given
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or given != given:
-        raise OrderError(f"{machine.name}/{name} must be a number, not {given!r}")
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not _finite(given):
+        raise OrderError(f"{machine.name}/{name} must be a number, not {str(given)[:64]}")
     if signal.type is not float and given != int(given):
         raise OrderError(f"{machine.name}/{name} must be a whole number, not {given!r}")
     value = given * signal.size if signal.type is float else signal_type(signal.type, machine, name, int(given))
+    if not _finite(value):
+        raise OrderError(f"{machine.name}/{name}={given:g} is more than a number can be")
     if signal.range is not None and not signal.range.low <= value <= signal.range.high:
         limits = f"{signal.range.low / signal.size:g} to {signal.range.high / signal.size:g} {signal.unit.symbol}".rstrip()
         raise OrderError(f"{machine.name}/{name}={given:g} is outside {limits}")
     return value
+
+
+def _finite(number: int | float) -> bool:
+    """Whether a float can hold it; an int may be too large for one."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def signal_type(kind: type, machine: Mirrored, name: str, given: int) -> Any:
@@ -292,7 +312,9 @@ def arguments_of(machine: Mirrored, name: str, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict) or set(given) != set(wanted):
         raise OrderError(f"{machine.name}/{name} takes {', '.join(wanted) or 'nothing'}")
     for argument, value in given.items():
-        fits = isinstance(value, (int, float)) if wanted[argument] is float else isinstance(value, wanted[argument])
+        number = isinstance(value, (int, float))
+        fits = number if wanted[argument] is float else isinstance(value, wanted[argument])
+        fits = fits and (not number or _finite(value))
         if not fits or (isinstance(value, bool) and wanted[argument] is not bool):
             raise OrderError(f"{machine.name}/{name}: {argument} must be of type {wanted[argument].__name__}, not {value!r}")
     return given

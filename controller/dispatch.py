@@ -333,12 +333,13 @@ _WISHED = (OperationState.STARTING, OperationState.RUNNING)
 
 
 def _wishes(turn: Turn) -> dict[str, Wish]:
+    """What is wanted of every machine. What may not go yet is held, not given up: a printer keeps its heat and its place."""
     wishes = dict.fromkeys(turn.view.factory.machines, IDLE)
     for order in turn.orders.values():
         now = order.current
         if now.state in _WISHED:
             decided = turn.view.settled.get(order.id, 0) >= order.goes_at
-            wishes[now.machine] = Wish(now.capability, order.go) if decided else IDLE
+            wishes[now.machine] = Wish(now.capability, order.go and decided)
     return wishes
 
 

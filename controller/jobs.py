@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 STORED_BYTES = 1536 * 1024
 """A Job above this is streamed without asking whether the node could store it."""
+SHOWN = 4
+"""Jobs of each machine that are left for the shadow."""
 LEAST_RESERVE = 10.0
 """Seconds of motion that a node's ring must hold while a Job is streamed."""
 
@@ -163,14 +165,18 @@ class Jobs:
 
 
 def show(folder: Path, work: MakePlan, data: bytes) -> None:
-    """Leave a machine's Job where the shadow finds it, in place of the last; a disk that refuses is no reason to hold an order."""
+    """Leave a machine's Job where the shadow finds it, beside the last few: one may still run while the next is planned.
+
+    A disk that refuses is no reason to hold an order.
+    """
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
         fresh = folder / f"{work.machine}.new"
         fresh.write_bytes(data)
-        for old in folder.glob(f"{work.machine}.*.job"):
-            old.unlink()
         fresh.replace(folder / f"{work.machine}.{work.job_id}.job")
+        shown = folder.glob(f"{work.machine}.*.job")
+        for old in sorted(shown, key=lambda path: (path.stat().st_mtime_ns, int(path.name.rsplit(".", 2)[1])))[:-SHOWN]:
+            old.unlink()
 
 
 def make(factory: Factory, folder: Path, work: MakePlan) -> "Job":

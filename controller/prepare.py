@@ -1,11 +1,12 @@
-"""`python -m controller.prepare [FACTORY]`: compiles what the Jobs of a factory's machines need, once on a machine.
+"""`python -m controller.prepare [FACTORY]`: compiles what a factory's Jobs and its shadow need, once on a machine.
 
-A core does the same before its first scan; done beforehand, nobody waits for it.
+A core does the same for its Jobs before its first scan, a shadow for its twins; done beforehand, nobody waits for it.
 """
 
 import sys
 from pathlib import Path
 
+from controller.shadow.ready import prepare as prepare_twins
 from twin.factory import FactoryError, read
 from twin.making import prepare
 
@@ -15,7 +16,9 @@ DEMO = Path(__file__).parent / "demo" / "factory.toml"
 def main() -> int:
     """The process. Returns 2 where the file or the kernels' cache folder cannot be used."""
     try:
-        prepare(read(Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO))
+        factory = read(Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO)
+        prepare(factory)
+        prepare_twins(factory, lambda line: print(line, flush=True))
     except (FactoryError, OSError) as unusable:
         print(unusable, file=sys.stderr)
         return 2

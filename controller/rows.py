@@ -15,6 +15,7 @@ from twin.factory import Factory, Machine
 from twin.node import JobState, NodeStatus
 from twin.trace import GOOD, Belief, Quality, Sample
 
+START = Ns(0)
 QUALITY = {Quality.GOOD: 0, Quality.STALE: 1, Quality.BAD: 2}
 
 
@@ -38,7 +39,7 @@ class Rows:
         self._counted: dict[str, Ns] = {}
         self._now = Ns(0)
 
-    def update(self, image: Image, state: State, utc_ns: int, now: Ns = Ns(0), book: str = "") -> list[Row]:
+    def update(self, image: Image, state: State, utc_ns: int, now: Ns = START, book: str = "") -> list[Row]:
         """The rows that differ from what was shown before.
 
         Args:

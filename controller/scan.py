@@ -130,7 +130,7 @@ def _claims(
     grants, stands, wanted = {}, {}, {}
     for name, node in image.shape.factory.nodes.items():
         sample, grant = image.node(name), state.grants.get(name, Grant())
-        found = stand(grant, sample, image.refused.get(name, ""), state.owner, now, claim_patience(node.scan_ms))
+        found = stand(grant, sample, image.refused.get(name, ""), state.owner, now, claim_patience(node.scan_ms), state.known or 0)
         if found.standing is Standing.FREE and sample.status is not None:
             highest = max(grant.epoch, sample.status.epoch)
             if epochs.get(name, 0) > highest:

@@ -6,6 +6,7 @@ from typing import Any
 
 from twin.chips import CHIPS
 from twin.declared import Machine, Node
+from twin.devices import Device, line_of
 from twin.machine import GcodePrinter, Heater, Output, Servo, Stepper
 from twin.node import REGISTERS
 from twin.pins import Use, impossible, uses
@@ -24,6 +25,16 @@ def check_nodes(reader: Reader, nodes: Mapping[str, Node]) -> None:
             if of(node) in seen:
                 reader.wrong(f"nodes.{node.name}.{what}", f"{of(node)!r} is taken by nodes.{seen[of(node)]}")
             seen.setdefault(of(node), node.name)
+
+
+def check_ports(reader: Reader, nodes: Mapping[str, Node], devices: Mapping[str, Device]) -> None:
+    """A serial line is of nodes with our firmware or of devices: what asks the ones does not wait for the others."""
+    ours = {node.serial.port: node.name for node in nodes.values() if node.serial is not None}
+    for device in devices.values():
+        line = line_of(device)
+        if line is not None and line.port in ours:
+            text = f"{line.port} is the line of nodes.{ours[line.port]}, a node with our firmware: give the device a line of its own"
+            reader.wrong(f"nodes.{device.name}.serial", text)
 
 
 def check_registers(reader: Reader, machines: Mapping[str, Machine]) -> None:

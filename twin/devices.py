@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from twin import hosts
 from twin.frames import Pose
-from twin.maps import Map, MapError, NodePlace
+from twin.maps import Map, MapError, NodePlace, Place
 from twin.obstacles import pose
 from twin.serial import PARITIES, Serial
 from twin.tables import Reader
+from twin.units import DEG, MRAD, RAD
 
 KINDS = ("modbus", "opcua")
 TYPES = ("registers", "opcua")
@@ -147,7 +148,7 @@ def _modbus(reader: Reader, key: str, table: Mapping[str, Any], folder: Path) ->
                 reader.wrong(f"{key}.{other}", "only a device on a serial line has it")
     tls = _tls(reader, f"{key}.tls", table["tls"], folder) if "tls" in table else None
     return ModbusDevice(
-        reader.text(f"{key}.host", table.get("host", "127.0.0.1")),
+        _host(reader, f"{key}.host", table.get("host", "127.0.0.1")),
         reader.integer(f"{key}.port", table.get("port", 802 if tls else 502), 1, 65535),
         line,
         tls,
@@ -159,13 +160,20 @@ def _modbus(reader: Reader, key: str, table: Mapping[str, Any], folder: Path) ->
 def _tls(reader: Reader, key: str, value: Any, folder: Path) -> Tls:
     table = reader.table(key, value, ("certificate", "key", "authority", "server"))
     files = [folder.absolute() / reader.text(f"{key}.{n}", table.get(n)) for n in ("certificate", "key", "authority")]
-    return Tls(files[0], files[1], files[2], reader.text(f"{key}.server", table["server"]) if "server" in table else "")
+    return Tls(files[0], files[1], files[2], _host(reader, f"{key}.server", table["server"]) if "server" in table else "")
+
+
+def _host(reader: Reader, key: str, value: Any) -> str:
+    found = reader.text(key, value)
+    if found and not hosts.fits(found):
+        reader.wrong(key, f"must be {hosts.ALLOWED}, not {found!r}")
+    return found
 
 
 def _opcua(reader: Reader, key: str, table: Mapping[str, Any], folder: Path) -> OpcUaServer:
     url = reader.text(f"{key}.url", table.get("url"))
-    parts = urlsplit(url)
-    if parts.scheme != "opc.tcp" or not parts.hostname or parts.username:
+    parts = hosts.split(url)
+    if parts is None or parts.scheme != "opc.tcp" or not hosts.fits(parts.hostname or "") or parts.username:
         reader.wrong(f"{key}.url", f"must be like opc.tcp://127.0.0.1:4840, not {url!r}")
     policy = reader.choice(f"{key}.policy", table.get("policy", "Basic256Sha256"), POLICIES)
     files = {n: folder.absolute() / reader.text(f"{key}.{n}", table[n]) for n in ("certificate", "password_file") if n in table}
@@ -193,12 +201,13 @@ def mirrored(
     cells: tuple[str, ...],
     devices: Mapping[str, Device],
     read_map: Callable[[str], Map],
-    robots: tuple[str, ...],
+    robots: Mapping[str, int],
 ) -> Mirrored | None:
     """The machine of a table whose type is one of TYPES.
 
     Args:
         read_map: the Map of a packaged name or a path; raises MapError.
+        robots: how many joints each of the twin's robots has.
     """
     key = f"machines.{name}"
     table = reader.table(key, value, _MACHINE_KEYS)
@@ -213,11 +222,8 @@ def mirrored(
         return None
     if any(isinstance(row.place, NodePlace) != (wanted is OpcUaServer) for row in found.signals):
         reader.wrong(f"{key}.map", f"{found.name} is no Map of a machine of type {table['type']}")
-    joints = table.get("joints", [])
-    robot = reader.choice(f"{key}.robot", table["robot"], robots) if "robot" in table else ""
-    if not isinstance(joints, list) or any(not isinstance(j, str) or j not in found.status._fields for j in joints):  # type: ignore[attr-defined]
-        reader.wrong(f"{key}.joints", f"must be a list of Signals that the Map can read, not {joints!r}")
-        joints = []
+    robot = reader.choice(f"{key}.robot", table["robot"], tuple(robots)) if "robot" in table else ""
+    joints = _joints(reader, key, table, found, robots.get(robot))
     return Mirrored(
         name,
         cell,
@@ -226,13 +232,43 @@ def mirrored(
         reader.integer(f"{key}.unit", table.get("unit", 1), 0, 255),
         pose(reader, f"{key}.pose", table.get("pose", [0, 0, 0, 0, 0, 0])),
         robot,
-        tuple(joints),
+        joints,
     )
 
 
-def check_devices(reader: Reader, devices: Iterable[Device], machines: Iterable[Mirrored]) -> None:
-    """No two machines may be the same unit of a device, and no two Maps may have one name; every device has a machine."""
+ANGLES = (RAD, DEG, MRAD)
+
+
+def _joints(reader: Reader, key: str, table: Mapping[str, Any], of: Map, axes: int | None) -> tuple[str, ...]:
+    """The Signals of a robot's joints: as many as it has, each another, all angles. `axes` is None where there is no robot."""
+    given = table.get("joints", [])
+    read = {row.name: row.signal for row in of.read}
+    if not isinstance(given, list) or any(not isinstance(name, str) or name not in read for name in given):
+        reader.wrong(f"{key}.joints", f"must be a list of Signals that the Map can read, not {given!r}")
+        return ()
+    if axes is None:
+        if "joints" in table and "robot" not in table:
+            reader.wrong(f"{key}.joints", "only a machine with a robot has joints, and there is no robot")
+        return ()
+    if len(given) != axes or len(set(given)) != axes:
+        reader.wrong(f"{key}.joints", f"must be {axes} different Signals, as {table['robot']} has {axes} joints, not {given!r}")
+    for name in dict.fromkeys(given):
+        if read[name].type is not float or read[name].unit not in ANGLES:
+            said = read[name].unit.symbol or "no unit"
+            reader.wrong(f"{key}.joints", f"{name} must be an angle, in {', '.join(u.symbol for u in ANGLES)}, and has {said}")
+    return tuple(given)
+
+
+def line_of(device: Device) -> Serial | None:
+    """The serial line that a device hangs on; None for a network."""
+    return device.reached.serial if isinstance(device.reached, ModbusDevice) else None
+
+
+def check_devices(reader: Reader, devices: Mapping[str, Device], machines: Iterable[Mirrored]) -> None:
+    """No two machines may be the same unit of a device or of a serial line, no two Maps may have one name; every device has a
+    machine."""
     listed = tuple(machines)
+    lines = {name: line for name, device in devices.items() if (line := line_of(device)) is not None}
     taken: dict[tuple[str, int], str] = {}
     named: dict[str, Mirrored] = {}
     for machine in listed:
@@ -240,10 +276,39 @@ def check_devices(reader: Reader, devices: Iterable[Device], machines: Iterable[
         if other.map != machine.map:
             another = f"{machine.map.name!r} is the name of another Map, that of machines.{other.name}"
             reader.wrong(f"machines.{machine.name}.map", another)
-        where = (machine.node, machine.unit)
+        line = lines.get(machine.node)
+        where = (line.port if line else machine.node, machine.unit)
         if where in taken and machine.node:
-            reader.wrong(f"machines.{machine.name}.unit", f"{machine.unit} of {machine.node} is machines.{taken[where]} already")
+            reader.wrong(f"machines.{machine.name}.unit", f"{machine.unit} of {where[0]} is machines.{taken[where]} already")
         taken.setdefault(where, machine.name)
-    for one in devices:
-        if all(machine.node != one.name for machine in listed):
-            reader.wrong(f"nodes.{one.name}", "no machine is on this device")
+        if line:
+            _check_units(reader, machine)
+    _check_lines(reader, lines)
+    for name in devices:
+        if all(machine.node != name for machine in listed):
+            reader.wrong(f"nodes.{name}", "no machine is on this device")
+
+
+UNITS = range(1, 248)
+"""Of a serial line: 0 is everybody, who does not answer, and from 248 on they are reserved."""
+
+
+def _check_units(reader: Reader, machine: Mirrored) -> None:
+    if machine.unit not in UNITS:
+        text = f"must be {UNITS[0]} to {UNITS[-1]} on a serial line, not {machine.unit}"
+        reader.wrong(f"machines.{machine.name}.unit", text)
+    for row in machine.map.signals:
+        if isinstance(row.place, Place) and row.place.unit is not None and row.place.unit not in UNITS:
+            text = f"signal {row.name}: unit_id must be {UNITS[0]} to {UNITS[-1]} on a serial line, not {row.place.unit}"
+            reader.wrong(f"machines.{machine.name}.map", text)
+
+
+def _check_lines(reader: Reader, lines: Mapping[str, Serial]) -> None:
+    """One speed and one format on each line."""
+    first: dict[str, str] = {}
+    for name, line in lines.items():
+        other = first.setdefault(line.port, name)
+        for key in ("baud", "parity"):
+            mine, theirs = getattr(line, key), getattr(lines[other], key)
+            if mine != theirs:
+                reader.wrong(f"nodes.{name}.{key}", f"must be {theirs!r} as of nodes.{other}, on the same line, not {mine!r}")

@@ -1,18 +1,19 @@
 """Reads factory.toml and checks it: every mistake is named with its key, the value and what is allowed."""
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from twin import devices as foreign_devices
-from twin.checks import check_motion, check_nodes, check_pins, check_registers, check_wired
+from twin import toml
+from twin.checks import check_motion, check_nodes, check_pins, check_ports, check_registers, check_wired
 from twin.chips import CHIPS
 from twin.declared import Handover as Handover
 from twin.declared import Machine as Machine
 from twin.declared import Node as Node
 from twin.devices import Device, Mirrored, check_devices
+from twin.followed import AXES
 from twin.foreign import KEYS as FOREIGN_KEYS
 from twin.foreign import check_foreign, foreign
 from twin.machine import MachineType, MachineTypeError, load, make_params
@@ -27,7 +28,6 @@ from twin.serial import KEYS as SERIAL_KEYS
 from twin.serial import check_lines, serial
 from twin.tables import Mistakes, Reader
 
-ROBOTS = ("ur5e",)
 PACKAGED_MAPS = Path(__file__).parent / "maps" / "packaged"
 BUILT_IN_TYPES = ("arm", "conveyor", "extractor", "gcode_printer", "printer")
 GPIO = range(0, 40)
@@ -93,8 +93,8 @@ def parse(text: str, folder: Path) -> Factory:
         FactoryError: every mistake.
     """
     try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as broken:
+        tables = toml.loads(text)
+    except ValueError as broken:
         raise FactoryError((f"not TOML: {broken}",)) from broken
     reader = Reader()
     made = _factory(reader, reader.table("", tables, _TOP), folder)
@@ -119,9 +119,9 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
     mirrored = {
         name: found
         for name, value in mapped.items()
-        if (found := foreign_devices.mirrored(reader, name, value, tuple(cells), devices, _maps(folder), ROBOTS)) is not None
+        if (found := foreign_devices.mirrored(reader, name, value, tuple(cells), devices, _maps(folder), AXES)) is not None
     }
-    check_devices(reader, devices.values(), mirrored.values())
+    check_devices(reader, devices, mirrored.values())
     listed = {name: value for name, value in every.items() if name not in mapped}
     machines = {
         name: machine
@@ -129,6 +129,7 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
         if (machine := _machine(reader, name, value, tuple(cells), nodes, paths)) is not None
     }
     check_nodes(reader, nodes)
+    check_ports(reader, nodes, devices)
     check_lines(reader, nodes.values())
     check_registers(reader, machines)
     check_pins(reader, nodes, machines)

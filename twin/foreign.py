@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
+from twin import hosts
 from twin.blocks import GcodePrinter
 from twin.machine import MachineType
 from twin.tables import Reader
@@ -45,8 +45,9 @@ def foreign(reader: Reader, key: str, table: Mapping[str, Any], folder: Path) ->
         if name in table:
             reader.wrong(f"{key}.{name}", "only a node with our firmware has it")
     url = reader.text(f"{key}.url", table.get("url", ""))
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+    parts = hosts.split(url)
+    wrong = parts is None or parts.scheme not in ("http", "https") or not hosts.fits(parts.hostname or "")
+    if parts is None or wrong or parts.username or parts.query:
         reader.wrong(f"{key}.url", f"must be like http://127.0.0.1:7125, not {url!r}")
     token = reader.text(f"{key}.token_file", table["token_file"]) if "token_file" in table else ""
     return Moonraker(

@@ -24,6 +24,7 @@ MOST_FIELDS = 32
 SILENCE = Ns(5 * S)
 STATES = ("confirmed", "refused", "mismatch", "unknown")
 NOBODY = "no process brings it"
+NOTHING = "the process that brings it has brought nothing yet"
 _QUALITIES = (0, 1, 2)
 _WHOLE = range(-(2**63), 2**63)
 
@@ -66,6 +67,8 @@ class Bringers:
         self._rows: dict[str, dict[int, Row]] = {}
         self._events: deque[Told] = deque()
         self._causes: dict[str, str] = dict.fromkeys(self._allowed, NOBODY)
+        self._claims: dict[str, int] = dict.fromkeys(self._allowed, 0)
+        self._empty: set[str] = set()
         self._asked: dict[int, tuple[Pending, asyncio.Future[Done]]] = {}
         self._last = 0
         self._now = Ns(0)
@@ -123,6 +126,10 @@ class Bringers:
         self._faces[face] = made = _Face(tuple(claimed), self._now)
         made.room.set()
         for name in blocks:
+            if self._by.get(name) is not face:
+                self._claims[name] += 1
+                self._empty.add(name)
+                self._rows.pop(name, None)
             self._by[name] = face
             self._causes[name] = ""
         return ""
@@ -159,6 +166,7 @@ class Bringers:
         if why := wrong_row(self._signals[row.index], row):
             return f"{self._signals[row.index].path}: {why}"
         at_ns = row.at_ns if 0 <= row.at_ns <= self._now else 0
+        self._empty.discard(name)
         self._rows.setdefault(name, {})[row.index] = Row(row.index, row.value, row.quality, row.cause, row.utc_ns, at_ns)
         return ""
 
@@ -210,7 +218,11 @@ class Bringers:
 
     def cause(self, name: str) -> str:
         """Why a block is not brought; empty when it is."""
-        return self._causes[name]
+        return self._causes[name] or (NOTHING if name in self._empty else "")
+
+    def claim(self, name: str) -> int:
+        """How many faces have claimed a block so far: with each, what the one before brought counts no more."""
+        return self._claims[name]
 
     def want(self, name: str, kind: str, args: Mapping[str, Value]) -> "asyncio.Future[Done]":
         """Ask who brings a block for something, once; what came of it. To cancel it is to give it up.

@@ -53,13 +53,18 @@ class Bringing:
     def event(self, event: Told) -> None:
         """Something has happened to one of the blocks' owners."""
         self._events.append(event)
+        self._bound()
+        self._filled.set()
+
+    def _bound(self) -> None:
         while len(self._events) > MOST_EVENTS:
             self._events.popleft()
             self.lost += 1
-        self._filled.set()
 
     async def run(self, follower: Follower) -> None:
         """Bring to a core until it has gone or refuses; to be started again with the next one.
+
+        Events that were on their way to a core that has gone are told to the next one too: rather twice than never.
 
         Raises:
             FeedLost: it has gone, or somebody else brings the same.
@@ -73,7 +78,14 @@ class Bringing:
             rows, events = list(self._new.values()), list(self._events)
             self._new, self._events = {}, deque()
             self._filled.clear()
-            await follower.brought(rows, events)
+            taken = False
+            try:
+                await follower.brought(rows, events)
+                taken = True
+            finally:
+                if not taken:
+                    self._events.extendleft(reversed(events))
+                    self._bound()
             await self._something()
 
     async def _something(self) -> None:

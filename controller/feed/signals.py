@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from twin.devices import Mirrored
 from twin.factory import Factory
+from twin.followed import POSE, REACH, compared, followed
 from twin.node import NodeStatus
-from twin.reached import POSE, REACH, compared, followed
 from twin.residual import Residual
 from twin.units import MS, ONE, PERCENT, S, Unit
 from twin.wire import Layout, Range, layout

@@ -16,11 +16,12 @@ class Ask:
         tail: its frame without the transaction.
         head: bytes 2 to 8 of the only reply that is neither an exception nor wrong; `size`: how long that one is.
         done: is called with the reply's content behind the byte count (nothing for a write), or with the error.
+        length: bytes of it and its reply on a serial line.
         sent, deadline: of its last sending.
         way: where it is: 0 nowhere, 1 queued, 2 on the line.
     """
 
-    __slots__ = ("deadline", "done", "head", "request", "sent", "size", "tail", "unit", "way")
+    __slots__ = ("deadline", "done", "head", "length", "request", "sent", "size", "tail", "unit", "way")
 
     def __init__(self, unit: int, request: Request, done: Done) -> None:
         self.unit, self.request, self.done = unit, request, done
@@ -30,6 +31,7 @@ class Ask:
             count = 2 * request.count if isinstance(request, Read) else (request.count + 7) // 8
             self.head = HEAD.pack(0, 0, count + 3, unit)[2:] + bytes((request.function, count))
             self.size = 9 + count
+        self.length = len(self.tail) - 2 + (self.size - 4 if self.size else 8)
         self.sent = self.deadline = Ns(0)
         self.way = 0
 

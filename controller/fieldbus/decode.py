@@ -1,5 +1,6 @@
 """Blocks of bytes to values in SI and back: forms, word orders, scales, what is no value and what is outside its Range."""
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ _FORMATS = {
     Form.FLOAT32: "f", Form.FLOAT64: "d",
 }  # fmt: skip
 _SCRATCH = np.zeros(8, np.uint8)
+MOST_SHOWN = 10**300
 SLACK = 1e-9
 """Of a limit: by so much a scaled value may pass its Range, for it was rounded."""
 
@@ -227,22 +229,24 @@ def encode(row: Mapped, value: Any, exponent: int = 0) -> tuple[int, ...]:
         EncodeError: the Place cannot hold it.
     """
     place, name = row.place, row.name
+    if isinstance(value, float) and not math.isfinite(value):
+        raise EncodeError(f"{name}={value:g} is not a number")
     if place.form is Form.BOOL or place.bit is not None:
         return (int(bool(value)),)
     if place.form is Form.STRING:
         return _text_words(row, value)
     if place.plus_from:
         raise EncodeError(f"{name} is made of two values of the device and cannot be written")
-    if place.form in (Form.FLOAT32, Form.FLOAT64):
-        raw: float = (value / row.signal.size - place.offset) / (place.scale * 10.0**exponent)
-    elif _exact(row):
-        raw = int(value)
-    else:
-        raw = round((value / row.signal.size - place.offset) / (place.scale * 10.0**exponent))
     try:
+        if _exact(row):
+            raw: float = int(value)
+        else:
+            raw = (value / row.signal.size - place.offset) / (place.scale * 10.0**exponent)
+            raw = raw if place.form in (Form.FLOAT32, Form.FLOAT64) else round(raw)
         packed = struct.pack(">" + _FORMATS[place.form], raw)
     except (struct.error, OverflowError) as wrong:
-        raise EncodeError(f"{name}={value:g} does not fit {place}: {wrong}") from wrong
+        shown = f"={value:g}" if abs(value) < MOST_SHOWN else ""
+        raise EncodeError(f"{name}{shown} does not fit {place}: {wrong}") from wrong
     spots = wire_order(place.order, len(packed) // 2)
     wire = bytearray(len(packed))
     for byte, spot in zip(packed, spots, strict=True):

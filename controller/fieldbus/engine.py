@@ -170,7 +170,7 @@ class Fieldbus:
         if not channel.line.up and channel.down:
             return channel.down
         silent = [unit.silent for unit in self._units[device].values()]
-        return silent[0] if all(silent) else ""
+        return silent[0] if all(silent) else channel.mute
 
     def counts(self, device: str) -> Counts:
         """What has happened with it."""

@@ -73,7 +73,7 @@ def told(bytes_: Bytes, whole: Ints, real: Floats, raw: Ints, value: Floats, bel
         if whole[i, PLUS_AT] >= 0:
             now += real[i, PLUS] * raw[whole[i, PLUS_AT]]
         if sure == GOOD:
-            if now != now:
+            if not -np.inf < now < np.inf:
                 sure = NOT_A_NUMBER
             elif not real[i, LOW] <= now <= real[i, HIGH]:
                 sure = OUTSIDE

@@ -11,7 +11,7 @@ from controller.fieldbus.plan import NETWORK, Costs, serial_costs
 from controller.fieldbus.tcp import Crowd, TcpLine
 from controller.fieldbus.wheel import Wheel
 from controller.modbus.devices import felt_by_no_node, links_to
-from controller.modbus.tls import secured
+from controller.modbus.tls import Certificates
 from twin.clock import MS, Clock, Ns
 from twin.devices import Device, ModbusDevice
 
@@ -52,5 +52,5 @@ def channels(
 
 
 def _over_tcp(name: str, reached: ModbusDevice, clock: Clock, crowd: Crowd) -> Callable[[Channel], Line]:
-    securing = None if reached.tls is None else partial(secured, reached.tls, reached.host)
+    securing = None if reached.tls is None else Certificates(reached.tls, reached.host)
     return lambda channel: TcpLine(name, reached.host, reached.port, clock, channel, crowd, securing)

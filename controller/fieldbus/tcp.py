@@ -88,9 +88,9 @@ class _Wire(asyncio.Protocol):
             reply = pdu[2:] if isinstance(ask.request, Read | ReadBits) else b""
         except Refused as refused:
             reply = refused
-        except ProtocolError as broken:
-            self.line.hearer.heard(ask, broken, now)
-            raise
+        except ProtocolError as broken:  # the frame was sound: it is this unit that cannot be believed, not the stream
+            self.line.counters.broken += 1
+            reply = broken
         self.line.hearer.heard(ask, reply, now)
 
     def drop(self, cause: str) -> None:
@@ -181,7 +181,7 @@ class TcpLine:
         except TimeoutError:
             self.cause = f"no connection to {self._host}:{self._port} within {seconds(patience):g} s"
             return None
-        except OSError as refused:
+        except (OSError, ValueError) as refused:  # a ValueError: of a name that cannot be one
             self.cause = f"no connection to {self._host}:{self._port}: {told(refused)}"
             return None
         return wire

@@ -106,7 +106,7 @@ class Wheel:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = self._armed = None
+        self._timer = self._armed = None
         if self._heap:
             self._armed = self._heap[0][0]
             wait = max(TICK, Ns(self._armed - self._clock.now()))

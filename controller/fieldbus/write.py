@@ -4,8 +4,7 @@ What became of it: confirmed (read back as written; or, where a Signal cannot be
 said no, or nothing was sent), mismatch (something else is there), unknown (no reply, and reading gave none either). A write is
 never repeated: where its reply is missing, reading says what is there.
 
-One bit of a register is changed by the device in one step (function 0x16), never by reading the register and writing it: what a
-device changed meanwhile would be lost. A device without that function refuses, and nothing is written.
+One bit of a register is not written: its register would have to be read first, and what a device changed meanwhile would be lost.
 """
 
 import asyncio
@@ -18,8 +17,10 @@ from controller.fieldbus.channel import Channel
 from controller.fieldbus.decode import Decoder, EncodeError, Recipe, encode, text_of
 from controller.fieldbus.plan import FUNCTIONS, Atom, Block
 from controller.modbus.pdu import (
+    LinkDown,
     ModbusError,
     NoReply,
+    NotAsked,
     QueueFull,
     Read,
     ReadBits,
@@ -27,15 +28,16 @@ from controller.modbus.pdu import (
     Request,
     Write,
     WriteCoil,
-    WriteMask,
     WriteOne,
 )
-from twin.clock import MS, Clock, Ns
+from twin.clock import MS, Clock, Ns, S
 from twin.maps import Form, Map, Mapped, Table
 
 READ_BACKS = 3
 PATIENCE = Ns(250 * MS)
 """Between two attempts to read back; reading changes nothing and may be repeated."""
+BACK = Ns(10 * S)
+"""So long it is waited until a device that was lost with a write can be read again."""
 
 
 async def ask(channel: Channel, unit: int, request: Request) -> tuple[bytes | ModbusError, bool]:
@@ -87,7 +89,7 @@ class Writer:
         reply, sent = await ask(self._channel, unit, request)
         if isinstance(reply, Refused):
             return Written(Outcome.REFUSED, str(reply))
-        if isinstance(reply, ModbusError) and (not sent or isinstance(reply, QueueFull)):
+        if isinstance(reply, ModbusError) and (not sent or isinstance(reply, QueueFull | NotAsked)):
             return Written(Outcome.REFUSED, f"nothing was sent: {reply}")
         return await self._resolved(row, unit, value, exponent, reply if isinstance(reply, ModbusError) else None)
 
@@ -110,7 +112,7 @@ class Writer:
         if place.table is not Table.HOLDING:
             raise EncodeError(f"{row.name} lies in {place.table}, which cannot be written")
         if place.bit is not None:
-            return WriteMask(place.address, 0xFFFF & ~(1 << place.bit), words[0] << place.bit)
+            raise EncodeError(f"{row.name} is a bit, which cannot be written without its register")
         if len(words) > self._map.most_written:
             raise EncodeError(f"{row.name} takes {len(words)} registers, the device takes {self._map.most_written} at a time")
         if len(words) == 1 and self._map.write_one:
@@ -126,12 +128,14 @@ class Writer:
             return Written(Outcome.UNKNOWN, f"{before}it cannot be read back")
         wanted = encode(row, value, exponent)
         found: tuple[int, ...] | ModbusError = ()
-        for attempt in range(READ_BACKS):  # a device may take its time
-            if attempt:
-                await self._clock.until(Ns(self._clock.now() + PATIENCE))
+        limit, asked = Ns(self._clock.now() + BACK), 0
+        while True:  # a device may take its time
             found = await self._read_back(row, unit)
-            if found == wanted or isinstance(found, Refused):
+            unasked = isinstance(found, LinkDown | NotAsked) and self._clock.now() < limit
+            asked += not unasked
+            if found == wanted or isinstance(found, Refused) or asked >= READ_BACKS:
                 break
+            await self._clock.until(Ns(self._clock.now() + PATIENCE))
         if isinstance(found, ModbusError):
             return Written(Outcome.UNKNOWN, f"{before}reading it back: {found}")
         if found == wanted:
@@ -141,6 +145,8 @@ class Writer:
     async def _read_back(self, row: Mapped, unit: int) -> tuple[int, ...] | ModbusError:
         """Its registers as they are, or one bit."""
         place = row.place
+        if not self._channel.line.up:
+            return LinkDown(self._channel.down or self._channel.line.cause)
         function = FUNCTIONS[place.table]
         request = ReadBits(place.address, 1, function) if place.table.bits else Read(place.address, place.registers, function)
         reply, _ = await ask(self._channel, unit, request)
@@ -148,13 +154,12 @@ class Writer:
             return reply
         if place.table.bits:
             return (reply[0] & 1,)
-        words = tuple(int.from_bytes(reply[i : i + 2], "big") for i in range(0, len(reply), 2))
-        return words if place.bit is None else (words[0] >> place.bit & 1,)
+        return tuple(int.from_bytes(reply[i : i + 2], "big") for i in range(0, len(reply), 2))
 
     def _shown(self, row: Mapped, words: tuple[int, ...]) -> str:
         """What is there, as people read it."""
         place, signal = row.place, row.signal
-        if place.table.bits or place.bit is not None:
+        if place.table.bits:
             return str(bool(words[0])).lower()
         data = b"".join(word.to_bytes(2, "big") for word in words)
         if place.form is Form.STRING:

@@ -19,7 +19,7 @@ from controller.history.block import HEAD, decode
 from controller.history.hot import Hot
 from controller.history.kept import QUALITIES, HistoryError, HistoryFull, Kept, micros
 from controller.history.squeeze import Sequence
-from controller.history.tables import COLD
+from controller.history.tables import COLD, NO_ROOM, failed
 
 DAY_US = 86_400_000_000
 MOST_ROWS = 4_000_000
@@ -51,9 +51,9 @@ def settle(hot: Hot) -> int:
     """Delete the files that a crash has left and nobody has entered; how many."""
     with hot.transaction() as file:
         entered = {name for (name,) in file.execute("SELECT file FROM segments")}
-    strays = [path for path in (hot.folder / COLD).iterdir() if path.name not in entered]
-    for path in strays:
-        path.unlink()
+        strays = [path for path in (hot.folder / COLD).iterdir() if path.name not in entered]
+        for path in strays:
+            path.unlink()
     return len(strays)
 
 
@@ -77,22 +77,6 @@ def cool(hot: Hot, before_ns: int, step: Step = lambda _: None) -> int:
     return made + _cool_events(hot, before_ns, step)
 
 
-def forget(hot: Hot, before_ns: int) -> int:
-    """Delete what ends before a time, hot and cold; how many bytes of files went. `shrink` gives the rest back to the disk."""
-    before, freed = micros(before_ns), 0
-    with hot.transaction() as file:
-        names = file.execute("SELECT file FROM segments WHERE last_us < ?", (before,)).fetchall()
-        file.execute("DELETE FROM contents WHERE segment IN (SELECT number FROM segments WHERE last_us < ?)", (before,))
-        file.execute("DELETE FROM segments WHERE last_us < ?", (before,))
-        file.execute("DELETE FROM blocks WHERE last_us < ?", (before,))
-        file.execute("DELETE FROM events WHERE utc_ns < ?", (before_ns,))
-    for (name,) in names:
-        with contextlib.suppress(FileNotFoundError):
-            freed += (hot.folder / COLD / name).stat().st_size
-            (hot.folder / COLD / name).unlink()
-    return freed
-
-
 # ---- samples
 
 
@@ -103,6 +87,7 @@ class _Part:
     row: int
     signal: int
     lines: int
+    head: bytes
     sequence: Sequence
 
 
@@ -148,8 +133,10 @@ def _cool_blocks(hot: Hot, rows: list[int], step: Step) -> None:
         numbers, begins = np.unique(columns["signal"], return_index=True)
         for i, at in enumerate(begins.tolist()):
             end = int(begins[i + 1]) if i + 1 < len(begins) else len(times)
-            cells_of = (int(numbers[i]), int(times[end - 1]), number, int(times[at]), end - at)
-            file.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?)", cells_of)
+            signal = int(numbers[i])
+            file.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?)", (signal, int(times[end - 1]), number, int(times[at]), end - at))
+            heads = b"".join(part.head for part in parts if part.signal == signal)
+            file.execute("INSERT INTO heads VALUES (?, ?, ?, ?)", (signal, number, at, heads))
         step("entered")
         file.executemany("DELETE FROM blocks WHERE id=?", [(part.row,) for part in parts])
     step("committed")
@@ -161,7 +148,7 @@ def _parts(hot: Hot, rows: list[int]) -> Iterator[_Part]:
         with hot.transaction() as file:
             signal, head, body = file.execute("SELECT signal, head, body FROM blocks WHERE id=?", (row,)).fetchone()
         with contextlib.suppress(HistoryError):
-            yield _Part(row, signal, int(np.frombuffer(head, HEAD)[0]["rule"]), decode(head, body))
+            yield _Part(row, signal, int(np.frombuffer(head, HEAD)[0]["rule"]), head, decode(head, body))
 
 
 def _columns(hot: Hot, parts: list[_Part]) -> dict[str, "np.ndarray"]:
@@ -177,9 +164,9 @@ def _columns(hot: Hot, parts: list[_Part]) -> dict[str, "np.ndarray"]:
         "time": np.concatenate([part.sequence.times for part in parts]),
         "value": np.ma.masked_array(words.view(np.float64), (kinds != 0) | ~valued),
         "whole": np.ma.masked_array(words, (kinds != 1) | ~valued),
-        "text": _looked_up(np.where((kinds == 2) & valued, words, 0), hot.texts),
+        "text": _looked_up(np.where((kinds == 2) & valued, words, 0), hot.names.texts),
         "quality": np.array(QUALITIES, object)[beliefs & 3],
-        "cause": _looked_up(beliefs >> 2, hot.causes),
+        "cause": _looked_up(beliefs >> 2, hot.names.causes),
         "belief": beliefs,
         "rule": np.repeat(np.array([part.lines for part in parts], np.uint8), counts),
     }
@@ -238,14 +225,25 @@ def _write(path: Path, columns: dict[str, "np.ndarray"], wanted: str, step: Step
             step("written")
             _verify(database, beside, columns)
         except engine.Error as broken:
-            beside.unlink(missing_ok=True)
-            raise HistoryError(f"{path.name}: {str(broken).splitlines()[0]}") from broken
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise _of_engine(path, broken) from broken
     step("verified")
-    _synced(beside)
-    beside.chmod(0o600)
-    beside.rename(path)
-    _synced(path.parent)
+    try:
+        _synced(beside)
+        beside.chmod(0o600)
+        beside.rename(path)
+        _synced(path.parent)
+    except OSError as broken:
+        raise failed(path, broken) from broken
     step("renamed")
+
+
+def _of_engine(path: Path, broken: Exception) -> HistoryError:
+    """What a failure of DuckDB means: it tells of a full disk in words alone."""
+    line = str(broken).splitlines()[0]
+    full = any(os.strerror(number) in str(broken) for number in NO_ROOM)
+    return HistoryFull(f"{path.name}: {line}") if full else HistoryError(f"{path.name}: {line}")
 
 
 def _verify(database: Any, path: Path, columns: dict[str, "np.ndarray"]) -> None:
@@ -256,6 +254,12 @@ def _verify(database: Any, path: Path, columns: dict[str, "np.ndarray"]) -> None
     for name in exact:
         if not _same(found[name], columns[name]):
             raise HistoryError(f"{path.name}: the column {name} is not as it was written")
+    texts = [name for name in columns if name not in exact]
+    told, differ = ", ".join(texts), " OR ".join(f"a.{name} IS DISTINCT FROM b.{name}" for name in texts)
+    pairs = f"(SELECT {told} FROM rows_in) a POSITIONAL JOIN (SELECT {told} FROM read_parquet({quoted(path)})) b"
+    (other,) = database.execute(f"SELECT count(*) FROM {pairs} WHERE {differ}").fetchone()
+    if other:
+        raise HistoryError(f"{path.name}: {other} rows of {told} are not as they were written")
 
 
 def _same(found: "np.ndarray", meant: "np.ndarray") -> bool:

@@ -19,9 +19,10 @@ import numpy as np
 
 from controller.history.block import HEAD, decode
 from controller.history.fold import SMALL, Block, Fold, Old, together
-from controller.history.journal import Journal, admit
-from controller.history.kept import NONE, Done, Happened, HistoryError, HistoryFull, Kept, Samples, micros, word_of
-from controller.history.tables import COLD, DAMAGED, FILE, failed, kept_row, opened, read_kept
+from controller.history.journal import Journal, admit, late
+from controller.history.kept import NONE, Done, Happened, HistoryError, HistoryFull, Kept, Samples, micros, plain
+from controller.history.names import TOO_LATE, Names, RowIn
+from controller.history.tables import COLD, DAMAGED, FILE, Connect, declare, failed, kept_row, on_disk, opened, read_kept
 from twin.arrays import Ints
 
 FOLD_SAMPLES = 1_000_000
@@ -29,17 +30,21 @@ FOLD_COMMITS = 4096
 ABSENT = "not recorded"
 NEVER = -(2**63)
 
-RowIn = tuple[int, int, Any, int, str]
-"""A Signal's number, UTC [ns], its value or None, quality, cause."""
-
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What History takes on disk, in bytes, and how far back it goes (UTC, ns; None: it is empty)."""
+    """What History takes on disk, in bytes, and how far back it goes (UTC, ns; None: it is empty).
+
+    Attributes:
+        warm_ns: when the oldest ends that is in no segment yet.
+        spans: in which times somebody recorded, beginnings and ends.
+    """
 
     hot: int
     cold: int
     oldest_ns: int | None
+    warm_ns: int | None = None
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 class Hot:
@@ -48,25 +53,24 @@ class Hot:
     Attributes:
         kept: what is kept of each Signal, by number.
         acknowledged: samples committed since it was opened.
-        refused: samples that were not kept: earlier than their Signal's last, or none of its type.
+        names: causes and texts by number.
         damaged: parts of the journal that could not be read when it was opened; shown as gaps.
         folding: whether a fold has begun and not ended; then there may be commits and `forget`, nothing else.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open or make it; what an earlier writer left in the journal is folded.
+    def __init__(self, folder: Path, connect: Connect = on_disk) -> None:
+        """Open or make it; what an earlier writer left in the journal is folded, where the disk has room.
 
         Raises:
             HistoryError: it can't be opened, another writer has it, or another version of the software has made it.
         """
         self.folder = folder
-        self.acknowledged = self.refused = self.damaged = 0
-        self._file = opened(folder)
+        self.acknowledged = self.damaged = self._late = 0
+        self._file = opened(folder, connect)
         self._lock = self._locked()
         with self._told():
             self.kept = read_kept(self._file)
-            self._causes = {text: number for number, text in self._file.execute("SELECT number, text FROM causes")}
-            self._texts = {text: number for number, text in self._file.execute("SELECT number, text FROM texts")}
+            self.names = Names(self._file)
             self._last = self._last_times()
         self._new: list[tuple[str, tuple[Any, ...]]] = []  # statements that go with the next commit
         self._span: int | None = None
@@ -119,8 +123,8 @@ class Hot:
     def _last_times(self) -> Ints:
         """Each Signal's last time, so that nothing earlier comes behind it."""
         last = np.full(max(self.kept, default=0) + 1, NEVER)
-        for table in ("blocks", "contents"):
-            for number, time in self._file.execute(f"SELECT signal, max(last_us) FROM {table} GROUP BY signal"):
+        for table, time_us in (("blocks", "last_us"), ("contents", "last_us"), ("held", "time_us")):
+            for number, time in self._file.execute(f"SELECT signal, max({time_us}) FROM {table} GROUP BY signal").fetchall():
                 last[number] = max(last[number], time)
         return last
 
@@ -133,7 +137,7 @@ class Hot:
             if found[0] is not None:
                 self._span, self._until = found
             ends = self._file.execute("SELECT end_us FROM spans WHERE begin_us < ? ORDER BY begin_us", (self._span or 0,))
-            self._cuts = [end for (end,) in ends]
+            self._cuts = [end for (end,) in ends.fetchall()]
             whole = self._until  # up to when nothing is damaged, or the damage is known
             for until, content in self._file.execute("SELECT until_us, content FROM journal ORDER BY place").fetchall():
                 try:
@@ -145,7 +149,8 @@ class Hot:
                     self.damaged += 1
                 self._until = max(self._until, until)
             self._missing(whole, self._until, DAMAGED)
-        self.fold()
+        with contextlib.suppress(HistoryFull):  # it is tried again
+            self.fold()
         self._journal = Journal(self._fine())
 
     def _fine(self) -> "np.ndarray":
@@ -162,14 +167,9 @@ class Hot:
     # ---- what there is to keep
 
     @property
-    def texts(self) -> dict[int, str]:
-        """Texts by their number."""
-        return {number: text for text, number in self._texts.items()}
-
-    @property
-    def causes(self) -> dict[int, str]:
-        """Causes by their number."""
-        return {number: text for text, number in self._causes.items()}
+    def refused(self) -> int:
+        """Samples of which only a gap was kept: earlier than their Signal's last, or none of its type."""
+        return self.names.refused + self._late
 
     def declare(self, signals: Iterable[Kept]) -> dict[str, int]:
         """The numbers of Signals by their paths; new ones get one, changed bounds apply from here on.
@@ -177,70 +177,23 @@ class Hot:
         A Signal whose type or unit has changed is another one: what there is of the old one is found as `path~number`.
 
         Raises:
-            HistoryError: it can't be written.
+            HistoryError: it can't be written. Nothing is where all are known already.
         """
-        self.fold()
-        numbers = {kept.path: number for number, kept in self.kept.items()}
-        with self.transaction() as file:
-            for kept in signals:
-                number = numbers.get(kept.path)
-                before = self.kept[number] if number is not None else None
-                if before is not None and (before.type, before.unit) != (kept.type, kept.unit):
-                    file.execute("UPDATE signals SET path=? WHERE number=?", (f"{kept.path}~{number}", number))
-                    number = None
-                cells = kept_row(kept)
-                if number is None:
-                    added = file.execute("INSERT INTO signals VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", cells)
-                    number = numbers[kept.path] = int(added.lastrowid or 0)
-                elif before != kept:
-                    change = "UPDATE signals SET path=?, type=?, unit=?, bound=?, rule=?, still_ns=?, text=? WHERE number=?"
-                    file.execute(change, (*cells, number))
-            file.execute("UPDATE counters SET value = value + 1 WHERE name = 'declared'")
-        with self._told():
-            self.kept = read_kept(self._file)
-        last = np.full(max(self.kept, default=0) + 1, NEVER)
-        last[: len(self._last)] = self._last
-        self._last, self._journal = last, Journal(self._fine())
+        given = tuple(signals)
+        if not {kept_row(kept) for kept in given} <= {kept_row(kept) for kept in self.kept.values()}:
+            self.fold()
+            with self.transaction() as file:
+                declare(file, self.kept, given)
+            with self._told():
+                self.kept = read_kept(self._file)
+            last = np.full(max(self.kept, default=0) + 1, NEVER)
+            last[: len(self._last)] = self._last
+            self._last, self._journal = last, Journal(self._fine())
         return {kept.path: number for number, kept in self.kept.items()}
 
-    def belief(self, quality: int, cause: str) -> int:
-        """The number of a belief; a new one is written with the next commit."""
-        return quality | self._named(self._causes, "causes", cause) << 2 if cause else quality
-
-    def text(self, text: str) -> int:
-        """The number of a text; a new one is written with the next commit."""
-        return self._named(self._texts, "texts", text)
-
-    def _named(self, names: dict[str, int], table: str, text: str) -> int:
-        number = names.get(text)
-        if number is None:
-            number = names[text] = len(names) + 1
-            self._new.append((f"INSERT INTO {table} VALUES (?, ?)", (number, text)))
-        return number
-
     def samples(self, rows: Iterable[RowIn]) -> Samples:
-        """Rows as arrays. A row whose value is none of its Signal's type is refused and counted; None is a gap."""
-        kinds = {number: kept.type for number, kept in self.kept.items()}
-        numbers, times, words, beliefs = [], [], [], []
-        for number, utc_ns, value, quality, cause in rows:
-            kind = kinds.get(number)
-            word: int | None
-            if value is None:
-                word, quality = 0, NONE
-            elif kind is str:
-                word = self.text(value) if isinstance(value, str) else None
-            else:
-                word = word_of(kind, value) if kind is not None else None
-            if word is None or kind is None:
-                self.refused += 1
-                continue
-            numbers.append(number)
-            times.append(utc_ns)
-            words.append(word)
-            beliefs.append(self.belief(quality, cause) if quality or cause else 0)
-        return Samples(
-            np.array(numbers, np.int32), np.array(times, np.int64) // 1000, np.array(words, np.int64), np.array(beliefs, np.int32)
-        )
+        """Rows as arrays. None is a gap, and so is a value that is none of its Signal's type, which is counted too."""
+        return self.names.samples(self.kept, rows)
 
     def lost(self, from_ns: int, to_ns: int, cause: str) -> None:
         """Nothing was recorded in between; it is written with the next commit, and what was committed before stays."""
@@ -257,6 +210,16 @@ class Hot:
         self._new.append(("INSERT OR IGNORE INTO spans VALUES (?, ?, ?)", (begin, begin, ABSENT)))
         self._span = begin
 
+    @property
+    def cuts(self) -> Ints:
+        """When gaps begin, UTC [us]."""
+        return np.array(self._cuts, np.int64)
+
+    def prune(self, file: Any, before: int) -> None:
+        """Forget the spans that end before a time [us]; within a transaction."""
+        file.execute("DELETE FROM spans WHERE end_us < ? AND begin_us <> ?", (before, self._span or NEVER))
+        self._cuts = [cut for cut in self._cuts if cut >= before]
+
     # ---- keeping it
 
     def commit(self, samples: Samples, events: Sequence[Happened] = (), until_ns: int = 0) -> Done:
@@ -271,7 +234,10 @@ class Hot:
         """
         before, new = self._last.copy(), list(self._new)
         span, until, begun, cuts = self._span, self._until, self._begun, list(self._cuts)
-        samples, early = admit(samples, self._last)
+        fits, early = admit(samples, self._last)
+        if early:
+            fits = late(samples, before.copy(), self.names.belief(NONE, TOO_LATE))
+        samples = fits
         end = max(micros(until_ns), int(samples.times.max()) if len(samples) else 0, until)
         if not self._begun:
             start = min(end, int(samples.times.min()) if len(samples) else end)
@@ -280,7 +246,7 @@ class Hot:
         blob, rounded = self._journal.write(samples) if len(samples) else (b"", samples)
         try:
             with self.transaction() as file:
-                for statement, values in self._new:
+                for statement, values in (*self.names.new, *self._new):
                     file.execute(statement, values)
                 if len(samples):
                     file.execute("INSERT INTO journal VALUES (NULL, ?, ?, ?)", (self._generation, end, blob))
@@ -292,12 +258,13 @@ class Hot:
             self._span, self._begun, self._cuts = span, begun, cuts
             raise
         self._new, self._until = [], end
-        self.refused += early
-        self.acknowledged += len(samples)
+        self.names.new.clear()
+        self._late += early
+        self.acknowledged += len(samples) - early
         if len(samples):
             self._portions.append(rounded)
             self._count += len(samples)
-        return Done(len(samples), len(events), early)
+        return Done(len(samples) - early, len(events), early)
 
     # ---- folding
 
@@ -305,6 +272,11 @@ class Hot:
     def due(self) -> bool:
         """Whether the journal is long enough to be folded."""
         return self._count >= FOLD_SAMPLES or len(self._portions) >= FOLD_COMMITS
+
+    @property
+    def owes(self) -> bool:
+        """Whether a `fold` found no room and is to be tried again."""
+        return self._made is not None
 
     def fold(self) -> int:
         """Put the journal into blocks; how many samples it held.
@@ -351,7 +323,7 @@ class Hot:
         """Write the blocks in the journal's place, all or nothing."""
         made = list(blocks)
         with self.transaction() as file:
-            for statement, values in self._new:
+            for statement, values in (*self.names.new, *self._new):
                 file.execute(statement, values)
             for block in made:
                 if block.replaced is not None:
@@ -364,6 +336,7 @@ class Hot:
             if self._span is not None:
                 file.execute("UPDATE spans SET end_us=max(end_us, ?) WHERE begin_us=?", (fold.until_us, self._span))
         self._new, self.folding = [], False
+        self.names.new.clear()
 
     # ---- the rest
 
@@ -372,9 +345,16 @@ class Hot:
         with self._told():
             hot = sum(path.stat().st_size for path in self.folder.glob(FILE + "*"))
             cold = sum(path.stat().st_size for path in (self.folder / COLD).iterdir())
-            query = "SELECT min(t) FROM (SELECT min(first_us) t FROM blocks UNION ALL SELECT min(first_us) FROM segments)"
-            (time,) = self._file.execute(query).fetchone()
-        return Size(hot, cold, None if time is None else time * 1000)
+            first, ends = (
+                f"SELECT min((SELECT {time} FROM blocks WHERE signal = number ORDER BY last_us, id LIMIT 1)) FROM signals"
+                for time in ("first_us", "last_us")
+            )
+            query = f"SELECT ({first}), ({ends}), (SELECT min(first_us) FROM segments), (SELECT min(utc_ns) / 1000 FROM events)"
+            ((first_us, last_us, cold_us, told_us),) = self._file.execute(query).fetchall()
+            spans = self._file.execute("SELECT begin_us, end_us FROM spans ORDER BY begin_us").fetchall()
+        times = [(begin * 1000, (self._until if begin == self._span else end) * 1000) for begin, end in spans]
+        oldest, warm = ([time * 1000 for time in some if time is not None] for some in ((first_us, cold_us), (last_us, told_us)))
+        return Size(hot, cold, min(oldest, default=None), min(warm, default=None), tuple(times))
 
     def shrink(self) -> None:
         """Give room that is free in the file back to the disk."""
@@ -392,4 +372,5 @@ class Hot:
 
 
 def _event_row(event: Happened) -> tuple[int, str, str, str]:
-    return event.utc_ns, event.kind, event.subject, json.dumps(dict(event.fields), ensure_ascii=False, separators=(",", ":"))
+    fields = json.dumps(dict(event.fields), ensure_ascii=False, separators=(",", ":"))
+    return event.utc_ns, plain(event.kind), plain(event.subject), plain(fields)

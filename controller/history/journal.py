@@ -196,3 +196,22 @@ def admit(samples: Samples, last: Ints) -> tuple[Samples, int]:
     if not early:
         return samples, 0
     return Samples(samples.numbers[fits], samples.times[fits], samples.words[fits], samples.beliefs[fits]), early
+
+
+@kernel
+def _late(numbers: "np.ndarray", times: Ints, last: Ints, fits: "np.ndarray") -> None:
+    """Move the samples that are earlier than their Signal's last to that one's time."""
+    for i in range(numbers.shape[0]):
+        fits[i] = times[i] >= last[numbers[i]]
+        if fits[i]:
+            last[numbers[i]] = times[i]
+        else:
+            times[i] = last[numbers[i]]
+
+
+def late(samples: Samples, last: Ints, belief: int) -> Samples:
+    """The samples; those that are earlier than their Signal's last are gaps at its time, of this belief. `last` is moved on."""
+    times, fits = samples.times.copy(), np.empty(len(samples), np.bool_)
+    _late(samples.numbers, times, last, fits)
+    words, beliefs = np.where(fits, samples.words, 0), np.where(fits, samples.beliefs, belief).astype(np.int32)
+    return Samples(samples.numbers, times, words, beliefs)

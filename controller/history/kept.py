@@ -152,6 +152,11 @@ class Done:
     refused: int
 
 
+def plain(text: str) -> str:
+    """A text as any disk takes it: half a surrogate pair is written out as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def micros(time_ns: int) -> int:
     """Nanoseconds as whole microseconds, the past side."""
     return time_ns // US

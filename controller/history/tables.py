@@ -1,7 +1,10 @@
 """The tables of hot.sqlite, and how it is opened."""
 
+import errno
 import sqlite3
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from controller.history.kept import TYPES, HistoryError, HistoryFull, Kept, Rule
 
@@ -9,6 +12,9 @@ SCHEMA = 1
 FILE = "hot.sqlite"
 COLD = "cold"
 DAMAGED = "damaged on disk"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+Connect = Callable[[Path], Any]
+"""Opens a file of SQLite."""
 
 TABLES = """
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -44,8 +50,24 @@ CREATE TABLE contents (
 """counters: how often Signals were declared. spans: in which times somebody recorded; the end of the last one is old while the
 journal tells more. contents: what of a Signal a segment holds."""
 
+LATER = """
+CREATE TABLE IF NOT EXISTS held (
+    signal INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, word INTEGER NOT NULL, belief INTEGER NOT NULL, rule INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS heads (
+    signal INTEGER NOT NULL, segment INTEGER NOT NULL, row INTEGER NOT NULL, heads BLOB NOT NULL, PRIMARY KEY (signal, segment)
+) STRICT, WITHOUT ROWID;
+"""
+"""What a History of an older run has not. held: what a Signal was when all before it was forgotten. heads: of the blocks that
+have gone into a segment, and the row of the file in which they begin."""
 
-def opened(folder: Path) -> sqlite3.Connection:
+
+def on_disk(path: Path) -> sqlite3.Connection:
+    """A connection of Python's own SQLite."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+def opened(folder: Path, connect: Connect = on_disk) -> Any:
     """The writer's connection; the tables are made where there are none.
 
     Raises:
@@ -55,7 +77,7 @@ def opened(folder: Path) -> sqlite3.Connection:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / COLD).mkdir(mode=0o700, exist_ok=True)
-        file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        file = connect(path)
         path.chmod(0o600)
         run = file.execute
         run("PRAGMA auto_vacuum=INCREMENTAL")
@@ -66,16 +88,52 @@ def opened(folder: Path) -> sqlite3.Connection:
         if version not in (0, SCHEMA):
             raise HistoryError(f"{path}: made as version {version}, this software reads version {SCHEMA}")
         if version == 0:
-            file.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
+            _make(file, f"{TABLES} PRAGMA user_version={SCHEMA};")
+        if len(file.execute("SELECT name FROM sqlite_schema WHERE name IN ('held', 'heads')").fetchall()) < 2:
+            _make(file, LATER)
     except (sqlite3.Error, OSError) as broken:
         raise failed(path, broken) from broken
     return file
 
 
+def _make(file: Any, statements: str) -> None:
+    """All of these statements or none."""
+    file.execute("BEGIN IMMEDIATE")
+    for statement in filter(str.strip, statements.split(";")):
+        file.execute(statement)
+    file.execute("COMMIT")
+
+
 def failed(path: Path, broken: Exception) -> HistoryError:
     """What a failure of SQLite or of the disk means."""
-    full = isinstance(broken, sqlite3.Error) and getattr(broken, "sqlite_errorname", "") == "SQLITE_FULL"
+    full = isinstance(broken, OSError) and broken.errno in NO_ROOM
+    if isinstance(broken, sqlite3.Error):
+        full = getattr(broken, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
     return HistoryFull(f"{path}: {broken}") if full else HistoryError(f"{path}: {broken}")
+
+
+def has(file: Any, table: str) -> bool:
+    """Whether there is such a table; a History of an older run that nobody writes has fewer."""
+    return bool(file.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)).fetchall())
+
+
+def declare(file: Any, known: Mapping[int, Kept], signals: tuple[Kept, ...]) -> None:
+    """Enter new Signals and changed ones. One whose type or unit has changed is another: the old one is `path~number` then."""
+    numbers = {kept.path: number for number, kept in known.items()}
+    for kept in signals:
+        number = numbers.get(kept.path)
+        before = known[number] if number is not None else None
+        if before is not None and (before.type, before.unit) != (kept.type, kept.unit):
+            file.execute("UPDATE signals SET path=? WHERE number=?", (f"{kept.path}~{number}", number))
+            number = None
+        cells = kept_row(kept)
+        if number is None:
+            added = file.execute("INSERT INTO signals VALUES (NULL, ?, ?, ?, ?, ?, ?, ?) RETURNING number", cells).fetchall()
+            numbers[kept.path] = added[0][0]
+        elif before is not None and kept_row(before) != cells:
+            change = "UPDATE signals SET path=?, type=?, unit=?, bound=?, rule=?, still_ns=?, text=? WHERE number=?"
+            file.execute(change, (*cells, number))
+    file.execute("UPDATE counters SET value = value + 1 WHERE name = 'declared'")
 
 
 def kept_row(kept: Kept) -> tuple[str, str, str, float, int, int, str]:

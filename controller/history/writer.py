@@ -1,5 +1,6 @@
 """The writer's end in a thread of its own: all that has come within a period goes into one commit."""
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +35,7 @@ class Writer:
         most: rows and Events that may wait; beyond it they are refused.
 
     Attributes:
-        lost: rows and Events that were refused for want of room; tell History with `ask(lambda hot: hot.lost(...))`.
+        lost: rows and Events that found no room here; whoever offers them again has lost nothing.
     """
 
     def __init__(self, folder: Path, period_s: float = PERIOD_S, most: int = MOST_WAITING) -> None:
@@ -48,6 +49,8 @@ class Writer:
         self._offers: list[_Offer] = []
         self._asked: list[tuple[Callable[[Hot], Any], Future[Any]]] = []
         self._waiting = 0
+        self._taken: list[Future[Any]] = []  # what this turn answers
+        self._full: HistoryFull | None = None
         self._lock, self._filled, self._closing = threading.Lock(), threading.Event(), threading.Event()
         self._broken: HistoryError | None = None
         self._fold: tuple[Fold, Future[list[Block]]] | None = None
@@ -59,7 +62,8 @@ class Writer:
         self, rows: Sequence[RowIn] | Samples, events: Sequence[Happened] = (), until_ns: int = 0
     ) -> "Future[Done] | None":
         """Samples and Events to keep. The Future is done when a commit that holds them is safe from a power cut; it tells of the
-        whole commit. None: there is no room, they are lost and counted.
+        whole commit. None: there is no room, which is counted. After one that found the disk full all others fail with it, until
+        `resume`: so they can be offered again in their order.
 
         Raises:
             HistoryError: the writer is closed or broken.
@@ -67,14 +71,22 @@ class Writer:
         size = len(rows) + len(events)
         with self._lock:
             self._check()
-            if self._waiting + size > self._most:
+            offer = _Offer(rows, events, until_ns, Future())
+            if self._full is not None:
+                offer.done.set_exception(self._full)
+                return offer.done
+            if self._offers and self._waiting + size > self._most:
                 self.lost += size
                 return None
             self._waiting += size
-            offer = _Offer(rows, events, until_ns, Future())
             self._offers.append(offer)
         self._filled.set()
         return offer.done
+
+    def resume(self) -> None:
+        """What has failed for want of room is offered again from here on."""
+        with self._lock:
+            self._full = None
 
     def ask(self, question: Callable[[Hot], _Found]) -> "Future[_Found]":
         """Do something with the Hot in the thread's turn, after what was offered before and after a fold that runs.
@@ -118,6 +130,7 @@ class Writer:
     # ---- in the thread
 
     def _run(self) -> None:
+        ended = False
         try:
             while not (self._closing.is_set() and self._idle()):
                 self._filled.wait()
@@ -125,9 +138,14 @@ class Writer:
                 self._filled.clear()
                 self._turn()
             self._hot.close()
+            ended = True
         except HistoryError as broken:
             self._broken = broken
-            self._fail(broken)
+        finally:  # whatever else has ended it: nobody waits for it in vain
+            if not ended and self._broken is None:
+                self._broken = HistoryError("the writer of History has ended: see its traceback")
+            if self._broken is not None:
+                self._fail(self._broken)
 
     def _idle(self) -> bool:
         with self._lock:
@@ -137,6 +155,10 @@ class Writer:
         with self._lock:
             offers, self._offers, self._waiting = self._offers, [], 0
             asked, self._asked = self._asked, []
+            self._taken = [offer.done for offer in offers] + [found for _, found in asked]
+        if self._fold is None and self._hot.owes:
+            with contextlib.suppress(HistoryFull):
+                self._hot.fold()
         if offers:
             self._commit(offers)
         if self._fold is not None and (asked or self._closing.is_set() or self._fold[1].done()):
@@ -146,7 +168,8 @@ class Writer:
                 _settle(found, question(self._hot), None)
             except HistoryError as broken:
                 _settle(found, None, broken)
-        if self._hot.due and self._fold is None:
+        self._taken = []
+        if self._hot.due and self._fold is None and not self._hot.folding:
             begun = self._hot.begin_fold()
             made = self._beside.submit(lambda: list(begun.blocks()))
             made.add_done_callback(lambda _: self._filled.set())
@@ -167,7 +190,10 @@ class Writer:
         try:
             done = self._hot.commit(together(portions), events, max(offer.until_ns for offer in offers))
         except HistoryFull as full:
-            for offer in offers:
+            with self._lock:
+                self._full = full
+                behind, self._offers, self._waiting = self._offers, [], 0
+            for offer in (*offers, *behind):
                 _settle(offer.done, None, full)
             return
         except HistoryError as broken:
@@ -181,7 +207,7 @@ class Writer:
         with self._lock:
             offers, self._offers = self._offers, []
             asked, self._asked = self._asked, []
-        for waiting in [offer.done for offer in offers] + [found for _, found in asked]:
+        for waiting in [*self._taken, *(offer.done for offer in offers), *(found for _, found in asked)]:
             _settle(waiting, None, broken)
 
 

@@ -9,9 +9,9 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 
 from controller.feed import Bringing
 from controller.mirror import wants
-from controller.mirror.channel import BROKEN, Connection, Untrusted, connection, diagnosed, said
+from controller.mirror.channel import BROKEN, Connection, connection, diagnosed, said
 from controller.mirror.following import Counted, Following, Item
-from controller.mirror.places import GOOD, STALE, Unfit
+from controller.mirror.places import GOOD, STALE
 from controller.mirror.wants import Came, Unsettled
 from controller.opcua.certificate import Identity
 from twin.clock import MS, Clock, Ns, S, utc_ns
@@ -94,7 +94,7 @@ class Device:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(following.run())
                 tasks.create_task(self._count())
-        except* (*BROKEN, Untrusted) as group:
+        except* BROKEN as group:
             ended = _first(group)
         finally:
             self._there.clear()
@@ -186,7 +186,7 @@ class Device:
                     await self._there.wait()
                 again = self._following
                 came = await wants.read_back(again, row, again.resolve(row.place.node), unsettled.kind, unsettled.raw, self._clock)
-        except (*BROKEN, Unfit):
+        except BROKEN:
             return Came("unknown", f"sent, but {unsettled.why}")
         return came if came.state == "confirmed" else Came(came.state, f"sent, but {unsettled.why}; {came.text}")
 

@@ -92,16 +92,16 @@ class Following:
         self._missing: list[int] = []
         self._subscriptions: dict[int, tuple[int, _Subscribed]] = {}
         self._deadbands = False
+        self._subscribed = asyncio.Event()
 
     async def prepare(self) -> None:
         """Find every Signal's node, read what is read once, and subscribe to the rest.
 
         Raises:
-            one of channel.BROKEN.
+            channel.BROKEN.
         """
-        found = await self._read([ua.NodeId(ua.Int32(2255)), ua.NodeId(ua.Int32(2263))])
-        self.namespaces = [str(uri) for uri in found[0].Value.Value or ()] if found[0].Value is not None else []
-        maker = str(found[1].Value.Value or "") if found[1].Value is not None else ""
+        found = await self._names([ua.NodeId(ua.Int32(2263))])
+        maker = str(found[0].Value.Value or "") if found[0].Value is not None else ""
         self._deadbands = not maker.startswith(NO_DEADBAND)
         await self._follow(range(len(self._items)))
 
@@ -116,6 +116,12 @@ class Following:
                 tasks.create_task(work)
 
     # ---- what is followed
+
+    async def _names(self, more: Sequence[ua.NodeId] = ()) -> list[ua.DataValue]:
+        """Learn the server's namespaces, of which it may get more while it runs; the values of more nodes, read with them."""
+        uris, *values = await self._read([ua.NodeId(ua.Int32(2255)), *more])
+        self.namespaces = [str(uri) for uri in uris.Value.Value or ()] if uris.Value is not None else []
+        return values
 
     def resolve(self, text: str) -> ua.NodeId:
         """A NodeId of a Map as this server has it.
@@ -174,6 +180,7 @@ class Following:
         alive_s = made.RevisedPublishingInterval * made.RevisedMaxKeepAliveCount / 1000
         limit = Ns(int(min(max(3 * alive_s, SILENCE_S[0]), SILENCE_S[1]) * S))
         self._subscriptions[period_ms] = made.SubscriptionId, _Subscribed(limit, self._clock.now())
+        self._subscribed.set()
         return int(made.SubscriptionId)
 
     async def _monitor(self, subscription: int, period: int, nodes: Mapping[int, ua.NodeId], filtered: bool) -> None:
@@ -228,7 +235,8 @@ class Following:
 
     async def _publish(self) -> None:
         acknowledged: list[ua.SubscriptionAcknowledgement] = []
-        while self._subscriptions:
+        await self._subscribed.wait()  # nothing may be there to subscribe to yet
+        while True:
             limit_s = min(one.limit for _, one in self._subscriptions.values()) / S
             try:
                 async with asyncio.timeout(limit_s):
@@ -285,6 +293,7 @@ class Following:
             await self._clock.until(Ns(self._clock.now() + AGAIN))
             missing, self._missing = self._missing, []
             if missing:
+                await self._names()
                 await self._follow(missing)
 
 

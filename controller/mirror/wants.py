@@ -98,7 +98,7 @@ async def read_back(on: Following, row: Mapped, node: ua.NodeId, kind: ua.Varian
     """Whether a variable has what was written; a machine may take some of its cycles to.
 
     Raises:
-        one of channel.BROKEN.
+        channel.BROKEN.
     """
     until = Ns(clock.now() + READ_BACK)
     while True:
@@ -122,7 +122,7 @@ async def _variable(on: Following, node: ua.NodeId) -> _Variable:
     """What the server says of a variable.
 
     Raises:
-        one of channel.BROKEN.
+        channel.BROKEN.
     """
     there = on.connection.get_node(node)
     asked = (AttributeIds.DataType, AttributeIds.UserAccessLevel, AttributeIds.ValueRank, AttributeIds.Value)
@@ -184,7 +184,7 @@ async def _arguments(on: Following, method: ua.NodeId) -> list[ua.VariantType]:
     """The types of a method's inputs.
 
     Raises:
-        one of channel.BROKEN.
+        channel.BROKEN.
     """
     try:
         found = await (await on.connection.get_node(method).get_child("0:InputArguments")).read_value()

@@ -258,7 +258,7 @@ class _Connection:
         except TimeoutError:
             self.cause = f"no connection to {self._host}:{self._port} within {seconds(CONNECT):g} s"
             return None
-        except OSError as refused:
+        except (OSError, ValueError) as refused:  # a ValueError: of a name that cannot be one
             self.cause = f"no connection to {self._host}:{self._port}: {told(refused)}"
             return None
         return line

@@ -1,13 +1,12 @@
 """Links to Modbus devices that are none of ours: on a network, with TLS or without, or on a serial line. A gateway is one link."""
 
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 
 from controller.factory_loop import FactoryClock
 from controller.modbus.burst import UnitLink
 from controller.modbus.client import UnitsLink
-from controller.modbus.tls import secured
+from controller.modbus.tls import Certificates
 from twin.clock import MS, Clock, Ns
 from twin.devices import Device, ModbusDevice
 
@@ -36,7 +35,7 @@ def felt_by_no_node(devices: Iterable[Device], clock: Clock) -> None:
 
 
 def _on_network(name: str, reached: ModbusDevice, clock: Clock) -> UnitLink:
-    securing = None if reached.tls is None else partial(secured, reached.tls, reached.host)
+    securing = None if reached.tls is None else Certificates(reached.tls, reached.host)
     return UnitsLink(name, reached.host, reached.port, clock, securing=securing)
 
 
@@ -46,10 +45,14 @@ def _on_lines(devices: dict[str, ModbusDevice], clock: Clock) -> dict[str, UnitL
 
     lines: dict[str, SerialLine] = {}
     found: dict[str, UnitLink] = {}
+    longest: dict[str, int] = {}  # by port: what one of its units is asked for does not say which device it belongs to
+    for reached in devices.values():
+        if reached.serial is not None:
+            longest[reached.serial.port] = max(longest.get(reached.serial.port, 0), reached.reply_ms)
     for name, reached in devices.items():
         assert reached.serial is not None, name
         port = reached.serial.port
         if port not in lines:
             lines[port] = SerialLine(port, reached.serial, clock)
-        found[name] = SerialUnits(name, lines[port], Ns(reached.reply_ms * MS))
+        found[name] = SerialUnits(name, lines[port], Ns(longest[port] * MS))
     return found

@@ -49,6 +49,10 @@ class NoReply(ModbusError):
     """The deadline passed. Whether a write was carried out is unknown."""
 
 
+class NotAsked(NoReply):
+    """Nothing was sent: a late reply to something else may still come. That says nothing about the unit."""
+
+
 class LinkDown(ModbusError):
     """There is no connection, or it was lost before the reply."""
 

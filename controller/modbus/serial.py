@@ -22,6 +22,7 @@ from controller.modbus.burst import Burst, Counters, Reply, pause
 from controller.modbus.pdu import (
     LinkDown,
     NoReply,
+    NotAsked,
     ProtocolError,
     QueueFull,
     Read,
@@ -199,7 +200,7 @@ class SerialLine:
             link, burst, index, request = asked
             reply = await self._ask(transport, link, request)
             if isinstance(reply, NoReply):
-                link.counters.timeouts += 1
+                link.counters.timeouts += not isinstance(reply, NotAsked)
                 burst.fail(reply)  # a unit that does not answer gets no more of the others' time
             else:
                 burst.take(index, reply)
@@ -223,7 +224,7 @@ class SerialLine:
         frame = self._framer.encode(request.encode(), link.unit, 0)
         limit = link.patience(self.serial.duration(len(frame) + _size(request)))
         if not limit:
-            return NoReply(f"{link.name}: its late reply to another request may still come")
+            return NotAsked(f"{link.name}: its late reply to another request may still come")
         reply: asyncio.Future[Reply] = loop.create_future()
         alike = isinstance(request, _ECHOED)
         self._held, self._echo, self._waiting = b"", b"" if alike and not self._echoes else frame, (link, request, reply)

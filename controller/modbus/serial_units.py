@@ -70,9 +70,11 @@ class SerialUnits:
 
     async def ask(self, unit: int, requests: Sequence[Request], deadline: Ns, urgent: bool = True) -> list[Reply]:
         """The reply to each request, or the error in its place, at the latest at `deadline`; after one time-out no more is sent."""
-        assert unit in UNITS, unit
         if not requests:
             return []
+        if unit not in UNITS:
+            nobody = NoReply(f"{self.name}: unit {unit} is none on a serial line ({UNITS.start} to {UNITS.stop - 1})")
+            return [nobody] * len(requests)
         if not self.up:
             return [LinkDown(f"{self.name}: {self.cause}")] * len(requests)
         if unit not in self._units:

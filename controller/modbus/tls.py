@@ -57,6 +57,31 @@ def secured(tls: Tls, host: str) -> Secured:
     return Secured(context, tls.server or host)
 
 
+class Certificates:
+    """A device's TLS for one attempt after another; the files are read when they have changed, not at each.
+
+    Raises:
+        TlsError: as `secured`.
+    """
+
+    def __init__(self, tls: Tls, host: str) -> None:
+        self._tls, self._host = tls, host
+        self._kept: tuple[list[tuple[int, int, int, int]], Secured] | None = None
+
+    def __call__(self) -> Secured:
+        stamps = []
+        for file in (self._tls.certificate, self._tls.key, self._tls.authority):
+            try:
+                found = file.stat()
+            except OSError as unusable:
+                raise TlsError(f"{file}: cannot be read: {unusable.strerror}") from unusable
+            stamps.append((found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode))
+        if self._kept is None or self._kept[0] != stamps:
+            self._kept = None
+            self._kept = stamps, secured(self._tls, self._host)
+        return self._kept[1]
+
+
 def _private(key: Path) -> None:
     try:
         mode = stat.S_IMODE(key.stat().st_mode)
@@ -76,10 +101,10 @@ def _why(unusable: Exception) -> str:
     return str(reason or unusable)
 
 
-def told(failed: OSError) -> str:
-    """Why a handshake did not succeed, in words."""
+def told(failed: OSError | ValueError) -> str:
+    """Why a connection, or its handshake, did not succeed, in words."""
     if isinstance(failed, ssl.SSLCertVerificationError):
         return f"its certificate is not believed: {failed.verify_message}"
     if isinstance(failed, ssl.SSLError):
         return f"TLS failed: {str(failed.reason or failed).replace('_', ' ').lower()}"
-    return failed.strerror or str(failed) or "it ended the connection"
+    return getattr(failed, "strerror", None) or str(failed) or "it ended the connection"

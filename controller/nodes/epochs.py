@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+MOST = 0xFFFFFFFF
+"""An epoch has 32 bits in a Grant."""
+
 
 class EpochError(Exception):
     """The file of epochs can't be read or written: nothing can be claimed."""
@@ -35,9 +38,11 @@ class Epochs:
         """A fresh epoch above all used before and above `above`; on return it is safe from a power cut.
 
         Raises:
-            EpochError: it is not.
+            EpochError: it is not, or there is none above.
         """
         made = max(self._highest, above) + 1
+        if made > MOST:
+            raise EpochError(f"epoch {made} is beyond {MOST}: a node, or {self._path}, tells {made - 1}")
         try:
             write_durably(self._path, f"{made}\n")
         except OSError as failed:
@@ -53,12 +58,10 @@ def write_durably(path: Path, text: str) -> None:
         OSError: the disk refuses.
     """
     fresh = path.with_name(path.name + ".new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(handle, text.encode("ascii"))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(fresh, path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -13,6 +13,8 @@ from twin.trace import Sample
 CLAIM_PATIENCE = Ns(400 * MS)
 """A node answers with its last tick's Status, so a claim is judged on a later reply. For a slow line it is four of its scans."""
 EXPIRY_MARGIN_MS = 200
+FAR = 1 << 31
+"""A node that tells a higher epoch than this, which none of ours had been given, tells no epoch: its flash is erased or rotten."""
 NEVER = Ns(0)
 EARLIER_RUN = "still leased to an earlier run of this controller"
 
@@ -198,8 +200,20 @@ def uptime(sample: Sample[NodeStatus], now: Ns) -> int:
     return (sample.status.uptime + (now - sample.at) // MS) & 0xFFFFFFFF
 
 
-def stand(grant: Grant, sample: Sample[NodeStatus], refused: str, owner: int, now: Ns, patience: Ns = CLAIM_PATIENCE) -> Stand:
-    """Whose a node is; a claim is given `patience` to show."""
+def stand(
+    grant: Grant,
+    sample: Sample[NodeStatus],
+    refused: str,
+    owner: int,
+    now: Ns,
+    patience: Ns = CLAIM_PATIENCE,
+    known: int = 0,
+) -> Stand:
+    """Whose a node is; a claim is given `patience` to show.
+
+    Args:
+        known: the highest epoch that had been given out when this run of the controller began.
+    """
     status = sample.status
     if status is None or not sample.good:
         return Stand(Standing.LOST, sample.every.cause)
@@ -213,6 +227,8 @@ def stand(grant: Grant, sample: Sample[NodeStatus], refused: str, owner: int, no
         if status.epoch != grant.epoch:
             return Stand(Standing.FOREIGN, f"{EARLIER_RUN}, epoch {status.epoch}")
         return Stand(Standing.OURS)
+    if status.epoch > max(FAR, known, grant.epoch):
+        return Stand(Standing.REFUSED, f"it tells epoch {status.epoch}, which nobody has given out: at most {FAR} is believed")
     if grant.epoch > status.epoch and now - grant.claimed_at < patience:
         return Stand(Standing.CLAIMING)
     return Stand(Standing.FREE)
@@ -232,7 +248,7 @@ def strange(status: NodeStatus, issued: int, owner: int, known: int) -> str:
     """
     if status.leased and status.owner != owner and (status.epoch > known or not same_house(status.owner, owner)):
         return f"commanded by owner {status.owner:#010x}, epoch {status.epoch}"
-    if status.epoch > issued:
+    if max(FAR, issued) >= status.epoch > issued:
         return f"claimed under epoch {status.epoch}, and this book knows of none above {issued}"
     return ""
 

@@ -1,16 +1,18 @@
 """The nodes as the core talks to them: one burst to each at its own pace, and never a second before the first has ended."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 
 from controller.image import Image
 from controller.modbus.burst import AnyLink
-from controller.modbus.pdu import ModbusError, Request
+from controller.modbus.pdu import ModbusError, Request, Words
 from controller.modbus.plan import Heard, ScanPlan, scan_plan
 from controller.scan import Outcome
 from twin.clock import MS, Clock, Ns
 from twin.factory import Factory
-from twin.wire import encode
+from twin.node import NodeCommand
+from twin.wire import WireError, encode
 
 
 class _Line:
@@ -36,6 +38,7 @@ class Lines:
         self, factory: Factory, links: Mapping[str, AnyLink], clock: Clock, heard: Callable[[str, Heard, Ns], None]
     ) -> None:
         self.links, self._clock, self._heard = links, clock, heard
+        self._unfit: dict[str, str] = {}
         self._beat = Ns(factory.scan_ms * MS)
         self._lines = {
             name: _Line(link, scan_plan(factory, name), Ns(factory.nodes[name].scan_ms * MS)) for name, link in links.items()
@@ -61,10 +64,20 @@ class Lines:
             line.due = Ns(now + line.period - self._beat // 2)  # half a scan: how late one begins differs
             deadline = Ns(now + line.period * 5 // 2)
             grant = outcome.grants.get(name)
-            words = None if grant is None else tuple(encode(grant))
+            words = None if grant is None else self._words(name, grant)
             commands = outcome.commands if ours(name) else None
             requests = line.plan.requests(words, commands)
             line.asking = tasks.create_task(self._ask(name, line, requests, deadline))
+
+    def _words(self, name: str, grant: NodeCommand) -> Words | None:
+        """A Grant's registers; None where it has none: then this node is only read, and its lease ends."""
+        try:
+            return tuple(encode(grant))
+        except WireError as wrong:
+            if self._unfit.get(name) != str(wrong):
+                print(f"node {name} is only read: {wrong}", file=sys.stderr, flush=True)
+            self._unfit[name] = str(wrong)
+            return None
 
     async def _ask(self, name: str, line: _Line, requests: list[Request], deadline: Ns) -> None:
         asked = self._clock.now()

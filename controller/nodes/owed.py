@@ -4,9 +4,18 @@ from collections.abc import Collection, Mapping
 
 from controller.nodes.grant import Verdict, recalled, verdict
 from controller.orders.intents import Intent
-from twin.node import NodeStatus
+from twin.node import NodeStatus, Op
 
 _GONE = Verdict(False, True, "outcome unknown: the factory has no such node any more")
+
+
+def _of(intent: Intent, heard: Mapping[str, NodeStatus | None]) -> Verdict | None:
+    if intent.place not in heard:
+        return _GONE
+    if intent.what.upper() not in Op.__members__:
+        return Verdict(False, True, f"outcome unknown: this version of the software knows no command {intent.what!r}")
+    status = heard[intent.place]
+    return None if status is None else verdict(recalled(intent), status)
 
 
 def looked_up(
@@ -22,8 +31,7 @@ def looked_up(
     for number, intent in owed.items():
         if number in waiting:
             continue
-        status = heard.get(intent.place)
-        found = _GONE if intent.place not in heard else verdict(recalled(intent), status) if status is not None else None
+        found = _of(intent, heard)
         if found is not None:
             told.append(intent.settle(found.state, found.text))
     if not told:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from controller.orders.generations import forget_older, moves, newest
 from controller.orders.intents import FIRST_OF_DEVICES, Intent, IntentState
 from controller.orders.order import Operation, OperationState, Order
 from controller.orders.seal import Seal, check
@@ -69,6 +70,10 @@ class BookError(Exception):
     def __init__(self, text: str, full: bool = False) -> None:
         super().__init__(text)
         self.full = full
+
+
+class NotWritten(Exception):
+    """What was to be written can't be: the book is as it was before, and goes on."""
 
 
 class Book:
@@ -231,6 +236,7 @@ class Book:
         """Write orders and commands down; on return they are safe from a power cut.
 
         Raises:
+            NotWritten: one of them is nothing that SQLite takes (half a character, a number beyond 64 bits); none was written.
             BookError: they are not, and it is unknown whether they will be found again. From then on every call fails, until
                 the book was mended.
         """
@@ -238,17 +244,28 @@ class Book:
             raise BookError(str(self._broken), self._broken.full)
         try:
             self._file.execute("BEGIN IMMEDIATE")
-            for order in changed:
-                self._save(order)
-            self._written += 1
-            for intent in commands:
-                self._save_command(intent)
+            try:
+                for order in changed:
+                    self._save(order)
+                self._written += 1
+                for intent in commands:
+                    self._save_command(intent)
+            except (UnicodeEncodeError, OverflowError, TypeError) as unfit:
+                self._undo()
+                raise NotWritten(str(unfit)) from unfit
             next_id = (counters.next_id + RESERVED) & 0xFFFFFFFF or 1
             self._count({"next_id": next_id, "next_order": counters.next_order, "written": self._written})
             self._file.execute("COMMIT")
-        except (sqlite3.Error, UnicodeDecodeError) as broken:
-            self._broken = _error(self._path, broken)
+        except (sqlite3.Error, UnicodeDecodeError, BookError) as broken:
+            self._broken = broken if isinstance(broken, BookError) else _error(self._path, broken)
             raise self._broken from broken
+
+    def _undo(self) -> None:
+        """Back to what is on disk, the sum over it too."""
+        self._file.execute("ROLLBACK")
+        owed = self.owed
+        self._load()
+        self.owed = owed
 
     def _save(self, order: Order) -> None:
         go, settled, count = int(order.go), int(order.settled), len(order.operations)
@@ -275,7 +292,8 @@ class Book:
         self._file.execute(f"INSERT OR REPLACE INTO commands VALUES ({marks})", (*row, sealed))
         self._seal.put("commands", intent.id, (sealed,) if intent.owed else ())
         self._file.execute(
-            "DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE written < ? AND state <> 'open' LIMIT 2)",
+            "DELETE FROM commands WHERE id IN (SELECT id FROM commands WHERE written < ? AND state <> 'open' LIMIT 2)"
+            " AND id < (SELECT max(id) FROM commands)",  # no number is used twice
             (self._written - KEPT_COMMANDS,),
         )
 
@@ -304,12 +322,11 @@ class Book:
             raise _error(self._path, broken) from broken
         self.verify()
         self._broken = None
-        _forget_older(self._base, self._path)
+        forget_older(self._base, self._path)
 
     def _move(self) -> None:
         """Into a fresh file with all that this one has; this one is closed last, for closing writes as well."""
-        number = int(self._path.suffix[1:]) + 1 if self._path != self._base else 1
-        made = self._base.with_name(f"{self._base.name}.{number}")
+        made = self._base.with_name(f"{self._base.name}.moved-{moves(self._base, self._path) + 1}")
         fresh = made.with_name(made.name + ".new")
         fresh.unlink(missing_ok=True)
         self._file.execute("VACUUM INTO ?", (str(fresh),)).fetchall()
@@ -340,7 +357,7 @@ class Book:
         self.close()
 
 
-_RESTORE = "put a copy of the book in its place, or move it away to begin with none"
+_RESTORE = "put a copy of the book in its place and delete the file `epoch` beside it, or move the book away to begin with none"
 
 
 def _error(path: Path, broken: Exception) -> BookError:
@@ -353,25 +370,6 @@ def _operation(record: dict[str, Any]) -> Operation:
     made = Operation(**{name: record[name] for name in _FIELDS if name in record}, since=Ns(0))
     arguments = tuple((name, value) for name, value in made.arguments)
     return replace(made, state=OperationState(made.state), arguments=arguments)
-
-
-def _generations(base: Path) -> list[Path]:
-    """The files of a book, oldest first: it moves into a new one when the disk has failed under it."""
-    found = {int(path.suffix[1:]): path for path in base.parent.glob(base.name + ".*") if path.suffix[1:].isdigit()}
-    return [base, *(found[number] for number in sorted(found))]
-
-
-def newest(base: Path) -> Path:
-    """The file that the book is in now, where it was told to be at `base`."""
-    return _generations(base)[-1]
-
-
-def _forget_older(base: Path, but: Path) -> None:
-    for path in _generations(base):
-        if path != but:
-            for name in (path.name, path.name + "-wal", path.name + "-shm"):
-                with contextlib.suppress(OSError):
-                    path.with_name(name).unlink(missing_ok=True)
 
 
 def _sync(path: Path, how: int) -> None:

@@ -5,10 +5,11 @@ import contextlib
 import os
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from controller.aside import Aside
-from controller.orders.book import RESERVED, Book, BookError
+from controller.orders.book import RESERVED, Book, BookError, NotWritten
 from controller.orders.intents import FIRST_OF_DEVICES, Intent, Intents, IntentState
 from controller.orders.order import Order, OrderError
 from controller.orders.turn import Answer, Orders
@@ -24,6 +25,13 @@ MOST_NOTED = 4096
 @dataclass(frozen=True, slots=True)
 class BookShut(Event):
     """Nothing can be written into the order book, so nothing new is taken on; an empty cause: it can be again. An alarm."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUnwritable(Event):
+    """An order or a command that is nothing a book can hold; it is not carried out, and all else goes on. A mistake of ours."""
 
     cause: str
 
@@ -133,6 +141,9 @@ class Keeper:
         self._filled.set()
         try:
             await written
+        except asyncio.CancelledError:
+            self.settle(made.id, IntentState.VOID, "nothing was sent: the controller ended")
+            raise
         finally:
             self._waiting.pop(made.id, None)
         return made
@@ -161,13 +172,12 @@ class Keeper:
         answers, self._answers = self._answers, []
         if changed or commands or (counters.next_id - self._written.next_id) & 0xFFFFFFFF >= RESERVED // 2:
             try:
-                await self._aside(lambda: self._book.save(tuple(changed.values()), counters, tuple(commands.values())))
+                unfit = await self._save(changed, commands, counters)
             except BookError as broken:
                 self._close(broken, answers)
                 return False
-            self._written = counters
-            self._changed = {n: o for n, o in self._changed.items() if changed.get(n) is not o}
-            self._commands = {n: i for n, i in self._commands.items() if commands.get(n) is not i}
+            answers = [self._judged(answer, unfit) for answer in answers]
+            changed = {n: o for n, o in changed.items() if n not in unfit}
         open_now = self._counters.open
         self.settled = {n: r for n, r in self.settled.items() if n in open_now}
         self.settled.update((order.id, order.revision) for order in changed.values())
@@ -175,6 +185,59 @@ class Keeper:
         for answer in answers:
             self._answer(answer)
         return True
+
+    async def _save(self, changed: dict[int, Order], commands: dict[int, Intent], counters: Orders) -> dict[int, str]:
+        """Write all of it; what can't be is left out, and comes back with why.
+
+        Raises:
+            BookError: the disk refuses.
+        """
+        unfit: dict[int, str] = {}
+        try:
+            await self._aside(lambda: self._book.save(tuple(changed.values()), counters, tuple(commands.values())))
+        except NotWritten:
+            unfit = await self._one_by_one(changed, commands, counters)
+        self._written = counters
+        self._changed = {n: o for n, o in self._changed.items() if changed.get(n) is not o}
+        self._commands = {n: i for n, i in self._commands.items() if commands.get(n) is not i}
+        return unfit
+
+    async def _one_by_one(self, changed: dict[int, Order], commands: dict[int, Intent], counters: Orders) -> dict[int, str]:
+        """Write each for itself. Returns the orders that can't be; of a command that can't be only who waits for it is told."""
+        unfit = {}
+        for number, order in changed.items():
+            try:
+                await self._aside(partial(self._book.save, (order,), counters))
+            except NotWritten as wrong:
+                unfit[number] = f"order {number} cannot be written down: {wrong}"
+                self._events.append(OrderUnwritable(f"order {number}", str(wrong)))
+                self._withdrawn.append(number)
+        for number, intent in list(commands.items()):
+            try:
+                await self._aside(partial(self._book.save, (), counters, (intent,)))
+            except NotWritten as wrong:
+                del commands[number]
+                self._events.append(OrderUnwritable(intent.place, str(wrong)))
+                self._forget(number, OrderError(f"{intent.what} cannot be written down: {wrong}"))
+        return unfit
+
+    def _judged(self, answer: Answer, unfit: dict[int, str]) -> Answer:
+        why = unfit.get(answer.result) if isinstance(answer.result, int) else None
+        return replace(answer, ok=False, text=why) if answer.ok and why else answer
+
+    def _forget(self, number: int, why: OrderError) -> None:
+        """A command that is in no book: whoever waits to send it must not."""
+        self.intents.owed.pop(number, None)
+        self._commands.pop(number, None)
+        written = self._waiting.get(number)
+        if written is not None and not written.done():
+            written.set_exception(why)
+
+    async def flush(self) -> None:
+        """Write what is left, once nothing runs beside any more; what a disk refuses, the next run finds as after a kill."""
+        if not self.shut and (self._changed or self._commands):
+            with contextlib.suppress(BookError):
+                await self._save(dict(self._changed), dict(self._commands), self._counters)
 
     def _note(self, commands: Iterable[int]) -> None:
         for number in commands:
@@ -193,11 +256,8 @@ class Keeper:
         self._events.append(BookShut("book", self.shut))
         if broken.full and self._reserve is not None:
             self._reserve.give_up()
-        for number, written in self._waiting.items():
-            self.intents.owed.pop(number, None)
-            self._commands.pop(number, None)
-            if not written.done():
-                written.set_exception(OrderError(self.shut))
+        for number in self._waiting:
+            self._forget(number, OrderError(self.shut))
         held, self._answers = self._answers, []
         self._refuse((*answers, *held))
 
@@ -230,5 +290,6 @@ class Keeper:
             BookError: the disk refuses again.
         """
         changed, commands, counters = tuple(self._changed.values()), tuple(self._commands.values()), self._counters
-        await self._aside(lambda: self._book.save(changed, counters, commands))
+        with contextlib.suppress(NotWritten):  # the disk is not to blame: the next write sorts it out
+            await self._aside(lambda: self._book.save(changed, counters, commands))
         self.shut = ""

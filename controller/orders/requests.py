@@ -1,5 +1,6 @@
 """What people ask for, judged against the orders and the Image. Pure: it works on a Turn."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -55,7 +56,9 @@ def _fits(value: object, wanted: type) -> bool:
         return type(value) in (bool, int, float, str) and _fits(value, type(value))
     if wanted is dict and isinstance(value, dict):
         return len(value) <= MOST_ARGUMENTS and all(_fits(k, str) and _fits(v, object) for k, v in value.items())
-    return type(value) is wanted and not (isinstance(value, str) and len(value) > 256)
+    if isinstance(value, str):
+        return wanted is str and len(value) <= 256 and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return type(value) is wanted and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def _told(args: object) -> str:

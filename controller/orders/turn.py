@@ -313,7 +313,8 @@ class Turn:
         """The orders after the turn: changed ones with a new revision, those that no longer matter left out."""
         kept: dict[int, Order] = {}
         for order in self.orders.values():
-            if before.open.get(order.id) != order:
+            old = before.open.get(order.id)
+            if old is None or old != order or old.goes_at != order.goes_at:
                 order = replace(order, revision=order.revision + 1)
             if not order.settled or order.id > self.next_order - 1 - KEPT or order != before.open.get(order.id):
                 kept[order.id] = order

@@ -13,35 +13,38 @@ from pathlib import Path
 
 from controller.feed import Bringing, Changes, FeedLost, Follower, Hello, Snapshot, feed_signals, follow, schema_hash
 from controller.shadow.beside import Shadow
-from controller.shadow.calibrations import physics, subjects
+from controller.shadow.calibrations import Known
 from controller.shadow.plans import Plans
-from twin.calibration import CalibrationError
+from controller.shadow.ready import prepare
 from twin.clock import Clock, LoopClock, Ns, S
 from twin.factory import Factory, FactoryError, read
+from twin.kinematics.kernels import KernelsError
 
 RETRY = Ns(S // 2)
 LIFE = Ns(S)
 """How long of the core's own time it is silent at most: in factory time a second may be a hundredth of one."""
+LOOK = Ns(5 * S)
+"""Of the core's own time, from one look for new calibrations to the next."""
 
 
 async def run(factory: Factory, state: Path, clock: Clock) -> None:
     """Follow the core of a state folder, across its restarts, until cancelled."""
     signals = feed_signals(factory)
-    known = {name: physics(state, subject)[0] for name, subject in subjects(factory).items()}
+    known = Known(factory, state)
     plans = Plans(state / "jobs")
 
     def fresh() -> Shadow:
-        return Shadow(factory, signals, known, plans.of)
+        return Shadow(factory, signals, known.physics, plans.of)
 
     bringing = Bringing(signals, fresh().blocks, clock)
     while True:
         with contextlib.suppress(FeedLost):
             async with follow(state / "feed.sock", whole=True) as follower:
-                await _beside(follower, fresh(), bringing, schema_hash(signals))
+                await _beside(follower, fresh(), bringing, schema_hash(signals), known)
         await clock.until(Ns(clock.now() + RETRY))
 
 
-async def _beside(follower: Follower, shadow: Shadow, bringing: Bringing, schema: str) -> None:
+async def _beside(follower: Follower, shadow: Shadow, bringing: Bringing, schema: str, known: Known) -> None:
     """Step beside one run of a core, until it has gone.
 
     Raises:
@@ -50,7 +53,7 @@ async def _beside(follower: Follower, shadow: Shadow, bringing: Bringing, schema
     async with contextlib.AsyncExitStack() as ended:
         task = asyncio.create_task(bringing.run(follower))
         ended.push_async_callback(_end, task)
-        alive = 0
+        alive = looked = 0
         async for message in follower:
             if task.done():
                 break
@@ -58,6 +61,11 @@ async def _beside(follower: Follower, shadow: Shadow, bringing: Bringing, schema
                 case Hello() if message.schema != schema:
                     raise FeedLost("the core runs another factory")
                 case Snapshot() | Changes():
+                    if message.at_ns - looked >= LOOK:
+                        looked = message.at_ns
+                        for name in known.look():
+                            print(known.lines[name], flush=True)
+                            shadow.know(name, known.physics[name])
                     shadow.take(message.rows)
                     _bring(shadow, bringing)
                     if message.at_ns - alive >= LIFE:
@@ -96,10 +104,11 @@ def main(words: Iterable[str] | None = None) -> int:
     given = parser.parse_args(None if words is None else list(words))
     try:
         factory = read(given.factory)
-        for subject in subjects(factory).values():
-            print(physics(given.state, subject)[1], flush=True)
+        for line in Known(factory, given.state).lines.values():
+            print(line, flush=True)
+        prepare(factory, lambda line: print(line, flush=True))
         asyncio.run(_until_told(factory, given.state))
-    except (FactoryError, CalibrationError) as wrong:
+    except (FactoryError, KernelsError) as wrong:
         print(wrong, file=sys.stderr)
         return 2
     return 0

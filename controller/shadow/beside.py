@@ -14,9 +14,10 @@ from controller.shadow.plans import Plan
 from twin.clock import MS, Ns, ns
 from twin.devices import Mirrored
 from twin.factory import Factory, Machine
+from twin.followed import POSE, REACH, compared, followed
 from twin.machine import Joint
 from twin.node import JobState
-from twin.reached import NO_ZERO, POSE, REACH, Zero, compared, followed, reached
+from twin.reached import NO_ZERO, Zero, reached
 from twin.residual import Residual, Seen, beside_of
 from twin.trace import Event
 from twin.wire import layout
@@ -199,6 +200,13 @@ class Shadow:
         for name, row in arms.items():
             self._reach(name, self._arms[name], row)
 
+    def know(self, machine: str, physics: Any) -> None:
+        """Step a machine's twin with another physics from now on."""
+        if machine in self._besides:
+            self._besides[machine].physics, self._besides[machine].state = physics, None
+        elif machine in self._arms:
+            self._arms[machine].zero = physics
+
     # ---- a machine of ours
 
     def _advance(self, beside: _Beside, node: str, row: Row) -> None:
@@ -256,7 +264,7 @@ class Shadow:
             self.rows += arm.pose(f"{name}/twin/{signal}", None if found is None else found[0][k], cause, row.utc_ns)
         if not compared(arm.machine):
             return
-        if found is None or found[1] is None:
+        if found is None or found[1] is None or not math.isfinite(found[1]):
             self.rows += arm.watch.silent(1, cause or "its tool's place is not reported", row.utc_ns)
             return
         rows, events = arm.watch.told(name, found[1], Ns(row.at_ns or row.utc_ns), row.utc_ns)

@@ -12,7 +12,7 @@ from twin.calibration import Calibration, CalibrationError, Run, Value, identify
 from twin.calibration.identify import Identified, choose, report
 from twin.calibration.run import of_trace
 from twin.factory import Factory, read
-from twin.residual import Parameter, of, with_values
+from twin.residual import Parameter, Residual, of, with_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,20 @@ class Wanted:
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Put the command among the others."""
     parser = commands.add_parser("calibrate", help="identify a machine's plant from a recorded run of it")
-    parser.add_argument("machine")
+    parser.add_argument("machine", nargs="?")
+    parser.add_argument("--list", action="store_true", help="only show which machines are calibrated, and from what")
     parser.add_argument("--factory", type=Path, required=True, metavar="FILE", help="factory.toml")
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="of the history and the calibration")
-    parser.add_argument("--from", dest="since", metavar="TIME", help="of the history, where the run begins")
-    parser.add_argument("--to", dest="until", metavar="TIME", help="and where it ends")
+    when = "ISO 8601, UTC unless it says otherwise, or how long ago: 90min"
+    parser.add_argument("--from", dest="since", metavar="TIME", help=f"of the history, where the run begins, {when}")
+    parser.add_argument("--to", dest="until", metavar="TIME", help="and where it ends, likewise")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="a Trace's CSV instead of the history")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="identify this parameter, and no others")
     parser.add_argument("--free", action="append", default=[], metavar="NAME", help="this one too")
     parser.add_argument("--hold", action="append", default=[], metavar="NAME", help="hold this one at what is known of it")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="hold this one at a value in its unit")
+    parser.add_argument("--anew", action="store_true", help="begin with the type's own values, not with what was identified before")
+    parser.add_argument("--keep-anyway", action="store_true", help="also where residuals stay beyond their bounds")
     parser.add_argument("--dry-run", action="store_true", help="keep nothing")
     parser.set_defaults(do=_calibrate)
 
@@ -58,36 +62,59 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 def _do(options: argparse.Namespace) -> int:
     factory = read(options.factory)
+    if options.list:
+        for subject in calibrations.subjects(factory).values():
+            print(calibrations.physics(options.state, subject)[1])
+        return 0
     subject = named(factory, options.machine)
     known = tuple(_given(text, subject.parameters) for text in options.set)
     wanted = Wanted(tuple(options.only), tuple(options.free), tuple(options.hold), known)
     run = _traced(options) if options.trace is not None else _recorded(options, factory, subject)
-    found, made = calibrated(subject, run, wanted, _now())
-    print(report(found, {one.name: one for one in subject.residuals}))
+    found, made = calibrated(subject, run, wanted, _now(), None if options.anew else _earlier(options.state, subject))
+    bounds = {one.name: one for one in subject.residuals}
+    print(f"of {run.source}\n\n{report(found, bounds)}")
     if options.dry_run:
         print("nothing is kept: --dry-run")
         return 0
+    if (beyond := found.beyond(bounds)) and not options.keep_anyway:
+        told = ", ".join(f"{name}: {_beyond(bounds[name], found.usual[name])}" for name in beyond)
+        raise CalibrationError(
+            f"nothing is kept: more than one in a hundred residuals stay beyond their bound ({told}), so something else differs "
+            "from the model; --keep-anyway keeps it"
+        )
     try:
-        print(f"kept in {calibrations.keep(options.state, subject, made)}; the shadow takes it up when it is started again")
+        print(f"kept in {calibrations.keep(options.state, subject, made)}; a shadow that runs takes it up within seconds")
     except OSError as refused:
         raise CalibrationError(f"{options.state}: cannot be written: {refused}") from refused
     return 0
 
 
-def named(factory: Factory, name: str) -> Subject:
+def _earlier(state: Path, subject: Subject) -> Calibration | None:
+    """What was identified of a machine before, said in a line where it cannot be used."""
+    try:
+        return calibrations.kept(state, subject)
+    except CalibrationError as unusable:
+        print(f"not begun with: {unusable}")
+        return None
+
+
+def named(factory: Factory, name: str | None) -> Subject:
     """A machine that can be calibrated.
 
     Raises:
         CalibrationError: there is none of that name, or nothing to calibrate.
     """
     able = calibrations.subjects(factory)
-    if name not in able:
-        raise CalibrationError(f"{name!r} cannot be calibrated; {factory.name} has {', '.join(able) or 'nothing that can'}")
+    if name is None or name not in able:
+        there = ", ".join(able) or "nothing that can"
+        raise CalibrationError(f"{name!r} cannot be calibrated; {factory.name} has {there}" if name else f"say which: {there}")
     return able[name]
 
 
-def calibrated(subject: Subject, run: Run, wanted: Wanted, made: str) -> tuple[Identified, Calibration]:
-    """What a run tells of a machine, and the calibration to be kept.
+def calibrated(
+    subject: Subject, run: Run, wanted: Wanted, made: str, earlier: Calibration | None = None
+) -> tuple[Identified, Calibration]:
+    """What a run tells of a machine, and the calibration to be kept: with all that an earlier one has and this does not tell anew.
 
     Args:
         made: when, as people read it.
@@ -97,12 +124,17 @@ def calibrated(subject: Subject, run: Run, wanted: Wanted, made: str) -> tuple[I
     """
     names = [name for name, _ in wanted.known]
     chosen = choose(subject.face.PARAMETERS, wanted.only, wanted.free, (*wanted.held, *names))
-    found = identify(subject.face, run, subject.given, with_values(subject.physics, dict(wanted.known)), chosen)
-    values = {name: Value(value) for name, value in wanted.known}
+    assumed = subject.physics if earlier is None else earlier.physics(subject.physics)
+    found = identify(subject.face, run, subject.given, with_values(assumed, dict(wanted.known)), chosen)
+    values = {} if earlier is None else dict(earlier.values)
+    values |= {name: Value(value) for name, value in wanted.known}
     for one, error in zip(found.fitted, found.fit.errors, strict=True):
         values[one.name] = Value(of(found.physics, one.name), float(error))
     rms = {name: after for name, (_, after) in found.rms.items()}
-    return found, Calibration(subject.name, subject.type, made, run.source, subject.digest, values, rms)
+    told = {*(name for name, _ in wanted.known), *(one.name for one in found.fitted)}
+    before = ", ".join(name for name in values if name not in told)
+    source = f"{run.source}; {before} as of {earlier.made}" if earlier is not None and before else run.source
+    return found, Calibration(subject.name, subject.type, made, source, subject.digest, values, rms)
 
 
 def _given(text: str, parameters: dict[str, Parameter]) -> tuple[str, float]:
@@ -128,9 +160,24 @@ def _traced(options: argparse.Namespace) -> Run:
 
 
 def _recorded(options: argparse.Namespace, factory: Factory, subject: Subject) -> Run:
-    from controller.shadow.recorded import FAR, from_history, moment
+    from controller.history.commands import AskedWrong, moment
+    from controller.history.door import FAR
+    from controller.shadow.recorded import from_history
+    from twin.clock import utc_ns
 
-    return from_history(options.state, factory, subject, moment(options.since, 0), moment(options.until, FAR))
+    try:
+        since, until = (
+            moment(text, utc_ns()) if text else otherwise for text, otherwise in ((options.since, 0), (options.until, FAR))
+        )
+    except AskedWrong as wrong:
+        raise CalibrationError(str(wrong)) from wrong
+    return from_history(options.state, factory, subject, since, until)
+
+
+def _beyond(residual: Residual, size: float) -> str:
+    """A residual and its bound in the Signal's own unit."""
+    unit = residual.unit
+    return f"{unit.of(size):.4g} of at most {unit.of(residual.bound):.4g} {unit.symbol}".strip()
 
 
 def _now() -> str:

@@ -75,7 +75,8 @@ def test_a_value_is_written_read_back_and_shown_and_what_cannot_be_is_refused_wi
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("true", True), ("false", False), ("3", 3), ("-0.5", -0.5), ("1e3", 1000.0), ("idle", "idle")]
+    ("text", "value"), [("true", True), ("false", False), ("3", 3), ("-0.5", -0.5), ("1e3", 1000.0), ("idle", "idle"),
+     ("inf", "inf"), ("nan", "nan"), ("1_000", "1_000"), ("1e999", "1e999"), ("\u0663", "\u0663"), ("9" * 30, 1e30)]
 )
 def test_what_somebody_types_is_a_bit_a_number_or_a_text(text: str, value: object) -> None:
     assert value_of(text) == value and type(value_of(text)) is type(value)

@@ -8,6 +8,7 @@ import pytest
 
 from controller.devices import Counts, Devices, DeviceStands, DeviceWritten, Outcome, Written
 from controller.orders.order import OrderError
+from controller.orders.requests import check_request
 from controller.orders.turn import Answer, Request
 from twin.devices import Device, Mirrored, ModbusDevice
 from twin.factory import Factory
@@ -111,6 +112,8 @@ def test_what_was_not_confirmed_is_no_success_and_not_the_value_that_counts(stat
     [
         (write("target", 300.5), "outside 0 to 300 °C"),
         (write("target", float("nan")), "must be a number"),
+        (write("programme", float("inf")), "must be a number"),
+        (write("speed", 10**400), "must be a number"),
         (write("target", True), "must be a number"),
         (write("on", 1), "must be of type bool"),
         (write("programme", 1.5), "whole number"),
@@ -152,6 +155,21 @@ def test_nothing_is_sent_before_it_has_been_written_down() -> None:
     (answer,), _, _ = asked(bus, write("target", 100), before=refuse)
     assert answer == Answer(1, False, "the disk is full", None)
     assert bus.asked == []
+
+
+def test_a_mistake_in_a_bus_ends_no_more_than_its_write_and_that_is_unknown() -> None:
+    bus = Kitchen()  # has no outcome to give
+    answers, _, devices = asked(bus, write("target", 100, 1), write("on", True, 2))
+    assert [answer.ok for answer in answers] == [False, False] and "unknown: internal error: IndexError" in answers[0].text
+    assert devices.writes["oven-1", "on"].state is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), "\ud800"])
+def test_a_face_s_request_with_no_number_or_half_a_character_goes_no_further(value: object) -> None:
+    with pytest.raises(OrderError, match="must be a short"):
+        check_request("write", {"machine": "oven-1", "signal": "target", "value": value})
+    with pytest.raises(OrderError, match="must be a short"):
+        check_request("call", {"machine": "oven-1", "method": "bake", "arguments": {"minutes": value}})
 
 
 def test_a_method_is_called_with_its_arguments_and_gives_back_what_it_says() -> None:

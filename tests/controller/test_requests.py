@@ -21,6 +21,44 @@ def test_a_pause_holds_and_a_start_lets_it_go_on(world: World) -> None:
     assert starts(world) == 1
 
 
+def test_until_a_start_is_safe_on_disk_what_was_paused_is_held_and_its_heat_stays_permitted(world: World) -> None:
+    number = printing(world)
+    world.request("pause", machine="printer-1")
+    world.slow_disk = True
+    assert world.request("start", machine="printer-1").ok
+    for _ in range(5):
+        assert world.scan().commands["printer-1"] == (1,), "a permit that is taken away for one scan ends the Job"
+    world.slow_disk = False
+    world.run(2)
+    assert world.nodes["printer-1"].command("printer-1") == [3]
+    world.run_until(lambda: world.order(number).at == 1)
+
+
+def test_a_pause_and_a_start_in_one_scan_leave_it_running_whatever_else_that_scan_has_changed(world: World) -> None:
+    number = printing(world)
+    world.ask("pause", machine="printer-1")
+    world.ask("place_order", recipe="print-and-convey", program="cube.gcode")
+    assert world.request("start", machine="printer-1").ok
+    world.run_until(lambda: world.order(number).at == 1)
+
+
+def test_a_belt_that_is_paused_stands_and_goes_on_once_its_start_is_safe_on_disk(world: World) -> None:
+    number = printing(world)
+    world.run_until(lambda: world.order(number).at == 1)
+    world.show("belt-1", at_entry=True)
+    world.run(4)
+    world.request("pause", machine="belt-1")
+    world.run(2)
+    assert world.nodes["belt-1"].command("belt-1") == [0, 0]
+    world.slow_disk = True
+    assert world.request("start", machine="belt-1").ok
+    world.run(5)
+    assert world.nodes["belt-1"].command("belt-1") == [0, 0]
+    world.slow_disk = False
+    world.run(3)
+    assert world.nodes["belt-1"].command("belt-1") == [1, 1000]
+
+
 def test_a_stop_cancels_the_order_and_is_answered_when_the_node_has_judged_it(world: World) -> None:
     number = printing(world)
     answer = world.request("stop", machine="printer-1")

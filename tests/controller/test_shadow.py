@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,25 +14,32 @@ import numpy as np
 import pytest
 
 from controller.feed import Row, feed_signals
+from controller.jobs import show
+from controller.orders.turn import MakePlan
 from controller.shadow.beside import BACK, Shadow
 from controller.shadow.calibrate import Wanted, calibrated
-from controller.shadow.calibrations import keep, kept, physics, place, subjects
+from controller.shadow.calibrations import Known, keep, kept, physics, place, subjects
 from controller.shadow.plans import plan_of
 from tests.controller.factories import demo
 from tests.twin.calibration import runs
-from twin import motion, reached
-from twin.calibration import CalibrationError, Run
+from twin import followed, motion, reached
+from twin.calibration import Calibration, CalibrationError, Run, Value
 from twin.factory import Factory, parse
-from twin.kinematics.kernels import kernels
-from twin.kinematics.ur5e import ur5e
 from twin.machine import load
 from twin.machines.printer.spec import limits
+from twin.motion.arm.line import rotations
 from twin.node import JobState
 from twin.residual import physics_of, with_values
 
 FACTORY = demo()
 SIGNALS = feed_signals(FACTORY)
 AT = {signal.path: index for index, signal in enumerate(SIGNALS)}
+QUARTER = math.pi / 2
+DH = (
+    (0.0, 0.1625, QUARTER), (-0.425, 0.0, 0.0), (-0.3922, 0.0, 0.0),
+    (0.0, 0.1333, QUARTER), (0.0, 0.0997, -QUARTER), (0.0, 0.0996, 0.0),
+)  # fmt: skip
+"""Length a [m], offset d [m], twist [rad] of the UR5e, as Universal Robots publishes them."""
 BELT = """
 [factory]
 name = "f"
@@ -123,6 +132,65 @@ def test_a_calibration_for_other_params_or_none_at_all_leaves_the_type_s_own_and
     assert "not TOML" in physics(tmp_path, subject)[1]
     with pytest.raises(CalibrationError, match="not TOML"):
         kept(tmp_path, subject)
+
+
+def test_a_calibration_of_another_machine_of_the_same_params_is_not_taken(tmp_path: Path) -> None:
+    subject = subjects(FACTORY)["belt-1"]
+    made = Calibration("belt-9", subject.type, "today", "a copy", subject.digest, {"pull": Value(0.8)}, {})
+    keep(tmp_path, subject, made)
+    with pytest.raises(CalibrationError, match="it was made of 'belt-9', not of 'belt-1'"):
+        kept(tmp_path, subject)
+    assert physics(tmp_path, subject)[0] is subject.physics
+
+
+def test_what_was_identified_before_is_where_the_next_calibration_begins_and_stays_where_it_tells_nothing(tmp_path: Path) -> None:
+    subject = subjects(parse(BELT, Path()))["belt-1"]
+    true = with_values(subject.physics, {"pull": 0.8, "friction": 0.45})
+    before = Calibration("belt-1", subject.type, "in May", "a run", subject.digest, {"friction": Value(0.45, 0.002)}, {})
+    run = runs.belt(true, parts=12, stops=3, length=5000.0, speed=400.0)
+    found, made = calibrated(subject, run, Wanted(only=("pull",)), "today", before)
+    assert found.started.friction == found.physics.friction == 0.45, "also while it is fitted"
+    assert made.values["friction"] == Value(0.45, 0.002) and made.values["pull"].value == pytest.approx(0.8, rel=0.01)
+    assert made.source == "made by a test; friction as of in May"
+
+
+def test_a_calibration_is_on_the_disk_and_so_is_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, steps = subjects(FACTORY)["belt-1"], []
+    sync, replace = os.fsync, os.replace
+    kinds = {True: "folder", False: "file"}
+    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(kinds[stat.S_ISDIR(os.fstat(fd).st_mode)]), sync(fd)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (steps.append("name"), replace(old, new)))
+    keep(tmp_path, subject, Calibration("belt-1", subject.type, "today", "Münze", subject.digest, {}, {}))
+    assert steps == ["file", "name", "folder"]
+    made = kept(tmp_path, subject)
+    assert made is not None and made.source == "Münze"
+
+
+def test_a_shadow_that_runs_takes_a_new_calibration_up_and_a_twin_that_has_none_goes_on(tmp_path: Path) -> None:
+    known, made = Known(FACTORY, tmp_path), shadow()
+    rows = list(publications(runs.printer(physics_of("twin.machines.printer"), minutes=0.5)))
+    for one in rows[:100]:
+        made.take(one)
+    assert known.look() == ()
+    subject = subjects(FACTORY)["printer-1"]
+    values = {"hotend.loss": Value(0.09)}
+    keep(tmp_path, subject, Calibration("printer-1", subject.type, "today", "a run", subject.digest, values, {}))
+    assert known.look() == ("printer-1",) and known.look() == ()
+    assert "printer-1: calibrated today from a run" in known.lines["printer-1"]
+    made.know("printer-1", known.physics["printer-1"])
+    made.take(rows[100])
+    assert made._besides["printer-1"].state.physics.hotend.loss == 0.09
+    place(tmp_path, "printer-1").unlink()
+    assert known.look() == ("printer-1",) and known.physics["printer-1"] == subject.physics
+
+
+def test_a_job_is_still_found_when_the_next_ones_are_planned(tmp_path: Path) -> None:
+    for job in range(8, 14):
+        show(tmp_path, MakePlan(job, "printer-1", "print", ""), str(job).encode())
+        show(tmp_path, MakePlan(job, "printer-2", "print", ""), b"")
+    there = sorted(path.name for path in tmp_path.glob("printer-1*"))
+    assert there == [f"printer-1.{job}.job" for job in (10, 11, 12, 13)]
+    assert (tmp_path / "printer-1.12.job").read_bytes() == b"12"
 
 
 def test_a_slow_belt_is_told_as_a_part_that_is_overdue_and_a_calibrated_one_is_not() -> None:
@@ -240,40 +308,43 @@ def test_an_axis_that_is_not_where_its_job_has_it_is_told() -> None:
 # ---- an arm that is not ours
 
 
-def test_its_pose_is_that_of_the_generated_kernels() -> None:
-    pose = np.empty((4, 4))
-    for seed in range(20):
+def by_hand(angles: np.ndarray, offset: tuple[float, ...]) -> np.ndarray:
+    """A tool's pose (4, 4) from the maker's Denavit-Hartenberg table, one matrix after the other."""
+    pose = np.eye(4)
+    for (length, d, twist), angle in zip(DH, angles, strict=True):
+        c, s, ct, st = math.cos(angle), math.sin(angle), math.cos(twist), math.sin(twist)
+        pose = pose @ np.array([[c, -s * ct, s * st, length * c], [s, c * ct, -c * st, length * s], [0, st, ct, d], [0, 0, 0, 1]])
+    end = np.eye(4)
+    end[:3, 3], end[:3, :3] = offset[:3], rotations(np.array([offset[3:]]))[0]
+    return pose @ end
+
+
+@pytest.mark.parametrize("offset", [(0.0,) * 6, (0.01, -0.02, 0.12, 0.3, -0.2, 0.5)])
+def test_the_tool_of_an_arm_is_where_its_maker_s_table_has_it(offset: tuple[float, ...]) -> None:
+    for seed in range(10):
         angles = np.random.default_rng(seed).uniform(-3, 3, 6)
-        kernels(ur5e()).pose(angles, pose)
-        place, rotation = reached.flange(ur5e(), tuple(angles.tolist()))
-        assert place == pytest.approx(pose[:3, 3], abs=1e-12)
-        assert np.array(rotation).reshape(3, 3) == pytest.approx(pose[:3, :3], abs=1e-12)
-        vector = np.array(reached.vector_of(rotation))
-        assert reached._turns(vector[None])[0] == pytest.approx(pose[:3, :3], abs=1e-9)
-        assert np.linalg.norm(vector) <= math.pi + 1e-9
+        found, true = reached.tool("ur5e", angles, offset), by_hand(angles, offset)
+        assert found[:3] == pytest.approx(true[:3, 3], abs=1e-12)
+        assert rotations(found[None, 3:])[0] == pytest.approx(true[:3, :3], abs=1e-9)
 
 
-@pytest.mark.parametrize("axis", [(1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.6, 0.0, 0.8), (-0.48, 0.6, 0.64)])
-@pytest.mark.parametrize("angle", [0.0, 1e-9, 1.0, math.pi - 1e-8, math.pi])
-def test_a_rotation_vector_comes_back_also_at_half_a_turn(axis: tuple[float, float, float], angle: float) -> None:
-    rotation = reached._turns(np.array([axis]) * angle)[0]
-    again = reached._turns(np.array([reached.vector_of(tuple(rotation.ravel().tolist()))]))[0]
-    assert again == pytest.approx(rotation, abs=1e-7)
+def test_the_names_of_robots_and_joints_are_those_that_have_kinematics() -> None:
+    assert {name: reached.kernels_of(name).axes for name in followed.AXES} == followed.AXES
 
 
 def arm_rows(angles: np.ndarray, said: tuple[float, ...], offset: tuple[float, ...] = (0.0,) * 6) -> list[Row]:
     arm = FACTORY.mirrored["ur-1"]
-    told = {**dict(zip(arm.joints, angles.tolist(), strict=True)), **dict(zip(reached.TCP, said, strict=True))}
-    told |= dict(zip(reached.OFFSET, offset, strict=True))
+    told = {**dict(zip(arm.joints, angles.tolist(), strict=True)), **dict(zip(followed.TCP, said, strict=True))}
+    told |= dict(zip(followed.OFFSET, offset, strict=True))
     return [Row(AT[f"ur-1/status/{name}"], value, 0, "", 1, 1_000_000_000) for name, value in told.items()]
 
 
 def test_the_joints_of_an_arm_that_is_not_ours_move_its_twin_and_a_wrong_zero_point_is_told() -> None:
     made, angles, offset = shadow(), np.array([0.3, -1.2, 1.4, -1.7, -1.5, 0.2]), (0.0, 0.0, 0.12, 0.0, 0.0, 0.5)
-    said = reached.tool(ur5e(), tuple(angles.tolist()), offset)
+    said = reached.tool("ur5e", angles, offset)
     made.take(arm_rows(angles, said, offset))
     shown = {row.path: row.value for row in made.rows}
-    assert [shown[f"ur-1/twin/{name}"] for name, _, _ in reached.POSE] == pytest.approx(said)
+    assert [shown[f"ur-1/twin/{name}"] for name, _, _ in followed.POSE] == pytest.approx(said)
     assert shown["ur-1/residual/tcp"] == pytest.approx(0.0, abs=1e-12)
     for second in range(3):
         rows = arm_rows(angles + np.array([0.0, math.radians(0.3), 0, 0, 0, 0]), said, offset)
@@ -282,7 +353,7 @@ def test_the_joints_of_an_arm_that_is_not_ours_move_its_twin_and_a_wrong_zero_po
     made.rows.clear()
     made.take([Row(AT[f"ur-1/status/{FACTORY.mirrored['ur-1'].joints[2]}"], None, 1, "silent", 2)])
     assert {(row.path, row.quality) for row in made.rows} == {
-        *((f"ur-1/twin/{name}", 1) for name, _, _ in reached.POSE), ("ur-1/residual/tcp", 1),
+        *((f"ur-1/twin/{name}", 1) for name, _, _ in followed.POSE), ("ur-1/residual/tcp", 1),
     }  # fmt: skip
 
 
@@ -290,10 +361,10 @@ def test_the_zero_points_of_an_arm_that_is_not_ours_are_identified_from_where_it
     arm, subject = FACTORY.mirrored["ur-1"], subjects(FACTORY)["ur-1"]
     dice = np.random.default_rng(4)
     true = reached.Zero(tuple(np.radians(dice.uniform(-2, 2, 6)).tolist()), (0.004, -0.003, 0.01))
-    columns: dict[str, list[float]] = {name: [] for name in (*arm.joints, *reached.TCP, *reached.OFFSET)}
+    columns: dict[str, list[float]] = {name: [] for name in (*arm.joints, *followed.TCP, *followed.OFFSET)}
     for _ in range(150):
         angles = dice.uniform(-2.5, 2.5, 6)
-        said = reached.tool(ur5e(), tuple((angles + true.joint).tolist()), (0.004, -0.003, 0.13, 0.0, 0.0, 0.0))
+        said = reached.tool("ur5e", angles + np.array(true.joint), (0.004, -0.003, 0.13, 0.0, 0.0, 0.0))
         told = [*np.round(angles, 3), *np.round(said[:3], 4), *np.round(said[3:], 3), 0.0, 0.0, 0.12, 0.0, 0.0, 0.0]
         for name, value in zip(columns, told, strict=True):
             columns[name].append(float(value))

@@ -11,6 +11,7 @@ import pytest
 
 from controller.orders import book as book_module
 from controller.orders.book import Book, BookError
+from controller.orders.generations import newest
 from controller.orders.intents import Intent, IntentState
 from controller.orders.order import Operation, OperationState, Order
 from controller.orders.turn import Orders
@@ -115,7 +116,7 @@ def judge(folder: Path, kept: Kept) -> str:
         return "corrupt: an order is not what was ever written"
     if found.next_order < kept.next_order:
         return "lost: the number of the next order"
-    return _commands(book_module.newest(folder / BOOK), kept)
+    return _commands(newest(folder / BOOK), kept)
 
 
 def _commands(path: Path, kept: Kept) -> str:

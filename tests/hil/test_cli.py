@@ -55,7 +55,7 @@ def test_what_there_is_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_scenario_is_run_with_its_seed_and_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "cut-while-running", "--seed", "3", "--set", "cut_s=1.5"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("passed  BELT-001") and "cut-while-running, seed 3: 7." in lines[-1]
+    assert lines[0].startswith("passed  BELT-001") and "cut-while-running, seed 3: 8." in lines[-1]
 
 
 def test_a_plan_is_run_and_everything_about_it_written(plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

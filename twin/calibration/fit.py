@@ -43,7 +43,7 @@ class Unexcited(Exception):
 
     Attributes:
         which: their indices.
-        condition: of the scaled Jacobian.
+        condition: of the scaled Jacobian; NaN where a small change of theirs makes misfits that are not finite.
     """
 
     def __init__(self, which: tuple[int, ...], condition: float) -> None:
@@ -57,7 +57,7 @@ def fit(
     """The parameters whose misfits have the least sum of squares, between their limits.
 
     Args:
-        misfit: (p,) parameters to (m,) misfits in units of their scatter, the same m each time.
+        misfit: (p,) parameters to (m,) misfits in units of their scatter, the same m each time; finite ones where it begins.
         start, scale: (p,) where to begin, and what is a change that matters.
 
     Raises:
@@ -73,7 +73,11 @@ def fit(
     while rounds < MOST_ROUNDS:
         rounds += 1
         square, pull = slope.T @ slope, slope.T @ left
-        step = np.linalg.solve(square + damping * np.diag(np.diag(square)), -pull) * size
+        try:
+            step = np.linalg.solve(square + damping * np.diag(np.diag(square)), -pull) * size
+        except np.linalg.LinAlgError:
+            check(slope)
+            raise Unexcited(tuple(range(len(at))), np.inf) from None
         there = np.clip(at + step, least, most)
         found = misfit(there)
         gain = float(left @ left - found @ found)
@@ -85,6 +89,8 @@ def fit(
         small = gain <= ENOUGH * float(left @ left)
         at, left, damping = there, found, max(damping / 8.0, 1e-12)
         slope = _slope(misfit, at, left, size, most)
+        if not np.isfinite(slope).all():
+            break
         if small:
             break
     condition = check(slope)
@@ -114,6 +120,8 @@ def check(slope: Floats) -> float:
     """
     if slope.shape[0] < slope.shape[1]:
         raise Unexcited(tuple(range(slope.shape[1])), np.inf)
+    if len(wild := np.flatnonzero(~np.isfinite(slope).all(axis=0))):
+        raise Unexcited(tuple(int(k) for k in wild), np.nan)
     _, strength, ways = np.linalg.svd(slope, full_matrices=False)
     strongest = float(strength[0])
     weak = np.flatnonzero(strength * WORST_CONDITION <= strongest) if strongest > 0.0 else np.arange(len(strength))

@@ -9,8 +9,11 @@ import numpy as np
 from twin.arrays import Floats
 from twin.calibration.errors import CalibrationError
 from twin.calibration.fit import Fit, Unexcited, fit
-from twin.calibration.run import Run
+from twin.calibration.run import Misfits, Run
 from twin.residual import Parameter, Residual, of, with_values
+
+USUAL = 0.99
+"""Share of the residuals that must be within the bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Identified:
         fitted: the parameters that were identified, in the order of `fit`.
         rms: by Signal, root of the mean square of the residual before and after [SI].
         worst: by Signal, the largest residual before and after [SI].
-        within: by Signal with a bound, whether the residual after is within it all the time.
+        usual: by Signal, what 99 of 100 residuals after do not exceed [SI]: more than that tells of the model, less of one reading.
     """
 
     physics: Any
@@ -31,6 +34,11 @@ class Identified:
     fit: Fit
     rms: Mapping[str, tuple[float, float]]
     worst: Mapping[str, tuple[float, float]]
+    usual: Mapping[str, float]
+
+    def beyond(self, bounds: Mapping[str, Residual]) -> tuple[str, ...]:
+        """The Signals whose residual stays beyond its bound, by `usual`: what was identified does not explain them."""
+        return tuple(name for name, size in self.usual.items() if name in bounds and size > bounds[name].bound)
 
 
 def choose(
@@ -60,7 +68,8 @@ def identify(beside: Any, run: Run, params: Any, physics: Any, chosen: tuple[Par
         physics: where to begin, and what is held.
 
     Raises:
-        CalibrationError: the run does not tell some of them (which, and the condition number or the error), or ends at a limit.
+        CalibrationError: the run does not tell some of them (which, and the condition number or the error), a parameter ends at a
+            limit, or the model has no finite numbers for the run.
     """
     if len(run) < 3:
         raise CalibrationError(f"{len(run)} reports are no run")
@@ -68,6 +77,7 @@ def identify(beside: Any, run: Run, params: Any, physics: Any, chosen: tuple[Par
     def physics_at(values: Floats) -> Any:
         return with_values(physics, {one.name: float(value) for one, value in zip(chosen, values, strict=True)})
 
+    was = _finite(run, beside.misfits(run, params, physics))
     start = [of(physics, one.name) for one in chosen]
     scale = [one.scale or abs(value) or 1.0 for one, value in zip(chosen, start, strict=True)]
     try:
@@ -79,20 +89,39 @@ def identify(beside: Any, run: Run, params: Any, physics: Any, chosen: tuple[Par
         raise CalibrationError(_dark(chosen, dark)) from dark
     _check(chosen, found)
     after = physics_at(found.values)
-    was, is_ = (beside.misfits(run, params, one) for one in (physics, after))
+    is_ = beside.misfits(run, params, after)
     rms = {name: (was.rms()[name], is_.rms()[name]) for name in was.of}
-    worst = {name: (_worst(was, name), _worst(is_, name)) for name in was.of}
-    return Identified(after, physics, chosen, found, rms, worst)
+    worst = {name: (_most(was, name), _most(is_, name)) for name in was.of}
+    return Identified(after, physics, chosen, found, rms, worst, {name: _most(is_, name, USUAL) for name in was.of})
 
 
-def _worst(misfits: Any, name: str) -> float:
+def _finite(run: Run, misfits: Misfits) -> Misfits:
+    """The misfits that a fit begins with.
+
+    Raises:
+        CalibrationError: some are no numbers.
+    """
+    for name, values in misfits.of.items():
+        wrong = int(np.count_nonzero(~np.isfinite(values)))
+        if wrong:
+            raise CalibrationError(
+                f"{run.machine}/status/{name}: {wrong} of {len(values)} misfits are no finite numbers to begin with: the run, or "
+                "what is known of the machine, is beyond its model"
+            )
+    return misfits
+
+
+def _most(misfits: Misfits, name: str, share: float = 1.0) -> float:
+    """What a share of a Signal's residuals do not exceed [SI]."""
     size = misfits.scatter if isinstance(misfits.scatter, float) else misfits.scatter[name]
     values = misfits.of[name]
-    return float(np.abs(values).max()) * size if len(values) else 0.0
+    return float(np.quantile(np.abs(values), share, method="higher")) * size if len(values) else 0.0
 
 
 def _dark(chosen: tuple[Parameter, ...], dark: Unexcited) -> str:
     names = [chosen[k].name for k in dark.which]
+    if np.isnan(dark.condition):
+        return f"a small change of {', '.join(names)} makes misfits that are no finite numbers: the run is beyond the model"
     told = f"condition number {dark.condition:.3g}" if np.isfinite(dark.condition) else "no change of theirs changes anything"
     if len(names) == 1:
         return f"the run does not excite {names[0]} ({told}): make one that does, or hold it"

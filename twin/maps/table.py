@@ -8,6 +8,7 @@ from typing import Any
 from twin.maps import columns, csv_text, rows, sunspec, toml_text
 from twin.maps.document import Document, Notes, Row, whole
 from twin.maps.map import CLASSES, Map, MapError, Mapped, Method, NodePlace, Place, Places, Table
+from twin.maps.together import check_together
 from twin.maps.writing import write
 from twin.tables import NAME_LETTERS
 
@@ -73,6 +74,8 @@ def _map(document: Document, notes: Notes, stem: str) -> Map:
     pairs = [(row, mapped) for row, mapped in zip(document.rows, signals, strict=True) if isinstance(mapped.place, Place)]
     for row, mapped in pairs:
         _check_place(row, mapped, made)
+    if not notes.mistakes:  # names and places that stand for something
+        check_together(pairs, made)
     _check_overlaps(pairs)
     return made
 

@@ -1,10 +1,10 @@
 """TOML as cells."""
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from twin import toml
 from twin.maps.columns import HEAD, METHOD, ROW
 from twin.maps.document import MOST_ROWS, Cell, Document, Notes, Row
 from twin.maps.toml_lines import Spot, spots
@@ -16,8 +16,8 @@ def load(text: str, notes: Notes) -> tuple[dict[str, Any], Spot]:
     """The tables of a text, and where they are; none, and a mistake, where it is no TOML."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
-        return tomllib.loads(text), spots(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as broken:
+        return toml.loads(text), spots(text)
+    except ValueError as broken:
         found = _LINE.search(str(broken))
         notes.wrong(int(found[1]) if found else text.count("\n") + 1, f"not TOML: {broken}")
         return {}, Spot(1)

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from controller.__main__ import main
+from controller import archive
 from controller.archive import BOOK, MANIFEST, ArchiveError, export, load, verify
-from controller.core import held
+from controller.core import CoreError, held
 from controller.history.cold import cool, duckdb
 from controller.history.commands import AskedWrong, iso, moment, period, span
 from controller.history.door import Door
 from controller.history.hot import Hot
 from controller.history.kept import Happened, Kept
+from controller.nodes.epochs import Epochs
 from controller.orders.book import Book
 from controller.users import Role, Users
 from twin.clock import MS, S
@@ -35,7 +37,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "history").mkdir()
     Book(folder / BOOK, 5).close()
     (folder / "programs" / "part.gcode").write_text("G28\n")
-    (folder / "epoch").write_text("17\n")
+    for name in ("epoch", "reserve", "jobs", "update.key", "plc.password", "book.sqlite.20261101"):
+        (folder / name).write_text("17 secret\n")
     (folder / "lock").touch()
     (folder / "pki").mkdir()
     (folder / "pki" / "own.key").write_text("secret")
@@ -144,13 +147,17 @@ def test_times_are_utc_or_how_long_ago() -> None:
         span("2023-11-14T22:13:20", "2023-11-14T22:13:20", None, now)
 
 
-def everything(state: Path) -> tuple[object, ...]:
+def everything_of_history(state: Path) -> tuple[object, ...]:
     with closing(Door(state / "history")) as door:
         rows = {path: list(door.raw(path, 0, 2**62).rows()) for path in door.signals()}
-        found = rows, door.signals(), door.events(0, 2**62), door.gaps()
+        return rows, door.signals(), door.events(0, 2**62), door.gaps()
+
+
+def everything(state: Path) -> tuple[object, ...]:
+    found = everything_of_history(state)
     with closing(sqlite3.connect(state / BOOK)) as file:
         counters = file.execute("SELECT * FROM counters ORDER BY name").fetchall()
-    return *found, counters, (state / "programs" / "part.gcode").read_text(), (state / "epoch").read_text()
+    return *found, counters, (state / "programs" / "part.gcode").read_text()
 
 
 def test_what_was_exported_and_imported_is_the_same(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,10 +172,61 @@ def test_what_was_exported_and_imported_is_the_same(state: Path, tmp_path: Path,
     assert "ann has no password yet" in told
     assert everything(tmp_path / "new" / "state") == everything(state)
     assert (tmp_path / "new" / "state").stat().st_mode & 0o777 == 0o700
+    there = {path.name for path in (tmp_path / "new" / "state").iterdir()}
+    assert there == {"book.sqlite", "history", "programs", "lock"}, "no key, and no epoch: its nodes have gone on since"
     said(capsys, "export", "--state", state, tmp_path / "with", "--secrets")
     said(capsys, "import", tmp_path / "with", "--state", tmp_path / "other")
     assert Users(tmp_path / "other" / "users.json").verify("ann", "correct horse") is Role.ADMINISTRATOR
     assert (tmp_path / "other" / "pki" / "own.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "other" / "update.key").exists() and not (tmp_path / "other" / "epoch").exists()
+
+
+def test_an_epoch_in_an_export_of_an_earlier_version_is_not_brought_back(state: Path, tmp_path: Path) -> None:
+    export(state, tmp_path / "out", False, START)
+    (tmp_path / "out" / "files" / "epoch").write_text("17\n")
+    archive._seal(tmp_path / "out", START)
+    load(tmp_path / "out", tmp_path / "state")
+    assert Epochs(tmp_path / "state" / "epoch").highest == 0
+
+
+def test_an_export_takes_the_book_that_has_moved_and_goes_on_where_files_vanish(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(state, tmp_path / "state")
+    os.replace(tmp_path / "state" / BOOK, tmp_path / "state" / f"{BOOK}.moved-3")
+    copy, gone = shutil.copyfile, {"samples-000001.parquet", "part.gcode"}
+
+    def vanishing(source: Path, target: Path) -> None:
+        if source.name in gone:
+            gone.remove(source.name)
+            raise FileNotFoundError(source)
+        copy(source, target)
+
+    monkeypatch.setattr(archive.shutil, "copyfile", vanishing)
+    export(tmp_path / "state", tmp_path / "out", False, START)
+    monkeypatch.undo()
+    load(tmp_path / "out", tmp_path / "new")
+    assert not gone and everything_of_history(tmp_path / "new") == everything_of_history(state)
+
+
+def test_an_import_is_on_disk_before_it_takes_its_place_and_nobody_else_can_begin_there_meanwhile(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(state, tmp_path / "out", False, START)
+    synced, move = set[int](), os.replace
+    monkeypatch.setattr(archive, "_sync", lambda path: synced.add(path.stat().st_ino))
+
+    def moved(source: Path, target: Path) -> None:
+        if target == tmp_path / "state":
+            inside = {path.stat().st_ino for path in (source, *source.rglob("*")) if path.name != "lock"}
+            assert inside <= synced
+            with pytest.raises(CoreError), held(source):
+                pass
+        move(source, target)
+
+    monkeypatch.setattr(archive.os, "replace", moved)
+    load(tmp_path / "out", tmp_path / "state")
+    assert tmp_path.stat().st_ino in synced
 
 
 def test_an_import_checks_everything_before_it_touches_anything(state: Path, tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ from tests.hil.faults.belts import Case, Controller, Firmware, always, most, on,
 
 NO_EXPIRY = Firmware("node/safety.py", "not self._leased or ticks_diff(now_ms, self._heard_ms) < self._lease_ms:", "True:")
 NO_LATCH = Firmware("node/safety.py", "elif motion.running or not self.commands.idle:", "elif motion.running:")
-NO_AGE = Controller("controller.core", "image = image.aged(now)", "image = self._image")
+NO_AGE = Controller("controller.core", ".aged(now)", "")
 NO_SKIP = Controller("controller.core", "while due < self._clock.now():", "while False:")
 NO_OWNER = Controller("controller.nodes.grant", "    if status.leased:\n", "    if status.leased and status.owner == owner:\n")
-NO_LOCK = Controller("controller.core", "fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass")
+NO_LOCK = Controller("controller.folder", "fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass")
 BY_WALL_CLOCK = Controller(
     "controller.core",
-    "image = image.aged(now)",
-    'image = image.aged(Ns(utc_ns() - self.__dict__.setdefault("start", utc_ns() - now)))',
+    ".aged(now)",
+    '.aged(Ns(utc_ns() - self.__dict__.setdefault("start", utc_ns() - now)))',
 )
 NO_HIGHEST = Controller("controller.scan", "highest = max(grant.epoch, sample.status.epoch)", "highest = grant.epoch")
 UNDISPUTED = ("a/node/refused", lambda refused: refused == 0)

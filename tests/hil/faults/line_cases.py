@@ -10,7 +10,7 @@ NO_CRC_HERE = Controller(
     "FramerRTU.check_CRC = staticmethod(lambda data, check: True)\n        self._framer = FramerRTU(DecodePDU(False))",
 )
 NO_JOINING = Controller("controller.modbus.serial", "self._held += data", "self._held = data")
-NO_ECHO = Controller("controller.modbus.serial", 'self._waiting = b"", frame,', 'self._waiting = b"", b"",')
+NO_ECHO = Controller("controller.modbus.serial", 'b"" if alike and not self._echoes else frame,', 'b"",')
 NO_PATIENCE = Controller("controller.modbus.serial", "MISSES = 3", "MISSES = 1")
 NO_TIMEOUT = Controller("controller.modbus.serial", "call_later(seconds(limit),", "call_later(1000 * seconds(limit),")
 

@@ -26,12 +26,12 @@ NO_LATCH = Firmware("node/safety.py", "elif motion.running or not self.commands.
 NO_EPOCH = Firmware("node/safety.py", "elif not 0 < epoch", "elif not 0 <= epoch")
 NO_RETURN = Firmware("node/modbus.py", "            self._free.append(connection)\n", "")
 NO_AGE = Controller("controller.image", "now - sample.at > limit", "now - sample.at > 1000 * limit")
-NO_SILENCE = Controller("controller.modbus.client", "now() - since >= SILENCE", "now() - since >= 1000 * SILENCE")
+NO_SILENCE = Controller("controller.modbus.client", "now() - since >= self.silence", "now() - since >= 1000 * self.silence")
 NO_FRESH_FRAMES = Controller(
     "controller.modbus.client", "self._frames = Frames()", 'self._frames = link.__dict__.setdefault("frames", Frames())'
 )
 NO_PAUSE = Controller("controller.modbus.client", "flaps = 0 if lived >= STEADY else flaps + 1", "flaps = 0")
-NO_PATIENCE = Controller("controller.core", "deadline = Ns(now + line.period * 5 // 2)", "deadline = Ns(now + line.period // 2)")
+NO_PATIENCE = Controller("controller.nodes.lines", "deadline = Ns(now + line.period * 5 // 2)", "deadline = Ns(now + line.period // 2)")
 NO_TOLERANCE = Controller(
     "controller.modbus.client",
     "            if transaction in self._late:\n",
@@ -44,7 +44,7 @@ ANY_TRANSACTION = Controller(
 IN_TURN = Controller("controller.modbus.client", POP, "asked = self._in_flight.pop(next(iter(self._in_flight), -1), None)")
 NO_REST = Controller("controller.modbus.pdu", "        del held[:at]\n", "        held.clear()\n")
 NO_DROP = Controller("controller.modbus.client", "            self.drop(str(broken))\n", "")
-NO_UNIT = Controller("controller.modbus.client", "if unit != self._link.unit:", "if False:")
+NO_UNIT = Controller("controller.modbus.client", "if unit != wanted:", "if False:")
 NO_FUNCTION = Controller("controller.modbus.pdu", "if pdu[0] == function:", "if pdu[0] < 0x80:")
 NO_COUNT = Controller(
     "controller.modbus.pdu",
@@ -194,7 +194,7 @@ CASES = (
         "link-foreign-master",
         (
             always("no belt moves", "a/pin/run", _no, on("link-foreign-master")),
-            always("the owner stays", "a/node/owner", lambda owner: owner == 1, on("link-foreign-master")),
+            always("the owner stays", "a/node/owner", lambda owner: owner & 0xFFFF == 1, on("link-foreign-master")),
         ),
         NO_OWNER,
         order=False,

@@ -47,3 +47,16 @@ def test_fewer_data_than_parameters_are_refused() -> None:
 def test_it_ends_at_a_limit_and_not_beyond() -> None:
     found = fit(lambda v: v[0] * TIME - 5.0 * TIME, [1.0], [1.0], [0.0], [2.0])
     assert found.values[0] == 2.0
+
+
+def test_a_parameter_whose_effect_ends_on_the_way_is_named_and_breaks_nothing() -> None:
+    """Past 1.5 the second has no effect at all any more, so that the normal equations are singular."""
+    with pytest.raises(Unexcited) as dark:
+        fit(lambda v: v[0] * TIME + (v[1] if v[0] < 1.5 else 0.0) - 5.0 * TIME, [1.0, 0.0], [1, 1], [-9] * 2, [9] * 2)
+    assert dark.value.which == (1,)
+
+
+def test_misfits_that_a_small_change_makes_endless_are_named() -> None:
+    with pytest.raises(Unexcited) as dark:
+        fit(lambda v: np.full(9, 1.0 if v[0] == 1.0 else np.inf) * v[1], [1.0, 1.0], [1, 1], [-9] * 2, [9] * 2)
+    assert dark.value.which == (0,) and np.isnan(dark.value.condition)

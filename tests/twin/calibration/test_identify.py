@@ -110,6 +110,15 @@ def test_a_parameter_that_ends_where_it_makes_no_sense_is_refused() -> None:
         made("conveyor", runs.belt(true), only=("pull",))
 
 
+def test_a_model_that_has_no_finite_numbers_for_a_run_is_told_with_its_signal() -> None:
+    physics = with_values(physics_of("twin.machines.printer"), {"hotend.capacity": 1e-5})
+    kind, beside, _ = known("printer")
+    run = runs.printer(physics_of("twin.machines.printer"), minutes=1.0)
+    wild = with_values(physics, {"hotend.power": math.inf})
+    with pytest.raises(CalibrationError, match=r"printer-1/status/hotend_temperature: \d+ of 599 misfits are no finite numbers"):
+        identify(beside, run, make_params(kind.params, {}), wild, choose(beside.PARAMETERS))
+
+
 def test_an_arm_homed_by_its_own_cams_says_that_it_tells_nothing() -> None:
     kind, beside, _ = known("arm")
     with pytest.raises(CalibrationError, match="no parameter is left"):

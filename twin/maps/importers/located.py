@@ -7,37 +7,32 @@ from typing import Any
 
 from twin.maps.document import Notes
 from twin.maps.toml_lines import Spot
+from twin.toml import DEEPEST, LONGEST, depth
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _PLAIN = re.compile(r"[^,\]}\s]+")
-DEEPEST = 64
 
 
 def load(text: str, notes: Notes) -> tuple[Any, Spot]:
     """The value of a text, and where its parts are; None, and a mistake, where it is no JSON."""
     text = text.removeprefix("\ufeff")
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_int=_number)
     except json.JSONDecodeError as broken:
         notes.wrong(broken.lineno, f"not JSON: {broken.msg}")
         return None, Spot(1)
     except RecursionError:
         notes.wrong(1, "not JSON: nested too deeply")
         return None, Spot(1)
-    if _depth(value) > DEEPEST:
+    if depth(value) > DEEPEST:
         notes.wrong(1, f"nested more than {DEEPEST} deep")
         return None, Spot(1)
     return value, _Walk(text).value()
 
 
-def _depth(value: Any) -> int:
-    """How deeply lists and objects lie in each other."""
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        inside = [item for item in level if isinstance(item, (dict, list))]
-        level = [part for item in inside for part in (item.values() if isinstance(item, dict) else item)]
-    return depth
+def _number(digits: str) -> int | str:
+    """A whole number; one that is too long stays a text, which is refused where a number is wanted, with its line."""
+    return int(digits) if len(digits) <= LONGEST else f"{digits[:12]}... ({len(digits)} digits)"
 
 
 scanstring: Any = decoder.scanstring  # type: ignore[attr-defined]

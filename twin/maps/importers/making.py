@@ -58,6 +58,7 @@ class Making:
     document: Document = field(default_factory=Document)
     remarks: list[str] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
+    _numbers: dict[str, int] = field(default_factory=dict)
 
     def head(self, key: str, text: str, line: int = 1) -> None:
         """Say what is true of the whole Map."""
@@ -71,10 +72,10 @@ class Making:
     def name(self, *wishes: str) -> str:
         """The first of the names that is free, or the last with a number."""
         found = next((name for name in map(snake, wishes) if name not in self._names), "")
-        number = 2
+        last = snake(wishes[-1])
         while not found:
-            other = f"{snake(wishes[-1])}_{number}"
-            found, number = ("" if other in self._names else other), number + 1
+            number = self._numbers[last] = self._numbers.get(last, 1) + 1
+            found = "" if (other := f"{last}_{number}") in self._names else other
         self._names.add(found)
         return found
 

@@ -31,6 +31,8 @@ TYPES: Mapping[str, tuple[str, int, str]] = MappingProxyType(
 )  # fmt: skip
 BASES = "40000|50000|0"
 MOST_POINTS = 4000
+MOST_GROUPS = 1000
+"""Of one kind; and of all kinds in a model, however they lie in each other, MOST_POINTS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def read(*files: tuple[str, str], repeat: int = 4) -> Imported:
 class _Model:
     def __init__(self, making: Making, repeat: int, prefixed: bool) -> None:
         self.making, self._repeat, self._prefixed = making, repeat, prefixed
-        self._id, self._points = 0, 0
+        self._id, self._points, self._groups = 0, 0, 0
 
     def model(self, value: Any, where: Spot) -> str:
         """Map a model; what it is called."""
@@ -97,6 +99,10 @@ class _Model:
 
     def _group(self, group: dict[str, Any], where: Spot, offset: int, place: _Group, top: bool = False) -> int | None:
         """Map a group from an offset on; its size, or None where it is only known at run time."""
+        self._groups += 1
+        if self._groups > MOST_POINTS or self._points > MOST_POINTS:
+            self.making.notes.wrong(where.line, f"more than {MOST_POINTS} groups or points")
+            return None
         points = wanted_list(self.making, group.get("points", []), _spot(where, "points"), "points")
         spots = _spot(where, "points")
         listed = [(wanted(self.making, p, _spot(spots, i), f"points[{i}]"), _spot(spots, i)) for i, p in enumerate(points)]
@@ -120,8 +126,8 @@ class _Model:
             if not known:
                 self.making.remark(spot.line, f"group {name}: where it lies is only known at run time: left out")
                 continue
-            if type(count) is not int and not isinstance(count, str):
-                text = f"group {name}: count must be a number or a point's name, not {count!r}"
+            if not (isinstance(count, str) or (type(count) is int and 0 <= count <= MOST_GROUPS)):
+                text = f"group {name}: count must be a number from 0 to {MOST_GROUPS} or a point's name, not {count!r}"
                 self.making.notes.wrong(_spot(spot, "count").line, text)
                 continue
             at_run_time = isinstance(count, str) or count == 0
@@ -143,7 +149,6 @@ class _Model:
     def _point(self, point: dict[str, Any], spot: Spot, offset: int, place: _Group, skipped: bool) -> int:
         """Map a point; the registers that it takes."""
         name, kind = str(point.get("name", "")), str(point.get("type"))
-        self._points += 1
         if not name or kind not in TYPES:
             known = ", ".join(TYPES)
             self.making.notes.wrong(spot.line, f"point {name or '(no name)'}: type must be one of {known}, not {kind!r}")
@@ -153,7 +158,8 @@ class _Model:
             found = wanted_number(self.making, point.get("size"), (1, 125), _spot(spot, "size"), f"point {name}: size")
             size = found or 1
         times = wanted_number(self.making, point.get("count", 1), (1, 1000), _spot(spot, "count"), f"point {name}: count") or 1
-        if self._points + times > MOST_POINTS:
+        self._points += times
+        if self._points > MOST_POINTS:
             self.making.notes.wrong(spot.line, f"more than {MOST_POINTS} points")
             return 0
         if not form and kind != "pad":

@@ -7,8 +7,8 @@ UFIXED (and FLOAT32 of the register style, its old name) are whole numbers with 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
+from twin import hosts
 from twin.maps import table
 from twin.maps.document import Notes
 from twin.maps.importers.making import Imported, Making, snake, wanted, wanted_list, wanted_number
@@ -74,8 +74,11 @@ def _device(making: Making, tables: dict[str, Any], where: Spot, wish: str) -> s
 
 
 def _reached(making: Making, plugin: dict[str, Any], spot: Spot, slaves: set[int]) -> None:
-    parts = urlsplit(str(plugin.get("controller", "")))
-    if parts.scheme == "tcp" and parts.hostname:
+    said = plugin.get("controller", "")
+    parts = hosts.split(said) if isinstance(said, str) else None
+    if parts is None:
+        making.remark(spot.line_of("controller"), f"controller: {said!r} is no tcp://HOST:PORT: left out")
+    elif parts.scheme == "tcp" and parts.hostname:
         making.remark(spot.line_of("controller"), f'reached at host = "{parts.hostname}", port = {parts.port or 502}')
     if len(slaves) == 1:
         making.remark(spot.line, f"its unit = {slaves.pop()} belongs to the machine in factory.toml, not to the Map")
@@ -103,7 +106,7 @@ def _register(making: Making, field: dict[str, Any], spot: Spot, where: str) -> 
     if where in ("co", "di"):
         making.row(cells, spot)
         return
-    kind = field.get("data_type", "UINT16")
+    kind = str(field.get("data_type", "UINT16"))
     fixed = kind in ("FIXED", "UFIXED", "FLOAT32")
     if known != list(range(known[0], known[0] + len(known))):
         making.notes.wrong(_spot(spot, "address").line, f"{name}: address: registers must follow each other, not {given}")
@@ -142,7 +145,7 @@ def _requests(making: Making, entry: Any, spot: Spot, style: str) -> Iterator[_L
         at = _spot(fields, index)
         field = wanted(making, one, at, f"fields[{index}]")
         register = (field if style == "metric" else request).get("register", "holding")
-        if register not in TABLES:
+        if not isinstance(register, str) or register not in TABLES:
             making.notes.wrong(_spot(spot, "register").line, f"register: must be one of {', '.join(TABLES)}, not {register!r}")
         elif field and not field.get("omit"):
             yield slave, request.get("byte_order", "ABCD"), TABLES[register], field, at
@@ -168,7 +171,7 @@ def _form(making: Making, name: str, kind: Any, spot: Spot) -> str:
     if kind in LEFT_OUT:
         making.remark(line, f"{name}: type {kind} is left out")
         return ""
-    if kind not in TYPES:
+    if not isinstance(kind, str) or kind not in TYPES:
         allowed = ", ".join((*TYPES, *LEFT_OUT, "FIXED", "UFIXED"))
         making.notes.wrong(line, f"{name}: type must be one of {allowed}, not {kind!r}")
         return ""
@@ -179,7 +182,7 @@ def _order(form: str, order: Any) -> Any:
     """Their byte order as ours; what is no order of theirs is none of ours either, and told with the row."""
     if form == "bool":
         return ""
-    return _SWAPPED.get(order, order) if REGISTERS.get(form[-2:], 1) == 1 else order
+    return _SWAPPED.get(str(order), order) if REGISTERS.get(form[-2:], 1) == 1 else order
 
 
 def _scale(field: dict[str, Any]) -> Any:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
+from twin import hosts
 from twin.maps import table
 from twin.maps.document import Notes
 from twin.maps.importers.located import load
@@ -147,8 +148,8 @@ class _Thing:
     def _where(self, name: str, form: dict[str, Any], spot: Spot) -> _Place | None:
         href = str(form.get("href", ""))
         line = _spot(spot, "href")
-        parts = urlsplit(href if "://" in href else _joined(self._base, href))
-        if parts.scheme != "modbus+tcp":
+        parts = hosts.split(href if "://" in href else _joined(self._base, href))
+        if parts is None or parts.scheme != "modbus+tcp":
             self.making.remark(line.line, f"{name}: {href or '(no href)'} is not modbus+tcp: left out")
             return None
         kind = self._entity(name, form, spot)
@@ -177,7 +178,7 @@ class _Thing:
         if function in ("readDeviceIdentification", 43) and entity is None:
             self.making.remark(spot.line, f"{name}: device identification is left out; lockstep modbus scan shows it")
             return None
-        if entity in ENTITIES:
+        if isinstance(entity, str) and entity in ENTITIES:
             return ENTITIES[entity]
         if entity is None and isinstance(function, (str, int)) and function in FUNCTIONS:
             return FUNCTIONS[function]
@@ -231,7 +232,7 @@ class _Thing:
         said = str(self._term(form, "type") or "").removeprefix("xsd:").rpartition("#")[2]
         kind, schema, size = XSD.get(said, ""), entry.get("type"), place.quantity
         if said in ("integer", "decimal") or (not said and schema == "integer"):
-            signed = _parameters(form).get("signed", "true") != "false" and not (said == "" and (entry.get("minimum") or -1) >= 0)
+            signed = _parameters(form).get("signed", "true") != "false" and not (said == "" and _from_zero(entry.get("minimum")))
             kind = {1: "int16", 2: "int32", 4: "int64"}.get(size, "")
             kind = kind if signed or not kind else f"u{kind}"
         elif not said:
@@ -271,7 +272,7 @@ class _Thing:
 
 def _joined(base: str, href: str) -> str:
     """A relative reference in a base of a scheme that urljoin does not know."""
-    parts = urlsplit(base)
+    parts = hosts.split(base) or hosts.NOWHERE
     folder = "/" if href.startswith("/") else parts.path.rpartition("/")[0] + "/"
     return f"{parts.scheme}://{parts.netloc}{folder}{href.lstrip('/')}"
 
@@ -279,6 +280,11 @@ def _joined(base: str, href: str) -> str:
 def _parameters(form: dict[str, Any]) -> dict[str, str]:
     """What stands behind the content type."""
     return dict(_PARAMETER.findall(str(form.get("contentType", ""))))
+
+
+def _from_zero(least: Any) -> bool:
+    """Whether a value is said to be never negative; what is no number says nothing here, and is refused as a limit."""
+    return isinstance(least, (int, float)) and not isinstance(least, bool) and least >= 0
 
 
 def _port(netloc: str) -> str:
