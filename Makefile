@@ -130,6 +130,7 @@ bench: setup-test $(VENV)/.bench
 	$(PYTEST) -m bench --capture=no $(PYTEST_ARGS)
 	$(BIN)/python -m tests.bench hil
 	$(BIN)/python -m tests.bench firmware
+	$(BIN)/python -m tests.bench fieldbus
 	$(BIN)/python -m tests.bench kinematics
 
 $(VENV)/.bench: tests/requirements-bench.lock $(VENV)/.oracles

@@ -11,6 +11,7 @@ from typing import Any
 
 from controller.devices import Counts, Outcome, Written
 from controller.feed import Bringers, Done, FeedSignal, NotBrought, Row, block
+from controller.feed.bringers import NOTHING
 from twin.clock import Clock, Ns, S
 from twin.devices import Mirrored, OpcUaServer
 from twin.factory import Factory
@@ -65,10 +66,11 @@ class Shown:
         found = []
         for name in self._blocks:
             rows = self._brought.take((name,))
-            latest = self._latest[name]
+            latest, former = self._latest[name], dict[int, Row]()
             if rows and self._claims[name] != (claim := self._brought.claim(name)):
                 self._claims[name] = claim
-                latest.clear()
+                former, latest = latest, dict[int, Row]()
+                self._latest[name] = latest
             latest.update((row.index, row) for row in rows)
             cause, before = self._brought.cause(name), self._causes[name]
             self._causes[name] = cause
@@ -77,6 +79,7 @@ class Shown:
             elif before and not cause:
                 rows = list(latest.values())
             found += rows
+            found += [replaced(row, 1, NOTHING, utc_ns) for index, row in former.items() if index not in latest]
         return found
 
 

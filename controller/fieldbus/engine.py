@@ -8,7 +8,7 @@ from typing import Any
 from controller.devices import Counts, Outcome, Written
 from controller.factory_loop import FactoryClock
 from controller.fieldbus.ask import Ask
-from controller.fieldbus.channel import Unit
+from controller.fieldbus.channel import Channel, Unit
 from controller.fieldbus.decode import Recipe, warm
 from controller.fieldbus.lines import channels
 from controller.fieldbus.plan import Block, Costs, Plan, plan
@@ -21,7 +21,7 @@ from controller.modbus.pdu import Read, ReadBits
 from twin.clock import MS, Clock, Ns, S
 from twin.devices import Mirrored, ModbusDevice
 from twin.factory import Factory
-from twin.maps import Mapped
+from twin.maps import MapError, Mapped
 from twin.trace import Sample
 
 GOLDEN = 0.6180339887498949
@@ -31,6 +31,8 @@ In factory time there is nothing to spread, and each instant costs all that live
 """
 CONNECTS = Ns(2 * MS)
 """Between the first attempts of two lines."""
+MISTAKEN = Ns(10 * S)
+"""After a mistake of ours a line is not opened again before this."""
 
 
 class Fieldbus:
@@ -66,7 +68,10 @@ class Fieldbus:
         map_ = machine.map
         reading = self._readings[machine.name] = Reading(machine.name, map_.status, map_.read, channel)
         if not map_.sunspec:
-            self._settle(machine, map_.signals)
+            try:
+                self._settle(machine, map_.signals)
+            except MapError as impossible:
+                reading.why = str(impossible)
             return
         unit = self._unit(machine.node, machine.unit)
 
@@ -85,32 +90,40 @@ class Fieldbus:
         by_name = {row.name: row for row in rows}
         read = [row for row in rows if row.readable]
         reading.places(read, by_name)
-        planned = self._plan(machine, costs, read, lost)
+        gone = {i for i, row in enumerate(read) if row.name in lost}
+
+        def replan(refused: Collection[int]) -> None:
+            self._lay(machine, plan(machine.map, machine.unit, costs, read, gone | set(refused)))
+
+        reading.replan = replan
+        if machine.map.sunspec:
+            replan(())
+        else:
+            self._lay(machine, self._plan(machine, costs, read), shared=True)
+        there = {name: row for name, row in by_name.items() if name not in lost}
+        self._writers[machine.name] = Writer(machine.map, there, channel, machine.unit, self._clock)
+
+    def _lay(self, machine: Mirrored, planned: Plan, shared: bool = False) -> None:
+        """Make a machine's Pages of a plan; `shared`: with all machines of its Map."""
+        reading = self._readings[machine.name]
         for (number, scan), blocks in planned.items():
             round_ = self._round(machine, number, machine.map.classes[scan])
             self._probe(round_.unit, blocks)
             for block in blocks:
-                page = Page(reading, round_, block, self._recipe(machine, block, read, by_name))
+                page = Page(reading, round_, block, self._recipe(block, reading) if shared else None)
                 reading.watch(page)
                 round_.add(page, now=False)
-        there = {name: row for name, row in by_name.items() if name not in lost}
-        self._writers[machine.name] = Writer(machine.map, there, channel, machine.unit, self._clock)
 
-    def _plan(self, machine: Mirrored, costs: Costs, read: Sequence[Mapped], lost: Collection[str]) -> Plan:
+    def _plan(self, machine: Mirrored, costs: Costs, read: Sequence[Mapped]) -> Plan:
         """Machines of one Map have one plan, unless each device says where things lie."""
-        without = {i for i, row in enumerate(read) if row.name in lost}
-        if machine.map.sunspec:
-            return plan(machine.map, machine.unit, costs, read, without)
         key = id(machine.map), machine.unit, costs
         if key not in self._plans:
-            self._plans[key] = plan(machine.map, machine.unit, costs, read, without)
+            self._plans[key] = plan(machine.map, machine.unit, costs, read)
         return self._plans[key]
 
-    def _recipe(self, machine: Mirrored, block: Block, read: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> Recipe:
-        if machine.map.sunspec:
-            return Recipe(block, read, by_name)
+    def _recipe(self, block: Block, reading: Reading) -> Recipe:
         if id(block) not in self._recipes:
-            self._recipes[id(block)] = Recipe(block, read, by_name)
+            self._recipes[id(block)] = Recipe(block, reading.rows, reading.by_name)
         return self._recipes[id(block)]
 
     def _unit(self, device: str, number: int) -> Unit:
@@ -152,10 +165,24 @@ class Fieldbus:
                     if isinstance(channel.line, TcpLine):
                         channel.line.delay = Ns(number * CONNECTS)
                         channel.line.eager = Ns(min((u.period for u in channel.units.values()), default=S) // 2)
-                    tasks.create_task(channel.line.run())
+                    tasks.create_task(self._keep(channel))
         finally:
             self._wheel.stop()
             self._start = None
+
+    async def _keep(self, channel: Channel) -> None:
+        """Run one line until cancelled.
+
+        The only place where everything is caught: whatever a library or we ourselves did not foresee of one line would else end
+        the scans of all devices, and with them the core. It is told as the line's cause, and the line is opened again.
+        """
+        while True:
+            try:
+                await channel.line.run()
+            except Exception as mistake:
+                channel.line.up, channel.line.cause = False, f"stopped by a mistake: {mistake!r}"
+                channel.lost(channel.line.cause, self._clock.now())
+            await self._clock.until(Ns(self._clock.now() + MISTAKEN))
 
     def take(self) -> Mapping[str, Sample[Any]]:
         """The latest Sample of each machine that has a new one since this was asked last."""
@@ -170,7 +197,7 @@ class Fieldbus:
         if not channel.line.up and channel.down:
             return channel.down
         silent = [unit.silent for unit in self._units[device].values()]
-        return silent[0] if all(silent) else channel.mute
+        return silent[0] if silent and all(silent) else channel.mute
 
     def counts(self, device: str) -> Counts:
         """What has happened with it."""

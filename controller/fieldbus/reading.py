@@ -1,6 +1,6 @@
 """What is read of one machine: its Pages as they come, and the Sample that is made of all of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
@@ -9,7 +9,7 @@ from controller.fieldbus.ask import Ask
 from controller.fieldbus.channel import Channel, Unit
 from controller.fieldbus.decode import Decoder, Recipe
 from controller.fieldbus.measure import Slowest
-from controller.fieldbus.plan import Atom, Block
+from controller.fieldbus.plan import Block
 from controller.modbus.pdu import ModbusError, Refused
 from twin.clock import MS, Ns, S, utc_ns
 from twin.maps import Mapped
@@ -17,18 +17,25 @@ from twin.trace import GOOD, Belief, Quality, Sample
 
 ONCE_MORE = S
 """What is read once is asked for again after this when it did not come."""
+RETRY = Ns(60 * S)
+"""What a device refused to read is asked for again after this: some refuse while they start."""
 NEVER_STALE = Ns(2**62)
 NEVER = Belief(Quality.STALE, "never heard")
 CANNOT_READ = (2, 3)
 """Exceptions that say that these addresses, or so many of them, cannot be read: the block is cut until they are found."""
 _NO_DOUBTS: Mapping[str, Belief] = MappingProxyType({})
+_NO_TIMES: Mapping[str, int] = MappingProxyType({})
 
 
 class Page:
-    """One Block of a machine, again and again."""
+    """One Block of a machine, again and again.
 
-    __slots__ = ("_seen", "ask", "at", "block", "decoder", "doubt", "fresh", "limit", "payload", "reading", "round", "stale",
-                 "told")  # fmt: skip
+    Attributes:
+        gone: it was replaced; replies that still come are no business of its machine's.
+    """
+
+    __slots__ = ("_seen", "ask", "at", "block", "decoder", "doubt", "fresh", "gone", "limit", "payload", "reading", "round",
+                 "stale", "told")  # fmt: skip
 
     def __init__(self, reading: "Reading", round_: "Round", block: Block, recipe: Recipe | None = None) -> None:
         self.reading, self.round, self.block = reading, round_, block
@@ -37,13 +44,15 @@ class Page:
         self.payload = self._seen = b""
         self.at = Ns(-1)
         self.limit = round_.limit
-        self.fresh = self.stale = False
+        self.fresh = self.stale = self.gone = False
         self.doubt: Belief | None = NEVER
         self.told = True
 
     def heard(self, ask: Ask, reply: bytes | ModbusError, now: Ns) -> None:
         """Take a reply; it is decoded when its scan is complete."""
-        if type(reply) is bytes:
+        if self.gone:
+            pass
+        elif type(reply) is bytes:
             self.payload, self.at, self.fresh = reply, now, True
             if self.doubt is not None:
                 self.doubt, self.told = None, True
@@ -69,16 +78,24 @@ class Page:
                 changed |= self.decoder.feed(self.payload)
         return changed
 
+    def follow(self, values: Mapping[int, Any], doubts: Mapping[str, Belief], at: Ns) -> None:
+        """Begin with what others have told of its rows, by their index, until its own reply comes."""
+        decoder = self.decoder
+        decoder.values = [values.get(row) for row in decoder.rows]
+        names = (self.reading.rows[row].name for row in decoder.rows)
+        decoder.doubts = {name: doubts[name] for name in names if name in doubts}
+        self.at, self.doubt = at, None
+
 
 class Round:
     """All Blocks of a scan class of one unit: asked together, at absolute times."""
 
-    __slots__ = ("_busy", "_due", "_good", "_readings", "channel", "counts", "pages", "period", "unit")
+    __slots__ = ("_armed", "_busy", "_due", "_good", "_readings", "channel", "counts", "pages", "period", "unit")
 
     def __init__(self, channel: Channel, unit: Unit, period: Ns, counts: "Tally") -> None:
         self.channel, self.unit, self.period, self.counts = channel, unit, period, counts
         self.pages: list[Page] = []
-        self._busy, self._good = 0, True
+        self._busy, self._good, self._armed = 0, True, False
         self._readings: list[Reading] = []
         self._due = Ns(-1)
         unit.scans.append(self)
@@ -97,6 +114,7 @@ class Round:
         """It is due: ask, and lay down when it is due next."""
         period, counts = self.period, self.counts
         if not period:
+            self._armed = False
             if not (self._good or self._busy or self.unit.silent) and self.channel.line.up:
                 self._ask(now)
             return
@@ -116,17 +134,17 @@ class Round:
             reading.retry(self)
         if not self._busy:
             self._ask(now)
+        elif not self.period:
+            self._good = False  # what is new is asked for when the others have come
 
     def absent(self) -> None:
         self._busy = 0
 
     def _ask(self, due: Ns) -> None:
         self._due, self._busy, self._good = due, len(self.pages), True
-        for page in self.pages:
-            if page.ask.way == 0:
+        for page in list(self.pages):
+            if page.ask.way == 0:  # what is under way will come
                 self.channel.put(page.ask)
-            else:
-                self._busy -= 1
 
     def add(self, page: Page, now: bool = True) -> None:
         """One more Block, which is asked at once."""
@@ -136,6 +154,14 @@ class Round:
         if now:
             self._busy += 1
             self.channel.put(page.ask)
+
+    def remove(self, page: Page) -> None:
+        """One Block less; its reply, if it is under way, is nobody's."""
+        self.pages.remove(page)
+        page.gone = True
+        if page.ask.way == 1:
+            page.ask.way = 0
+            self._busy -= self._busy > 0
 
     def done(self, now: Ns, good: bool) -> None:
         """One of its Blocks has come, or will not; a scan counts when all have."""
@@ -150,7 +176,8 @@ class Round:
                     counts = self.counts
                     counts.scans += 1
                     counts.late.add(now - self._due)
-                elif not self.period:
+                elif not self.period and not self._armed:
+                    self._armed = True
                     self.channel.wheel.at(Ns(now + ONCE_MORE), self)
 
 
@@ -176,6 +203,7 @@ class Reading:
         fresh: whether anything has come since the Sample was made.
         missing: Signals that cannot be read, and why.
         why: nothing can be read yet.
+        replan: makes its Pages anew, without some of its rows (by their index), where what can be read has changed.
     """
 
     def __init__(self, name: str, status: type, rows: Sequence[Mapped], channel: Channel) -> None:
@@ -185,10 +213,15 @@ class Reading:
         self.pages: list[Page] = []
         self.missing: dict[str, Belief] = {}
         self.why = ""
+        self.replan: Callable[[Collection[int]], None] | None = None
         self._status: Any = status
         self._order: Callable[[list[Any]], tuple[Any, ...]] | None = None
         self._units: list[Unit] = []
-        self._refused: dict[Round, list[tuple[Block, Atom]]] = {}
+        self._refused: dict[Round, list[Block]] = {}
+        self._tried: list[Page] = []
+        self._improved = self._armed = False
+        self._apart = Ns(0)
+        self._times: tuple[tuple[tuple[Page, Ns], ...], Mapping[str, int]] = (), _NO_TIMES
         self._sample: Sample[Any] = Sample(None, Ns(0), 0, NEVER)
         self._new = False
         self._seen = -1
@@ -204,14 +237,15 @@ class Reading:
     def clear(self) -> None:
         """Without its Pages: it will get others."""
         for page in self.pages:
-            page.round.pages.remove(page)
-        self.pages, self.missing, self._refused, self._order = [], {}, {}, None
-        self.fresh, self._seen = True, -1
+            page.round.remove(page)
+        self.pages, self.missing, self._refused, self._order, self._tried = [], {}, {}, None, []
+        self.fresh, self._seen, self._improved = True, -1, False
 
     def watch(self, page: Page) -> None:
         """One more Page to make its Sample of."""
         self._order = None
         self.pages.append(page)
+        self._apart = min((page.round.period for page in self.pages if page.round.period), default=Ns(0))
         if page.round.unit not in self._units:
             self._units.append(page.round.unit)
 
@@ -219,12 +253,15 @@ class Reading:
         """A Block that cannot be read: its halves may be; of a single Atom nothing is known."""
         self.pages.remove(page)
         self._order = None
-        page.round.pages.remove(page)
+        page.round.remove(page)
         halves = page.block.halves()
         for block in halves:
             self._split(page, block)
         if not halves:
-            self._refused.setdefault(page.round, []).append((page.block, page.block.atoms[0]))
+            self._refused.setdefault(page.round, []).append(page.block)
+            if not self._armed:
+                self._armed = True
+                self.channel.wheel.at(Ns(now + RETRY), self)
             cause = "illegal address" if error.code == 2 else str(error)
             for row in page.block.rows:
                 self.missing[self.rows[row].name] = Belief(Quality.BAD, cause)
@@ -232,17 +269,55 @@ class Reading:
 
     def _split(self, page: Page, block: Block) -> None:
         made = Page(self, page.round, block)
+        if page.at >= 0 and page.doubt is None:
+            made.follow(dict(zip(page.decoder.rows, page.decoder.values, strict=True)), page.decoder.doubts, page.at)
         self.watch(made)
         page.round.add(made)
 
     def retry(self, round_: Round) -> None:
         """What was refused is asked for once more, each Atom by itself."""
-        for block, _ in self._refused.pop(round_, []):
+        for block in self._refused.pop(round_, []):
             page = Page(self, round_, block)
             for row in block.rows:
-                self.missing.pop(self.rows[row].name, None)
+                page.doubt = self.missing.pop(self.rows[row].name, page.doubt)
             self.watch(page)
+            self._tried.append(page)
             round_.add(page, now=False)
+
+    def fire(self, due: Ns, now: Ns) -> None:
+        """Ask for what was refused with the next scan."""
+        self._armed = False
+        for round_ in list(self._refused):
+            self.retry(round_)
+            if not round_.period:
+                round_.found(now)
+
+    def _judge(self, now: Ns) -> None:
+        """What was asked for once more can be read now, or was refused again: is it worth another plan?"""
+        answered = [page for page in self._tried if page.doubt is None]
+        self._tried = [page for page in self._tried if page.doubt is not None and not page.gone]
+        self._improved |= bool(answered)
+        if self._tried or not self._improved or self.replan is None:
+            return
+        values: dict[int, Any] = {}
+        doubts: dict[str, Belief] = {}
+        at: Ns | None = None
+        for page in self.pages:
+            if page.doubt is None:
+                page.decode()
+                values |= zip(page.decoder.rows, page.decoder.values, strict=True)
+                doubts |= page.decoder.doubts
+                at = page.at if at is None else min(at, page.at)
+        missing, refused, old = self.missing, self._refused, self.pages
+        self.clear()
+        self.missing, self._refused = missing, refused
+        without = {row for blocks in refused.values() for block in blocks for row in block.rows}
+        self.replan(without)
+        for page in self.pages:
+            if at is not None and values.keys() >= set(page.decoder.rows):
+                page.follow(values, doubts, min((p.at for p in old if p.round is page.round and p.at >= 0), default=at))
+            elif not page.round.period:
+                page.round.found(now)
 
     def take(self, now: Ns) -> Sample[Any] | None:
         """Its Sample, where there is a new one since this was asked last."""
@@ -261,6 +336,8 @@ class Reading:
 
     def make(self, now: Ns, changed: bool = False) -> None:
         """Make its Sample of what has come; `changed`: because how far it is believed has."""
+        if self._tried:
+            self._judge(now)
         self.fresh, self._new, at = False, True, Ns(-1)
         for page in self.pages:
             changed |= page.decode()
@@ -268,11 +345,22 @@ class Reading:
             if its > at:
                 at = its
         utc = utc_ns() - (now - at)
+        times = self._older(at, utc) if len(self.pages) > 1 else _NO_TIMES
         if changed:
-            self._sample = self._made(at, utc)
+            self._sample = self._made(at, utc, times)
         else:
             sample = self._sample
-            self._sample = Sample(sample.status, at, utc, sample.every, sample.doubts)
+            self._sample = Sample(sample.status, at, utc, sample.every, sample.doubts, None, times)
+
+    def _older(self, at: Ns, utc: int) -> Mapping[str, int]:
+        """When those Signals were true [UTC ns] that have not come with the newest scan."""
+        apart = self._apart
+        old = tuple((page, page.at) for page in self.pages if page.at >= 0 and at - page.at >= apart)
+        if old != self._times[0]:
+            rows = self.rows
+            told = {rows[row].name: utc - (at - its) for page, its in old if its < at for row in page.decoder.rows}
+            self._times = old, MappingProxyType(told) if told else _NO_TIMES
+        return self._times[1]
 
     def _nothing(self) -> Sample[Any]:
         """Nothing was read yet, or nothing can be."""
@@ -282,7 +370,7 @@ class Reading:
         bad = [page.doubt for page in self.pages if page.doubt is not None and page.doubt.quality is Quality.BAD]
         return Sample(None, Ns(0), 0, next(iter([*bad, *self.missing.values()]), NEVER))
 
-    def _made(self, at: Ns, utc: int) -> Sample[Any]:
+    def _made(self, at: Ns, utc: int, times: Mapping[str, int]) -> Sample[Any]:
         if at < 0:
             return self._nothing()
         link = self.channel.down
@@ -303,7 +391,7 @@ class Reading:
         every = Belief(Quality.STALE, link) if link else GOOD
         before = self._sample.doubts
         kept = before if doubts == before else MappingProxyType(doubts) if doubts else _NO_DOUBTS
-        return Sample(status, at, utc, every, kept)
+        return Sample(status, at, utc, every, kept, None, times)
 
     def _in_order(self, values: list[Any]) -> Any:
         """The Status of its Pages' values, one Page's after another's, with None behind them."""

@@ -93,13 +93,13 @@ def placed(rows: Sequence[Mapped], chain: Chain) -> tuple[list[Mapped], dict[str
             lost[row.name] = f"the device has no model {'/'.join(map(str, ids))}"
         elif row.place.end > found.length + 2:
             lost[row.name] = f"model {found.id} of the device has only {found.length} registers"
-    gone = len(lost), 0
-    while gone[0] != gone[1]:  # what is scaled by, or made with, what is not there
+    before = -1
+    while before != len(lost):  # what is scaled by, or made with, what is not there is not there either
+        before = len(lost)
         for row in rows:
             for other in (row.place.scale_from, row.place.plus_from):
                 if other in lost and row.name not in lost:
                     lost[row.name] = f"it needs {other}: {lost[other]}"
-        gone = len(lost), gone[0]
     return made, lost
 
 

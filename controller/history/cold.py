@@ -131,12 +131,15 @@ def _cool_blocks(hot: Hot, rows: list[int], step: Step) -> None:
         cells = (number, "samples", path.name, int(times.min()), int(times.max()), len(times), path.stat().st_size)
         file.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)", cells)
         numbers, begins = np.unique(columns["signal"], return_index=True)
+        heads: dict[int, bytes] = {}
+        for part in parts:
+            heads[part.signal] = heads.get(part.signal, b"") + part.head
         for i, at in enumerate(begins.tolist()):
             end = int(begins[i + 1]) if i + 1 < len(begins) else len(times)
             signal = int(numbers[i])
-            file.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?)", (signal, int(times[end - 1]), number, int(times[at]), end - at))
-            heads = b"".join(part.head for part in parts if part.signal == signal)
-            file.execute("INSERT INTO heads VALUES (?, ?, ?, ?)", (signal, number, at, heads))
+            cells_of = (signal, int(times[end - 1]), number, int(times[at]), end - at)
+            file.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?)", cells_of)
+            file.execute("INSERT INTO heads VALUES (?, ?, ?, ?)", (signal, number, at, heads[signal]))
         step("entered")
         file.executemany("DELETE FROM blocks WHERE id=?", [(part.row,) for part in parts])
     step("committed")
@@ -257,7 +260,7 @@ def _verify(database: Any, path: Path, columns: dict[str, "np.ndarray"]) -> None
     texts = [name for name in columns if name not in exact]
     told, differ = ", ".join(texts), " OR ".join(f"a.{name} IS DISTINCT FROM b.{name}" for name in texts)
     pairs = f"(SELECT {told} FROM rows_in) a POSITIONAL JOIN (SELECT {told} FROM read_parquet({quoted(path)})) b"
-    (other,) = database.execute(f"SELECT count(*) FROM {pairs} WHERE {differ}").fetchone()
+    ((other,),) = database.execute(f"SELECT count(*) FROM {pairs} WHERE {differ}").fetchall()
     if other:
         raise HistoryError(f"{path.name}: {other} rows of {told} are not as they were written")
 

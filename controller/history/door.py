@@ -269,11 +269,11 @@ class Door:
         if not len(curve):
             return curve
         inner, outer = slice(0, max(0, len(self._gaps) - 1)), self._cuts[-1:]
-        wanted = np.flatnonzero((self._cuts[inner] >= curve.times[0]) & (self._cuts[inner] <= end))
+        wanted = np.flatnonzero((self._cuts[inner] >= curve.times[0]) & (self._cuts[inner] <= max(end, int(curve.times[-1]))))
         word = int(np.float64(np.nan).view(np.int64)) if kept.type is float else 0
         if len(wanted):
             curve = curve.with_gaps(self._cuts[wanted], ((OWN_CAUSES + wanted) << 2 | NONE).astype(np.int32), word)
-        if len(outer) and outer[0] <= end:
+        if len(outer) and (outer[0] <= end or curve.times[-1] < end):  # until then what was last holds
             belief = np.array([(OWN_CAUSES + len(self._gaps) - 1) << 2 | NONE], np.int32)
             curve = Curve.joined([curve, Curve.of(outer, np.array([word], np.int64), belief, False)])
         return curve

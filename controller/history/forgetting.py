@@ -10,8 +10,8 @@ from controller.history.block import HEAD, as_floats, decode
 from controller.history.cold import duckdb, quoted
 from controller.history.curve import Curve, value_at
 from controller.history.hot import Hot
-from controller.history.kept import TYPES, HistoryError, Rule, micros
-from controller.history.tables import COLD, failed
+from controller.history.kept import NONE, TYPES, HistoryError, Rule, micros
+from controller.history.tables import COLD, DAMAGED, failed
 
 Edge = tuple[int, int, int, int]
 """A sample: time [us], word, belief, rule."""
@@ -53,7 +53,9 @@ def _held(hot: Hot, file: Any, before: int) -> Iterator[tuple[int, int, int, int
         after = nexts.get(number)
         if after is not None and after[0] <= before:
             continue
-        if np.searchsorted(cuts, last[0], side="left") != np.searchsorted(cuts, before, side="left"):
+        if after is not None and np.searchsorted(cuts, before) != np.searchsorted(cuts, after[0]):
+            after = None  # no line goes across a gap
+        if np.searchsorted(cuts, last[0]) != np.searchsorted(cuts, before):
             continue  # nobody recorded in between: what came after the gap says it anew
         curve = _curve([last] if after is None else [last, after])
         _, drawn = value_at(curve, as_floats(hot.kept[number].type, curve.words), before)
@@ -103,7 +105,10 @@ def _in_segments(hot: Hot, file: Any, before: int, chosen: str, time: str) -> di
     texts = {text: number for number, text in hot.names.texts.items()}
     found: dict[int, Edge] = {}
     for segment, edges in wanted.items():
-        found |= _read(hot, files[segment], edges, texts, time == "last_us")
+        try:
+            found |= _read(hot, files[segment], edges, texts, time == "last_us")
+        except HistoryError:  # what can't be read is let go of all the same
+            found |= {number: (at, 0, hot.names.belief(NONE, DAMAGED), 0) for number, _, at in edges}
     return found
 
 

@@ -128,16 +128,21 @@ class Hot:
                 last[number] = max(last[number], time)
         return last
 
+    def look_again(self) -> None:
+        """Take up where the tables stand: which span is open, up to when it tells, what each Signal's last time is."""
+        with self._told():
+            spans = self._file.execute("SELECT begin_us, end_us FROM spans ORDER BY begin_us").fetchall()
+            self._last = self._last_times()
+        if spans:
+            self._span, self._until = spans[-1]
+        self._cuts = [end for _, end in spans[:-1]]
+
     def _recover(self) -> None:
         """Fold what is in the journal. The span that the earlier writer left open ends where its journal ends."""
         journal = Journal(self._fine())
+        self.look_again()
         with self._told():
             (self._generation,) = self._file.execute("SELECT coalesce(max(generation), 0) FROM journal").fetchone()
-            found = self._file.execute("SELECT max(begin_us), end_us FROM spans").fetchone()
-            if found[0] is not None:
-                self._span, self._until = found
-            ends = self._file.execute("SELECT end_us FROM spans WHERE begin_us < ? ORDER BY begin_us", (self._span or 0,))
-            self._cuts = [end for (end,) in ends.fetchall()]
             whole = self._until  # up to when nothing is damaged, or the damage is known
             for until, content in self._file.execute("SELECT until_us, content FROM journal ORDER BY place").fetchall():
                 try:

@@ -5,7 +5,7 @@ It may die at any time: what was acknowledged stays. While the core is gone it w
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import TypeVar
 
 from controller.feed import Bringing, FeedLost, FeedSignal, Hello, Told, follow, schema_hash
 from controller.history.bounds import kept
-from controller.history.cold import cool, duckdb, forget
+from controller.history.cold import cool, duckdb
+from controller.history.forgetting import forget
 from controller.history.hot import Hot, Size
-from controller.history.kept import Done, HistoryError, HistoryFull
-from controller.history.retention import Reserve, Stand, Turn, decide, free_bytes
+from controller.history.kept import Done, HistoryError, HistoryFull, Kept
+from controller.history.retention import HOUR, Reserve, Stand, Turn, decide, free_bytes
+from controller.history.setback import set_back
 from controller.history.taking import Portion, Taking
 from controller.history.writer import Writer
 from twin.clock import MS, Clock, Ns, S
@@ -77,15 +79,14 @@ class Recorder:
         wanted = kept(factory, signals)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._reserve = Reserve(self._folder)
-        self._writer = Writer(self._folder)
-        numbers = self._writer.declare(wanted.values())
+        self._writer, numbers = _opened(self._folder, self._reserve, wanted.values())
         self.acknowledged = self._writer.ask(lambda hot: hot.until_ns).result()
-        self.samples = 0
+        self.samples = self._refused = self._forgot = 0
         self._taking = Taking(signals, wanted, numbers, self.acknowledged)
         self._open: deque[_Open] = deque()
         self._stand, self._cause, self._size = Stand.RECORDING, "", Size(0, 0, None)
         self._bringing = Bringing(signals, (BLOCK,), clock)
-        self._cools = True
+        self._cools, self._cool_at = True, clock.now()
         try:
             duckdb()
         except HistoryError as missing:
@@ -127,6 +128,7 @@ class Recorder:
             await self._clock.until(Ns(self._clock.now() + RETRY))
 
     async def _follow(self) -> None:
+        self._writer.resume()
         async with follow(self._socket, whole=True) as follower:
             async for message in follower:
                 if isinstance(message, Hello) and message.schema != self._schema:
@@ -134,13 +136,17 @@ class Recorder:
                 if self._stand is Stand.STOPPED:
                     await self._settle()
                     raise Stopped(self._cause)
+                moved = self._taking.set_back(message)
+                if moved is not None:
+                    await self._settle()
+                    self._taking.start(await self._ask(lambda hot: set_back(hot, *moved)))  # noqa: B023
                 await self._keep(self._taking.take(message))
 
     async def _keep(self, portion: Portion) -> None:
         missing = portion.missing
         if missing is not None:
             await self._settle()
-            await asyncio.wrap_future(self._writer.ask(lambda hot: hot.lost(missing.from_ns, missing.to_ns, missing.cause)))
+            await self._ask(lambda hot: hot.lost(missing.from_ns, missing.to_ns, missing.cause))
         if portion.rows or portion.events or portion.until:
             await self._offer(portion)
 
@@ -148,9 +154,15 @@ class Recorder:
         """Hand a portion to the writer; where it has no room, or the disk has none, wait: the core holds what comes meanwhile."""
         while len(self._open) >= MOST_OPEN or (self._open and self._open[0].done.done()):
             await self._first()
+        await self._hand(portion)
+
+    async def _hand(self, portion: Portion) -> None:
         while (done := self._writer.offer(portion.rows, portion.events, portion.until)) is None:
             await self._first()
         self._open.append(_Open(portion, done))
+
+    async def _ask(self, question: Callable[[Hot], T]) -> T:
+        return await asyncio.wrap_future(self._writer.ask(question))
 
     async def _settle(self) -> None:
         """Wait until all that was offered is acknowledged."""
@@ -163,17 +175,17 @@ class Recorder:
         Raises:
             Stopped: nothing can be given away any more.
         """
-        oldest = self._open[0]
+        if not self._open:  # the writer is about to take what it was offered
+            await self._clock.until(Ns(self._clock.now() + RETRY))
+            return
         try:
-            await asyncio.wrap_future(oldest.done)
+            await asyncio.wrap_future(self._open[0].done)
         except HistoryFull as full:
             await self._make_room(str(full))
+            self._writer.resume()
             again, self._open = self._open, deque()
-            for one in again:
-                if not one.done.done() or one.done.exception() is None:
-                    self._open.append(one)
-                elif (done := self._writer.offer(one.portion.rows, one.portion.events, one.portion.until)) is not None:
-                    self._open.append(_Open(one.portion, done))
+            for one in again:  # all behind the first have failed with it: their order stays
+                await self._hand(one.portion)
             return
         self._reap()
 
@@ -187,8 +199,12 @@ class Recorder:
     # ---- what becomes old, and the disk
 
     async def _make_room(self, cause: str) -> None:
-        turn = await self._turn(0)
-        if turn.stand is Stand.STOPPED:
+        try:
+            stand = (await self._turn(0)).stand
+        except HistoryFull:  # to delete takes room as well
+            await self._aside(self._reserve.release)
+            stand = Stand.STOPPED
+        if stand is Stand.STOPPED:
             self._stands(Stand.STOPPED, cause)
             raise Stopped(cause)
 
@@ -203,18 +219,30 @@ class Recorder:
 
     async def _turn(self, free: int) -> Turn:
         """Let go of what is too old, or of the oldest where there is no room."""
-        self._size = await asyncio.wrap_future(self._writer.ask(lambda hot: hot.size()))
+        self._size, self._refused = await self._ask(lambda hot: (hot.size(), hot.refused))
         now = self._taking.until or self.acknowledged
         held = await self._aside(lambda: self._reserve.held)
         turn = decide(self._settings, self._size, free, held, now, self._stand is Stand.STOPPED)
         if not turn.reserve:
             await self._aside(self._reserve.release)
-        oldest = self._size.oldest_ns
-        if oldest is not None and (oldest < turn.forget or oldest < turn.cool):
-            await asyncio.wrap_future(self._writer.ask(lambda hot: _give_way(hot, turn.forget, turn.cool if self._cools else 0)))
+        oldest, warm = self._size.oldest_ns, self._size.warm_ns
+        if oldest is not None and oldest < turn.forget and turn.forget > self._forgot:
+            self._forgot = turn.forget
+            await self._ask(lambda hot: _give_way(hot, turn.forget))
+        if self._cools and warm is not None and warm < turn.cool and self._clock.now() >= self._cool_at:
+            await self._cool(turn.cool)
         if turn.stand is Stand.RECORDING and turn.reserve:
             await self._aside(lambda: self._reserve.hold(self._settings.reserve_mb * 1_000_000))
         return turn
+
+    async def _cool(self, before: int) -> None:
+        """What is old becomes Parquet; where that fails it stays as it is, and is tried again in an hour."""
+        try:
+            self._cool_at = Ns(self._clock.now() + HOUR)
+            await self._ask(lambda hot: cool(hot, before))
+            await self._ask(Hot.shrink)
+        except HistoryError as cannot:
+            print(f"history: stays as it is recorded for now: {cannot}", flush=True)
 
     async def _aside(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, work)
@@ -240,7 +268,7 @@ class Recorder:
                 "state": state,
                 "until": self.acknowledged / 1e9,
                 "samples": self.samples,
-                "lost": self._taking.lost,
+                "lost": self._taking.lost + self._refused,
                 "bytes": self._size.hot + self._size.cold,
             }
             for name, value in told.items():
@@ -257,10 +285,38 @@ class Recorder:
                 await self._clock.until(Ns(self._clock.now() + RETRY))
 
 
-def _give_way(hot: Hot, before_forget: int, before_cool: int) -> None:
-    """The oldest goes, what is old becomes Parquet, and the room goes back to the disk."""
-    if before_forget > 0:
-        forget(hot, before_forget)
-    if before_cool > 0:
-        cool(hot, before_cool)
+def _opened(folder: Path, reserve: Reserve, wanted: Iterable[Kept]) -> tuple[Writer, dict[str, int]]:
+    """The writer, and the numbers of what is kept. Where the disk is full, the reserve goes first, and then the oldest tenth.
+
+    Raises:
+        HistoryFull, HistoryError: it can't be opened.
+    """
+    given = tuple(wanted)
+    try:
+        writer = Writer(folder)
+    except HistoryFull:
+        reserve.release()
+        writer = Writer(folder)
+    for turn in range(3):
+        try:
+            return writer, writer.declare(given)
+        except HistoryFull:
+            if turn == 2:
+                raise
+            reserve.release()
+            if turn:
+                writer.ask(_shed).result()
+    raise AssertionError("unreachable")
+
+
+def _shed(hot: Hot) -> None:
+    """The oldest tenth goes."""
+    oldest = hot.size().oldest_ns
+    if oldest is not None:
+        _give_way(hot, oldest + (hot.until_ns - oldest) // 10)
+
+
+def _give_way(hot: Hot, before: int) -> None:
+    """The oldest goes, and its room goes back to the disk."""
+    forget(hot, before)
     hot.shrink()

@@ -2,7 +2,7 @@
 
 import enum
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from twin.recording import Recording
 
 MB = 1_000_000
 HOUR = 3600 * S
+DAY = 24 * HOUR
 LEAST_KEPT = HOUR
 """The last hour is not shed: History stops before it gives that away."""
 RESERVE = "reserve"
@@ -41,6 +42,35 @@ class Turn:
     reserve: bool
 
 
+class Age:
+    """How old a time is, in time really recorded: one reading of a wrong clock makes nothing old.
+
+    A gap counts too, but a day at most. Without spans it is what the clock says.
+
+    Args:
+        spans: in which somebody recorded, in their order [UTC ns].
+    """
+
+    def __init__(self, spans: Sequence[tuple[int, int]], now: int) -> None:
+        ends = [end for _, end in spans]
+        gaps = [then - end for end, (then, _) in zip(ends, [*spans, (now, now)][1:], strict=True)]
+        self._gaps = [(end, end + gap) for end, gap in zip(ends, gaps, strict=True) if gap > DAY]
+        self._now = now
+
+    def of(self, time: int) -> int:
+        """The age of a time [ns]."""
+        left = sum(max(0, end - max(time, begin) - DAY) for begin, end in self._gaps if end > time)
+        return self._now - time - left
+
+    def before(self, age: int) -> int:
+        """The time that is so old [UTC ns]."""
+        time = self._now - age
+        for begin, end in reversed(self._gaps):
+            if time < end - DAY:
+                time -= end - begin - DAY
+        return time
+
+
 def decide(settings: Recording, size: Size, free: int, reserved: int, now: int, stopped: bool) -> Turn:
     """What is to be done at `now` [UTC ns].
 
@@ -48,21 +78,23 @@ def decide(settings: Recording, size: Size, free: int, reserved: int, now: int, 
         free: bytes that the disk has left; `reserved` are held for the orders beside them.
         stopped: nothing is recorded any more because the disk is full.
     """
-    reserve = settings.reserve_mb * MB
-    cool = now - int(settings.cold_after_h * HOUR)
-    forget = now - int(settings.keep_days * 24 * HOUR)
+    reserve, age = settings.reserve_mb * MB, Age(size.spans, now)
+    cool = age.before(int(settings.cold_after_h * HOUR)) // DAY * DAY  # a day in each segment, no crumbs
+    keep = int(settings.keep_days * DAY)
+    grain = min(DAY, keep // 24)
+    forget = age.before(keep) // grain * grain
     oldest = size.oldest_ns if size.oldest_ns is not None else now
-    taken = size.hot + size.cold
+    taken, whole = size.hot + size.cold, age.of(oldest)
     wanted = reserve + (reserve - reserved if stopped else 0)  # once stopped, only with room for the whole reserve again
     excess, missing = taken - settings.keep_mb * MB, wanted - free
-    can = oldest < now - LEAST_KEPT
+    can = whole > LEAST_KEPT
     if max(excess, missing) > 0 and can:
         share = min(1.0, 1.1 * max(excess, missing) / max(taken, 1))
-        forget = max(forget, min(oldest + int(share * (now - oldest)) + S, now - LEAST_KEPT))
+        forget = max(forget, age.before(max(int((1 - share) * whole) - S, LEAST_KEPT)))
     if missing > 0 and not can and (stopped or free < reserve // 4):
         return Turn(Stand.STOPPED, f"the disk has {free // MB} MB left: kept for the orders", 0, forget, False)
-    if missing > 0:
-        return Turn(Stand.STOPPED if stopped else Stand.SHEDDING, f"the disk has {free // MB} MB left", cool, forget, reserved > 0)
+    if missing > 0:  # what becomes Parquet is there twice for a while
+        return Turn(Stand.STOPPED if stopped else Stand.SHEDDING, f"the disk has {free // MB} MB left", 0, forget, reserved > 0)
     return Turn(Stand.RECORDING, "", cool, forget, True)
 
 

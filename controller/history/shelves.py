@@ -11,7 +11,7 @@ from controller.history.block import HEAD, as_floats, decode
 from controller.history.cold import duckdb, quoted
 from controller.history.curve import Curve, Sums
 from controller.history.kept import NONE, TYPES, HistoryError, Rule
-from controller.history.tables import COLD
+from controller.history.tables import COLD, has
 from twin.arrays import Ints
 
 LINE = int(Rule.LINE)
@@ -29,6 +29,7 @@ class Shelves:
     def __init__(self, folder: Path) -> None:
         self._cold = folder / COLD
         self._database: Any = None
+        self._later = False
         self.damaged = 0
 
     def close(self) -> None:
@@ -44,18 +45,42 @@ class Shelves:
         Args:
             whole: says which blocks may go into `sums` as a whole, by their heads; their ends alone are in the curve then.
         """
+        found = self._all(file, number, begin, end, whole, sums)
+        if not found or found[0].times[0] > begin:
+            found = self._held(file, number) + found
+        return found
+
+    def _held(self, file: sqlite3.Connection, number: int) -> list[Curve]:
+        """What a Signal was when all before it was forgotten."""
+        self._later = self._later or (has(file, "held") and has(file, "heads"))
+        query = "SELECT time_us, word, belief, rule FROM held WHERE signal=?"
+        rows = file.execute(query, (number,)).fetchall() if self._later else []
+        return [
+            Curve.of(np.array([time]), np.array([word], np.int64), np.array([belief], np.int32), rule == LINE)
+            for time, word, belief, rule in rows
+        ]
+
+    def _all(
+        self, file: sqlite3.Connection, number: int, begin: int, end: int, whole: Whole | None, sums: Sums | None
+    ) -> list[Curve]:
         blocks = self._blocks(file, number, begin, end)
         cold: list[Curve] = []
         if not blocks or blocks[0][1] > begin:
-            cold = self._segments(file, number, begin, end)
+            cold = self._segments(file, number, begin, end, whole, sums)
         if not blocks:
             return cold
         tops = np.frombuffer(b"".join(row[2] for row in blocks), HEAD)
-        summed = np.zeros(len(blocks), np.bool_)
-        if whole is not None and sums is not None:
-            summed = (tops["good"] == 1) & (tops["count"] > 1) & whole(tops["first_us"], tops["last_us"])
-            self._sum(file, number, tops[summed], sums)
-        return cold + self._read(file, blocks, tops, summed)
+        return cold + self._read(file, blocks, tops, self._summed(file, number, tops, whole, sums))
+
+    def _summed(
+        self, file: sqlite3.Connection, number: int, tops: "np.ndarray", whole: Whole | None, sums: Sums | None
+    ) -> "np.ndarray":
+        """Which of these blocks were added as a whole."""
+        if whole is None or sums is None:
+            return np.zeros(len(tops), np.bool_)
+        summed: np.ndarray = (tops["good"] == 1) & (tops["count"] > 1) & whole(tops["first_us"], tops["last_us"])
+        self._sum(file, number, tops[summed], sums)
+        return summed
 
     def _blocks(self, file: sqlite3.Connection, number: int, begin: int, end: int) -> list[tuple[int, int, bytes]]:
         """Row, first time and head of the blocks that are wanted."""
@@ -104,28 +129,75 @@ class Shelves:
 
     # ---- segments
 
-    def _segments(self, file: sqlite3.Connection, number: int, begin: int, end: int) -> list[Curve]:
-        chosen = "SELECT file, c.first_us, c.last_us FROM contents c JOIN segments ON number = segment WHERE signal=? AND "
+    def _segments(
+        self, file: sqlite3.Connection, number: int, begin: int, end: int, whole: Whole | None, sums: Sums | None
+    ) -> list[Curve]:
+        chosen = "SELECT file, c.first_us, c.last_us, segment FROM contents c JOIN segments ON number = segment WHERE signal=? AND "
         overlap = chosen + "c.last_us>=? AND c.first_us<=? ORDER BY c.last_us, segment"
         within = file.execute(overlap, (number, begin, end)).fetchall()
         (kind,) = file.execute("SELECT type FROM signals WHERE number=?", (number,)).fetchone()
         word = "value" if kind == "float" else "whole" if kind != "str" else "text"
-        plan = [(name, max(begin, first), min(end, last)) for name, first, last in within]
+        plan = [(name, max(begin, first), min(end, last), segment) for name, first, last, segment in within]
         if not within or within[0][1] > begin:
             before = file.execute(chosen + "c.last_us<? ORDER BY c.last_us DESC, segment DESC LIMIT 1", (number, begin))
-            plan = [(name, last, last) for name, _, last in before] + plan
+            plan = [(name, last, last, 0) for name, _, last, _ in before] + plan
         if not within or within[-1][2] < end:
             after = file.execute(chosen + "c.first_us>? ORDER BY c.last_us, segment LIMIT 1", (number, end))
-            plan += [(name, first, first) for name, first, _ in after]
+            plan += [(name, first, first, 0) for name, first, _, _ in after]
         texts = dict(file.execute("SELECT text, number FROM texts")) if kind == "str" and plan else {}
-        return [self._segment(name, number, first, last, word, texts) for name, first, last in plan]
+        curves: list[Curve] = []
+        for name, first, last, segment in plan:
+            row, tops = self._heads(file, number, segment if whole is not None else 0)
+            summed = self._summed(file, number, tops, whole, sums)
+            if summed.any():
+                curves += self._edges(name, number, (first, last), word, row, tops, summed)
+            else:
+                curves.append(self._segment(name, number, first, last, word, texts))
+        return curves
 
-    def _segment(self, name: str, number: int, begin: int, end: int, word: str, texts: dict[str, int]) -> Curve:
-        """What a segment holds of a Signal in begin .. end, and a sample at least on both sides of it; it has some there."""
+    def _heads(self, file: sqlite3.Connection, number: int, segment: int) -> tuple[int, "np.ndarray"]:
+        """Of the blocks that a segment was made of: the row in which they begin, their heads."""
+        self._later = self._later or (has(file, "held") and has(file, "heads"))
+        query = "SELECT row, heads FROM heads WHERE signal=? AND segment=?"
+        found = file.execute(query, (number, segment)).fetchone() if self._later and segment else None
+        row, content = found or (0, b"")
+        return row, np.frombuffer(content, HEAD)
+
+    def _edges(
+        self, name: str, number: int, span: tuple[int, int], word: str, row: int, tops: "np.ndarray", summed: "np.ndarray"
+    ) -> list[Curve]:
+        """What a segment holds of numbers, of blocks that are summed only the ends; those that the span does not touch are left
+        out, but for one on each side."""
+        ends = row + np.cumsum(tops["count"].astype(np.int64))
+        begins = ends - tops["count"]
+        low = max(0, int(np.searchsorted(tops["last_us"], span[0])) - 1)
+        high = min(len(tops), int(np.searchsorted(tops["first_us"], span[1], side="right")) + 1)
+        wanted = [i for i in range(low, high) if not summed[i]]
+        ranges = " OR ".join(f"file_row_number BETWEEN {begins[i]} AND {ends[i] - 1}" for i in wanted)
+        found = self._rows(name, number, word, f"({ranges})") if wanted else None
+        curves, at = [], 0
+        for i in range(low, high):
+            if summed[i]:
+                curves.append(_ends(tops[i : i + 1]))
+            elif found is not None:
+                curves.append(found.part(at, at + int(tops[i]["count"])))
+                at += int(tops[i]["count"])
+        return curves
+
+    def _rows(self, name: str, number: int, word: str, which: str) -> Curve:
+        source = f"read_parquet({quoted(self._file(name))}, file_row_number = true) WHERE signal = {number} AND {which}"
+        found = self._fetch(f"SELECT epoch_us(time) AS time, {word} AS word, belief, rule, file_row_number AS row FROM {source}")
+        return _curve(found, word, {})
+
+    def _file(self, name: str) -> Path:
         path = self._cold / name
         if not path.exists():
             raise FileNotFoundError(name)
-        source = f"read_parquet({quoted(path)}, file_row_number = true) WHERE signal = {number} AND time"
+        return path
+
+    def _segment(self, name: str, number: int, begin: int, end: int, word: str, texts: dict[str, int]) -> Curve:
+        """What a segment holds of a Signal in begin .. end, and a sample at least on both sides of it; it has some there."""
+        source = f"read_parquet({quoted(self._file(name))}, file_row_number = true) WHERE signal = {number} AND time"
         rows = f"SELECT epoch_us(time) AS time, {word} AS word, belief, rule, file_row_number AS row FROM {source}"
         around = (end - begin) // 8 + AROUND_US
         low, high = begin - around, end + around
@@ -137,11 +209,7 @@ class Shelves:
             before = f"({rows} < make_timestamp({low}) ORDER BY row DESC LIMIT 1)"
             after = f"({rows} > make_timestamp({high}) ORDER BY row LIMIT 1)"
             found = self._fetch(f"{before} UNION ALL ({query}) UNION ALL {after}")
-            times = np.ma.getdata(found["time"])
-        words = _words(found["word"], word, texts)
-        row, belief, line = (np.ma.getdata(found[column]) for column in ("row", "belief", "rule"))
-        order = slice(None) if (np.diff(row) > 0).all() else np.argsort(row)
-        return Curve.of(times[order].astype(np.int64), words[order], belief[order].astype(np.int32), (line == LINE)[order])
+        return _curve(found, word, texts)
 
     def events(
         self, file: sqlite3.Connection, begin_ns: int, end_ns: int, where: str, values: list[Any]
@@ -150,10 +218,8 @@ class Shelves:
         query = "SELECT file FROM segments WHERE what = 'events' AND last_us >= ? AND first_us <= ? ORDER BY number"
         found: list[tuple[int, str, str, str]] = []
         for (name,) in file.execute(query, (begin_ns // 1000, end_ns // 1000)).fetchall():
-            path = self._cold / name
-            if not path.exists():
-                raise FileNotFoundError(name)
-            told = f"SELECT utc_ns, kind, subject, fields FROM read_parquet({quoted(path)}) WHERE {where} ORDER BY utc_ns, id"
+            source = f"read_parquet({quoted(self._file(name))}) WHERE {where} ORDER BY utc_ns, id"
+            told = f"SELECT utc_ns, kind, subject, fields FROM {source}"
             found += self._run(told, values).fetchall()
         return sorted(found, key=lambda row: row[0])
 
@@ -184,6 +250,14 @@ def _ends(tops: "np.ndarray") -> Curve:
     summed = np.tile(np.array([True, False]), n)
     words, beliefs = pairs("first_word", "last_word"), pairs("first_belief", "last_belief")
     return Curve(pairs("first_us", "last_us"), words, beliefs, lines, summed, counts)
+
+
+def _curve(found: dict[str, Any], word: str, texts: dict[str, int]) -> Curve:
+    """Rows of a segment in their order."""
+    words = _words(found["word"], word, texts)
+    times, row, belief, line = (np.ma.getdata(found[column]) for column in ("time", "row", "belief", "rule"))
+    order = slice(None) if (np.diff(row) > 0).all() else np.argsort(row)
+    return Curve.of(times[order].astype(np.int64), words[order], belief[order].astype(np.int32), (line == LINE)[order])
 
 
 def _words(found: Any, word: str, texts: dict[str, int]) -> Ints:

@@ -1,20 +1,24 @@
 """What a Feed says, as History keeps it: samples with their times, Events, and the spans of which nothing is known. Pure.
 
-History's time is UTC and never goes back. Where the wall clock was set back, History goes on ahead of it and lets it catch up: it
-passes nine seconds in ten.
+History's time is UTC and never goes back. Where the wall clock was set back a little, History goes on ahead of it and lets it
+catch up: it passes nine seconds in ten. Where it was set forward by more than an hour, a gap is in between; where it was set back
+by more, what was recorded meanwhile is to be moved (setback.py) before the message is taken.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from controller.feed import Changes, FeedSignal, Gap, Hello, Message, Row, Snapshot, Told
 from controller.history.door import Missing
 from controller.history.kept import Happened, Kept, Rule
-from twin.clock import US
+from twin.clock import US, S
 
 CATCH_UP = 10
+STEP = 3600 * S
+"""A wall clock that differs by more from the time that has passed has been set."""
 AWAY = "History was not recorded"
+SET = "the wall clock was set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,17 @@ class Axis:
     """
 
     def __init__(self, until: int) -> None:
-        self._until, self._ahead, self._looked = until, 0, (0, 0)
+        self._until, self._ahead, self._looked = until, 0, (-1, 0)
+
+    def step(self, utc_ns: int, at_ns: int, run: int) -> tuple[int, bool]:
+        """By how much the clock differs from the time that has passed, and whether that is known."""
+        was, before = self._looked
+        known = was == run and self._until > 0
+        return utc_ns + self._ahead - self._until - (max(0, at_ns - before) if known else 0), known
+
+    def start(self, until: int) -> None:
+        """History tells up to this time; it may be earlier than it was."""
+        self._until, self._ahead = until, 0
 
     def now(self, utc_ns: int, at_ns: int, run: int) -> int:
         """History's time at a publication; `at_ns` by the clock of this run of the core."""
@@ -94,6 +108,23 @@ class Taking:
         if until is not None:
             self.until = until
 
+    def set_back(self, message: Message) -> tuple[int, int | None] | None:
+        """Where a message comes after the clock was set back by more than STEP: its time, and by how much, if that is known.
+
+        Then what was recorded since is to be moved, and `start` told.
+        """
+        if not isinstance(message, Snapshot | Changes) or not self.until:
+            return None
+        step, known = self._axis.step(message.utc_ns, message.at_ns, self._run)
+        return (message.utc_ns, -step if known else None) if step < -STEP else None
+
+    def start(self, until: int) -> None:
+        """What was recorded has been moved: History tells up to this time."""
+        self.until = until
+        self._axis.start(until)
+        self._away = self._away or SET
+        self._publication = 0
+
     def take(self, message: Message) -> Portion:
         """What is to be kept of a message."""
         match message:
@@ -115,16 +146,19 @@ class Taking:
         started = Happened(max(message.run, self.until + 1), "CoreStarted", "factory", {"run": message.run})
         return Portion((), (started,))
 
-    def _snapshot(self, message: Snapshot) -> Portion:
+    def _snapshot(self, message: Snapshot, otherwise: str = "") -> Portion:
         """How everything stands: all of it is true now, whenever it became so."""
         since, now = self.until, self._axis.now(message.utc_ns, message.at_ns, self._run)
-        cause, self._away = self._away, ""
+        cause, self._away = self._away or otherwise, ""
         missing = Missing(since, now, cause) if cause and since else None
         self._publication, self._pub_utc, self._period, self.until = message.number, message.utc_ns, 0, now
         self._last = {row.index: _Last(row, now, message.number) for row in message.rows if row.index in self._numbers}
         return Portion([self._kept(last.row, now) for last in self._last.values()], (), now, missing)
 
     def _changes(self, message: Changes) -> Portion:
+        step, known = self._axis.step(message.utc_ns, message.at_ns, self._run)
+        if self._away or (known and step > STEP):
+            return self._anew(message)
         now = self._axis.now(message.utc_ns, message.at_ns, self._run)
         self._period = max(0, message.utc_ns - self._pub_utc)
         found = []
@@ -133,6 +167,12 @@ class Taking:
                 found += self._row(row, message.number, now)
         self._publication, self._pub_utc, self.until = message.number, message.utc_ns, now
         return Portion(found, [self._event(event, now) for event in message.events], now)
+
+    def _anew(self, message: Changes) -> Portion:
+        """After the clock was set: a gap, and how everything stands behind it."""
+        rows = {index: last.row for index, last in self._last.items()} | {row.index: row for row in message.rows}
+        found = self._snapshot(Snapshot(message.number, list(rows.values()), message.utc_ns, message.at_ns, True), SET)
+        return replace(found, events=[self._event(event, found.until) for event in message.events])
 
     def _row(self, row: Row, publication: int, now: int) -> list[tuple[int, int, Any, int, str]]:
         """A row at its time. Before it, where its Signal follows a line, what it still was a publication earlier."""

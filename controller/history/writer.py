@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from controller.history.fold import Block, Fold, together
-from controller.history.hot import Hot, RowIn
+from controller.history.hot import Hot
 from controller.history.kept import Done, Happened, HistoryError, HistoryFull, Kept, Samples
+from controller.history.names import RowIn
 
 PERIOD_S = 0.1
 MOST_WAITING = 1_000_000

@@ -98,7 +98,7 @@ class SerialUnits:
 
     async def run(self) -> None:
         """Keep the line open until cancelled, where nobody else does."""
-        if self._line.run_by is not None:
+        if self._line.run_by not in (None, self):
             await asyncio.get_running_loop().create_future()
         self._line.run_by = self
         await self._line.run()

@@ -1,7 +1,9 @@
 """`lockstep write` and `call`, as somebody types them, against a running core and a device built with pymodbus."""
 
 import asyncio
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from controller.asking import value_of
 from controller.folder import held
+from controller.orders.book import Book
+from controller.orders.intents import FIRST_OF_DEVICES, Intent
 from hil.ports import free_port
 from tests.controller.test_core_process import Process
 from twin.factory import parse
@@ -50,6 +54,10 @@ def test_a_value_is_written_read_back_and_shown_and_what_cannot_be_is_refused_wi
         await server.serve_forever(background=True)
         (tmp_path / "drive.csv").write_text(MAP)
         (tmp_path / "factory.toml").write_text(FACTORY.format(port=port))
+        (tmp_path / "state").mkdir()
+        with Book(tmp_path / "state" / "book.sqlite", 1) as book:  # as a kill has left it
+            left = Intent(FIRST_OF_DEVICES, "drive-1", "write speed", "0.0", "ada")
+            book.save((), book.load(), [left, Intent(FIRST_OF_DEVICES + 1, "drive-1", "call reset", "{}", "ada")])
         core = Process(tmp_path, parse(FACTORY.format(port=port), tmp_path))
         state = str(tmp_path / "state")
         try:
@@ -70,6 +78,9 @@ def test_a_value_is_written_read_back_and_shown_and_what_cannot_be_is_refused_wi
         with held(tmp_path / "state"):
             code, said = await lockstep("write", "--state", state, "drive-1", "speed", "1")
             assert code == 2 and "no core at" in said
+        with closing(sqlite3.connect(tmp_path / "state" / "book.sqlite")) as raw:
+            found = raw.execute("SELECT what, state FROM commands ORDER BY id").fetchall()
+        assert found == [("write speed", "done"), ("call reset", "unknown"), ("write speed", "done"), ("write on", "done")]
 
     asyncio.run(main())
 

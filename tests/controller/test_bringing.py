@@ -1,11 +1,13 @@
 """What other processes bring to the Feed: only what is theirs, never more than fits, and what is wanted of them once."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.brought import Shown
+from controller.brought import Mirror, Shown, mirror_blocks
+from controller.brought import bringers as made_bringers
 from controller.feed import (
     Answered,
     Bringers,
@@ -20,12 +22,16 @@ from controller.feed import (
     Row,
     Told,
     Wanted,
+    feed_signals,
     follow,
     serve,
 )
 from controller.feed.bringers import MOST_ROWS, MOST_TEXT, MOST_WANTED, SILENCE
+from controller.feed.messages import Brings, Brought, Pending
 from tests.controller.virtual import run
 from twin.clock import LoopClock, Ns, S
+from twin.factory import parse
+from twin.trace import Quality
 from twin.units import ONE
 
 
@@ -39,6 +45,7 @@ SIGNALS = (
     signal("press-1", "status", "program", str),
     signal("press-1", "command", "speed"),
     signal("arm-1", "residual", "x"),
+    signal("arm-1", "residual", "y"),
 )
 PRESS, ARM = "press-1/status", "arm-1/residual"
 
@@ -134,6 +141,100 @@ def test_when_who_brings_has_gone_or_is_silent_it_shows_and_another_may_take_ove
         assert shown.take(13)[0].quality == 1
 
     with_core(tmp_path, test)
+
+
+def test_what_a_process_before_brought_is_never_good_again(tmp_path: Path) -> None:
+    nothing = "the process that brings it has brought nothing yet"
+
+    async def test(core: Core) -> None:
+        shown = Shown(SIGNALS, core.bringers)
+        async with follow(core.path) as first:
+            assert (await first.bring([ARM])).ok
+            await first.brought([Row(4, 0.5, 0, "", 5), Row(5, 0.6, 0, "", 5)])
+            await core.until(lambda: core.bringers._rows != {})
+            assert [row.quality for row in shown.take(9)] == [0, 0]
+        await core.until(lambda: core.bringers.cause(ARM) == "the process that brings it has gone")
+        async with follow(core.path) as second:
+            assert (await second.bring([ARM])).ok
+            assert shown.take(10) == [Row(4, 0.5, 1, nothing, 10), Row(5, 0.6, 1, nothing, 10)]
+            await second.brought([Row(4, 0.7, 0, "", 11)])
+            await core.until(lambda: core.bringers._rows != {})
+            assert shown.take(12) == [Row(4, 0.7, 0, "", 11), Row(5, 0.6, 1, nothing, 12)]
+
+    with_core(tmp_path, test)
+
+
+PRESS_MAP = """
+name = "press"
+[[signals]]
+name = "speed"
+node = "i=1"
+[[signals]]
+name = "force"
+node = "i=2"
+"""
+PRESS_SHOP = """
+[factory]
+name = "shop"
+[cells.c]
+[nodes.server]
+kind = "opcua"
+url = "opc.tcp://127.0.0.1:4841"
+policy = "None"
+[machines.b]
+type = "opcua"
+cell = "c"
+node = "server"
+map = "press.toml"
+"""
+
+
+def test_a_machine_s_old_values_are_stale_until_a_new_mirror_has_read_them(tmp_path: Path) -> None:
+    (tmp_path / "press.toml").write_text(PRESS_MAP)
+    factory = parse(PRESS_SHOP, tmp_path)
+    signals = feed_signals(factory)
+    speed, force = (next(i for i, s in enumerate(signals) if s.path == f"b/status/{name}") for name in ("speed", "force"))
+
+    async def main(clock: LoopClock) -> None:
+        bringers = made_bringers(factory, signals)
+        mirror, first, second = Mirror(factory, signals, bringers, clock), Pending(), Pending()
+        bringers.hear(first, Brings(1, list(mirror_blocks(factory))))
+        bringers.hear(first, Brought([Row(speed, 0.5, 0, "", 5), Row(force, 3.0, 0, "", 5)], []))
+        assert mirror.take()["b"].good
+        bringers.forget(first)
+        bringers.hear(second, Brings(1, list(mirror_blocks(factory))))
+        assert mirror.take()["b"].every.quality is Quality.STALE and mirror.link("server")
+        bringers.hear(second, Brought([Row(speed, 0.6, 0, "", 6)], []))
+        sample = mirror.take()["b"]
+        assert sample.status == (0.6, None) and sample.doubts["force"].cause == "never heard"
+
+    run(main)
+
+
+def test_an_event_that_was_on_its_way_to_a_core_that_has_gone_is_told_to_the_next(tmp_path: Path) -> None:
+    happened = Told(5, "Pressed", "press-1", {})
+
+    async def main(clock: LoopClock) -> None:
+        bringing = Bringing(SIGNALS, [PRESS], clock)
+        for core in range(2):
+            bringers = Bringers(SIGNALS, (PRESS, ARM))
+            async with contextlib.AsyncExitStack() as there:
+                await there.enter_async_context(serve(tmp_path / "feed.sock", Feed(SIGNALS), Desk(), bringers))
+                face = await there.enter_async_context(follow(tmp_path / "feed.sock"))
+                running = asyncio.create_task(bringing.run(face))
+                for _ in range(50):
+                    await asyncio.sleep(0)
+                if core == 0:
+                    assert bringers.events() == []
+                    face._outgoing.close()
+                    face._lost = FeedLost("the core has gone")
+                    bringing.event(happened)
+                    assert isinstance((await asyncio.gather(running, return_exceptions=True))[0], FeedLost)
+                else:
+                    assert bringers.events() == [happened] and bringing.lost == 0
+                    running.cancel()
+
+    run(main)
 
 
 def test_a_face_that_floods_is_read_no_further_until_the_next_beat(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import os
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from controller.shadow.beside import BACK, Shadow
 from controller.shadow.calibrate import Wanted, calibrated
 from controller.shadow.calibrations import Known, keep, kept, physics, place, subjects
 from controller.shadow.plans import plan_of
+from controller.shadow.ready import prepare
 from tests.controller.factories import demo
 from tests.twin.calibration import runs
 from twin import followed, motion, reached
@@ -119,51 +118,6 @@ def test_a_printer_30_percent_off_is_beyond_its_bound_until_it_is_calibrated(tmp
     after = shadow(printer_1=known)
     beside(after, run)
     assert after.events == []
-
-
-def test_a_calibration_for_other_params_or_none_at_all_leaves_the_type_s_own_and_says_so(tmp_path: Path) -> None:
-    subject = subjects(FACTORY)["belt-1"]
-    assert physics(tmp_path, subject) == (subject.physics, "belt-1: not calibrated: its residuals are those of any conveyor")
-    run = runs.belt(with_values(subject.physics, {"pull": 0.8}))
-    keep(tmp_path, subject, calibrated(subject, run, Wanted(only=("pull",)), "today")[1])
-    other = dataclasses.replace(subject, digest="another")
-    assert physics(tmp_path, other)[0] is subject.physics and "made for other params" in physics(tmp_path, other)[1]
-    place(tmp_path, "belt-1").write_text("nonsense")
-    assert "not TOML" in physics(tmp_path, subject)[1]
-    with pytest.raises(CalibrationError, match="not TOML"):
-        kept(tmp_path, subject)
-
-
-def test_a_calibration_of_another_machine_of_the_same_params_is_not_taken(tmp_path: Path) -> None:
-    subject = subjects(FACTORY)["belt-1"]
-    made = Calibration("belt-9", subject.type, "today", "a copy", subject.digest, {"pull": Value(0.8)}, {})
-    keep(tmp_path, subject, made)
-    with pytest.raises(CalibrationError, match="it was made of 'belt-9', not of 'belt-1'"):
-        kept(tmp_path, subject)
-    assert physics(tmp_path, subject)[0] is subject.physics
-
-
-def test_what_was_identified_before_is_where_the_next_calibration_begins_and_stays_where_it_tells_nothing(tmp_path: Path) -> None:
-    subject = subjects(parse(BELT, Path()))["belt-1"]
-    true = with_values(subject.physics, {"pull": 0.8, "friction": 0.45})
-    before = Calibration("belt-1", subject.type, "in May", "a run", subject.digest, {"friction": Value(0.45, 0.002)}, {})
-    run = runs.belt(true, parts=12, stops=3, length=5000.0, speed=400.0)
-    found, made = calibrated(subject, run, Wanted(only=("pull",)), "today", before)
-    assert found.started.friction == found.physics.friction == 0.45, "also while it is fitted"
-    assert made.values["friction"] == Value(0.45, 0.002) and made.values["pull"].value == pytest.approx(0.8, rel=0.01)
-    assert made.source == "made by a test; friction as of in May"
-
-
-def test_a_calibration_is_on_the_disk_and_so_is_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, steps = subjects(FACTORY)["belt-1"], []
-    sync, replace = os.fsync, os.replace
-    kinds = {True: "folder", False: "file"}
-    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(kinds[stat.S_ISDIR(os.fstat(fd).st_mode)]), sync(fd)))
-    monkeypatch.setattr(os, "replace", lambda old, new: (steps.append("name"), replace(old, new)))
-    keep(tmp_path, subject, Calibration("belt-1", subject.type, "today", "Münze", subject.digest, {}, {}))
-    assert steps == ["file", "name", "folder"]
-    made = kept(tmp_path, subject)
-    assert made is not None and made.source == "Münze"
 
 
 def test_a_shadow_that_runs_takes_a_new_calibration_up_and_a_twin_that_has_none_goes_on(tmp_path: Path) -> None:
@@ -376,6 +330,18 @@ def test_the_zero_points_of_an_arm_that_is_not_ours_are_identified_from_where_it
     still = dataclasses.replace(run, columns={name: np.full(150, values[0]) for name, values in run.columns.items()})
     with pytest.raises(CalibrationError, match=r"cannot tell .*joint"):
         calibrated(subject, still, Wanted(), "today")
+
+
+def test_each_twin_has_made_a_step_before_a_shadow_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    robots: list[str] = []
+    monkeypatch.setattr(reached, "prepare", lambda robot, say: robots.append(robot))
+    stepped = {name: subject.face for name, subject in subjects(FACTORY).items() if hasattr(subject.face, "step")}
+    names = []
+    for name, face in stepped.items():
+        step = face.step
+        monkeypatch.setattr(face, "step", lambda *given, step=step, name=name: (names.append(name), step(*given))[1])
+    prepare(FACTORY, print)
+    assert robots == ["ur5e"] and len(names) >= len({id(face) for face in stepped.values()}) > 2
 
 
 def test_neither_the_core_nor_the_command_line_has_a_plant_in_it() -> None:

@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,18 +37,19 @@ def told(
     hot = Hot(folder)
     mine = [Kept("b0/status/speed", float), Kept("b0/status/running", bool)]
     numbers = hot.declare([*mine, *(Kept(f"node:n/status/{name}", int) for name in node)])
-    for k in range(count):
-        if k in lost:
-            continue
-        if k == lost.stop and lost:
+    rows: list[Any] = []
+    for k in (k for k in range(count) if k not in lost):
+        if lost and k == lost.stop:
+            hot.commit(hot.samples(rows))
             hot.lost(utc(lost.start), utc(lost.stop), "nobody recorded")
+            rows.clear()
         value, quality = speed(k)
-        rows = [
+        rows += [
             (numbers["b0/status/speed"], utc(k), value, quality, "" if quality == GOOD else "silent"),
             (numbers["b0/status/running"], utc(k), True, GOOD, ""),
             *((numbers[f"node:n/status/{name}"], utc(k), of_k(k), GOOD, "") for name, of_k in node.items()),
         ]
-        hot.commit(hot.samples(rows), until_ns=utc(k))
+    hot.commit(hot.samples(rows))
     hot.close()
 
 

@@ -8,16 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from controller.__main__ import main
 from controller.children import Child, Children
 from controller.shadow.__main__ import run as run_shadow
-from controller.shadow.calibrations import place
+from controller.shadow.calibrations import keep, place, subjects
 from hil.house import CoreTold, House, Tenant
 from hil.ports import free_port
 from tests.twin.calibration import runs
-from twin.calibration import Run
+from twin.calibration import Calibration, Run, Value
 from twin.clock import LoopClock, Ns, S
 from twin.factory import parse
 from twin.machines.extractor import plant
@@ -60,8 +61,13 @@ def test_a_changed_fan_is_told_within_its_time_and_without_the_shadow_the_core_g
         house.rig.world.touch("fan", rubs, house.rig.now)
         house.run(Ns(60 * S))
         assert [(subject, 50 <= at <= 53) for at, subject in told(house, "ResidualBeyond")] == [("fan", True)]
+        known = Calibration("fan", "extractor", "today", "a run", subjects(house._factory)["fan"].digest, {"load": Value(1.9)}, {})
+        keep(tmp_path, subjects(house._factory)["fan"], known)
+        house.run(Ns(80 * S))
+        assert told(house, "ResidualWithin") != [], "it takes up what is kept while it runs"
+        assert abs(trace.last("core/fan/residual/current")) < 0.05
         house.dismiss(shadow)
-        house.run(Ns(75 * S))
+        house.run(Ns(95 * S))
         assert trace.last("core/fan/quality") == "good" and trace.last("core/fan/status/running") is True
         assert trace.last("core/node:air/link") == "ours"
 
@@ -135,6 +141,26 @@ def test_calibrate_shows_before_and_after_and_keeps_what_it_found(tmp_path: Path
     line = next(line for line in said.splitlines() if line.startswith("load"))
     assert float(line.split()[1]) == 1.4 and float(line.split()[2]) == pytest.approx(1.75, rel=0.02)
     assert 'source = "run.csv"' in kept and '"ambient" = 22.0' in kept and '"current" = ' in kept
+
+
+def test_what_leaves_a_residual_beyond_its_bound_is_kept_only_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "factory.toml").write_text(SHOP.format(port=1502))
+    run = runs.extractor(physics_of("twin.machines.extractor"), minutes=40.0, speeds=80)
+    door = run["filter_pressure"].copy()
+    door[np.arange(len(run)) % 600 >= 580] += 45.0  # somebody opens a door: no parameter explains it
+    run = dataclasses.replace(run, columns={**run.columns, "filter_pressure": door})
+    trace = trace_of(run, tmp_path / "run.csv")
+    where = ["--factory", str(tmp_path / "factory.toml"), "--state", str(tmp_path)]
+    words = ["calibrate", "fan", *where, "--trace", str(trace), "--only", "load", "--only", "pressure"]
+    assert main(words) == 1
+    refused = capsys.readouterr().err
+    assert "nothing is kept: more than one in a hundred residuals stay beyond their bound (filter_pressure: " in refused
+    assert main(["calibrate", "--list", *where]) == 0 and capsys.readouterr().out.startswith("fan: not calibrated")
+    assert main([*words, "--keep-anyway"]) == 0
+    capsys.readouterr()
+    assert main(["calibrate", "--list", *where]) == 0 and capsys.readouterr().out.startswith("fan: calibrated 20")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.core import run
-from controller.feed import Changes, Told, follow
+from controller.feed import Changes, Told, feed_signals, follow
+from controller.image import blank
+from controller.rows import Rows
+from controller.scan import State
 from controller.stamps import STEP, ClockStepped, NodeClock, SteadyWall, before, heard, in_order
 from controller.times import Lateness, Times
 from tests.controller import virtual
@@ -155,6 +158,19 @@ def test_the_lateness_of_99_scans_of_100_is_known_to_one_part_in_eight(late: lis
         exact = sorted(late)[max(0, -(-int(share * len(late) * 1000) // 1000) - 1)]
         assert exact - US <= found.percentile(share) + US and found.percentile(share) <= max(exact * 9 // 8, exact + 2 * US) + US
     assert found.most == max(late)
+
+
+def test_counters_are_shown_once_a_second_of_the_cores_clock_whatever_the_wall_clock_does() -> None:
+    shop = read(SHOP)
+    signals, late = feed_signals(shop), Lateness()
+    rows = Rows(shop, signals, late=late)
+    counter = next(index for index, signal in enumerate(signals) if signal.path == "factory/scan/scans")
+    shown = []
+    for scan in range(30):
+        late.add(Ns(0))
+        found = rows.update(blank(shop), State(1), random.Random(scan).randrange(2**60), Ns(scan * 100 * MS))
+        shown += [scan for row in found if row.index == counter]
+    assert shown == [0, 10, 20]
 
 
 def commanded(folder: Path, steps: dict[int, int]) -> tuple[list[tuple[str, int, tuple[int, ...]]], list[Told]]:

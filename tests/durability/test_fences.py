@@ -4,7 +4,11 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from controller.archive import export, load
 from controller.folder import owner_of
+from controller.nodes.epochs import Epochs
 from controller.nodes.grant import same_house
 from controller.orders.order import OperationState
 from tests.controller.factories import shop
@@ -25,9 +29,15 @@ def begun(folder: Path) -> Durable:
     return world
 
 
-def copied(world: Durable, folder: Path, issued: int) -> Durable:
-    """Another controller on a copy of what is on disk, with the same nodes."""
-    shutil.copytree(world.folder, folder)
+def copied(world: Durable, folder: Path, issued: int, imported: bool = False) -> Durable:
+    """Another controller on a copy of what is on disk, or on what was exported and imported, with the same nodes."""
+    if imported:
+        (world.folder / "epoch").write_text("99\n")
+        export(world.folder, folder.with_name("out"), False, 0)
+        load(folder.with_name("out"), folder)
+        issued = Epochs(folder / "epoch").highest
+    else:
+        shutil.copytree(world.folder, folder)
     other = Durable(folder, world.factory)
     other.nodes, other.now, other.runs, other.issued = world.nodes, world.now, world.runs + 1, issued
     other.restart()
@@ -49,7 +59,8 @@ def test_of_two_controllers_on_copies_of_one_directory_each_node_obeys_one_and_n
     assert found.state is OperationState.HELD and str(one.state.stands[PRINTER]).startswith("read-only")
 
 
-def test_what_an_old_copy_of_the_book_has_not_started_waits_for_an_operator(place: Path) -> None:
+@pytest.mark.parametrize("imported", [False, True])
+def test_what_an_old_copy_of_the_book_has_not_started_waits_for_an_operator(place: Path, imported: bool) -> None:
     world = begun(place / "now")
     world.restart()
     world.nodes[PRINTER].tick(world.now)
@@ -60,7 +71,7 @@ def test_what_an_old_copy_of_the_book_has_not_started_waits_for_an_operator(plac
     before.ask("place_order", recipe="print-and-convey", program="part.gcode")
     before.steps(1)
     world.steps(20)
-    back = copied(before, place / "back", 1)
+    back = copied(before, place / "back", 1, imported)
     back.nodes, back.now = world.nodes, world.now
     ran = list(world.nodes[PRINTER].executed)
     back.steps(100)

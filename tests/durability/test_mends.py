@@ -2,13 +2,18 @@
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.aside import inline
+from controller.modbus.pdu import NoReply, Write
+from controller.modbus.pdu import Request as Asked
 from controller.nodes.epochs import MOST, EpochError, Epochs
 from controller.nodes.grant import FAR, Grant, Standing, stand, strange
+from controller.nodes.lines import Lines
 from controller.nodes.owed import looked_up
 from controller.orders.asked import AskedOfDevices, DeviceRecalled
 from controller.orders.book import Book, BookError, NotWritten
@@ -17,12 +22,14 @@ from controller.orders.intents import FIRST_OF_DEVICES, Intent, IntentState
 from controller.orders.keeper import Keeper, OrderUnwritable
 from controller.orders.order import Operation, OperationState, Order, OrderError
 from controller.orders.turn import Answer, Orders, Request
+from controller.scan import Outcome
 from tests.controller.factories import shop
+from tests.controller.test_core import House, in_house
 from tests.controller.test_devices import OVEN, factory
 from tests.controller.test_grant import status
 from tests.controller.virtual import run
 from tests.controller.world import World
-from twin.clock import LoopClock, Ns
+from twin.clock import LoopClock, Ns, S
 from twin.trace import Belief, Quality, Sample
 
 HALF = "\ud800"
@@ -64,12 +71,22 @@ def test_what_a_book_cannot_hold_is_refused_alone_and_the_sum_over_all_is_as_it_
     with Book(tmp_path / "b", 1) as book:
         book.load()
         book.save([order(1)], Orders({}, 2, 1), [Intent(7, "n", "stop")])
-        for orders, commands in (([order(1), order(2, HALF)], []), ([], [Intent(8, "n", "stop", not_after=1 << 70)])):
+        for orders, commands in (([order(4), order(2, HALF)], []), ([], [Intent(8, "n", "stop", not_after=1 << 70)])):
             with pytest.raises(NotWritten):
                 book.save(orders, Orders({}, 3, 1), commands)
         book.save([order(3)], Orders({}, 4, 1))
     with Book(tmp_path / "b", 1) as book:
         assert set(book.load().open) == {1, 3} and [intent.id for intent in book.owed] == [7]
+
+
+def test_no_number_of_a_command_to_a_device_is_used_twice_however_many_have_come_since(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch, Book(tmp_path / "b", 1) as book:
+        patch.setattr("controller.orders.book.KEPT_COMMANDS", 3)
+        book.load()
+        for number in (FIRST_OF_DEVICES + 4, FIRST_OF_DEVICES + 5, *range(20)):
+            book.save((), Orders({}, 1, 1), [Intent(number, "n", "stop").settle(IntentState.DONE)])
+        ((kept,),) = book._file.execute("SELECT count(*) FROM commands").fetchall()
+        assert kept < 8 and book.last_of_devices == FIRST_OF_DEVICES + 5
 
 
 def test_an_order_or_a_command_that_cannot_be_written_fails_alone_and_the_keeper_goes_on(tmp_path: Path) -> None:
@@ -113,6 +130,24 @@ def test_a_command_that_was_given_up_before_it_was_sent_is_void_and_a_clean_end_
             assert book.owed == ()
 
     run(main)
+
+
+def test_a_core_that_ends_cleanly_writes_what_its_keeper_has_not_come_to(tmp_path: Path) -> None:
+    async def never(keeper: Keeper) -> None:
+        await asyncio.Event().wait()
+
+    async def test(house: House) -> None:
+        await house.until_told("node:printer-1/link", "ours")
+        asked = asyncio.create_task(house.order())
+        await house.clock.until(Ns(house.clock.now() + S))
+        asked.cancel()
+        await house.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Keeper, "run", never)
+        in_house(tmp_path / "state", test)
+    with Book(tmp_path / "state" / "book.sqlite", 1) as book:
+        assert set(book.load().open) == {1}
 
 
 # ---- what a kill left open at devices
@@ -172,6 +207,37 @@ def test_a_node_whose_epoch_nobody_has_given_out_is_refused_and_takes_no_other_w
     world.nodes["printer-1"].set(epoch=MOST)
     world.run(4)
     assert [world.state.stands[name].standing for name in ("printer-1", "belt-1")] == [Standing.REFUSED, Standing.OURS]
+
+
+class Wire:
+    """A link that says nothing and remembers what was written."""
+
+    name, up, cause = "wire", True, ""
+
+    def __init__(self) -> None:
+        self.written: list[bool] = []
+
+    async def run(self) -> None:
+        """Nothing to keep up."""
+
+    async def ask(self, requests: Sequence[Asked], deadline: Ns, urgent: bool = True) -> list[NoReply]:
+        self.written.append(any(isinstance(one, Write) for one in requests))
+        return [NoReply("nobody")] * len(requests)
+
+
+def test_a_grant_that_has_no_registers_is_its_own_node_s_matter(capsys: pytest.CaptureFixture[str]) -> None:
+    wires = {"printer-1": Wire(), "belt-1": Wire()}
+
+    async def main(clock: LoopClock) -> None:
+        links: dict[str, Any] = {**wires}
+        lines = Lines(shop(), links, clock, lambda *_: None)
+        grants = {"printer-1": Grant(MOST + 1).command(1), "belt-1": Grant(5).command(1)}
+        async with asyncio.TaskGroup() as tasks:
+            lines.ask(tasks, Outcome(grants, {}, {}, (), (), ()), clock.now(), lambda node: False)
+
+    run(main)
+    assert (wires["printer-1"].written, wires["belt-1"].written) == ([False], [True])
+    assert "node printer-1 is only read" in capsys.readouterr().err
 
 
 def test_a_command_that_this_version_does_not_know_is_settled_and_ends_no_scan() -> None:

@@ -32,6 +32,8 @@ OPCUA = (
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "meter.csv").write_text(MAP)
     (tmp_path / "press.toml").write_text(PRESS)
+    (tmp_path / "arm.csv").write_text(ARM_MAP)
+    (tmp_path / "units.csv").write_text("name,table,address,type,unit_id\na,hr,1,int16,250\n")
     return tmp_path
 
 
@@ -59,9 +61,38 @@ def test_a_serial_line_and_tls_are_read(folder: Path) -> None:
     assert reached.port == 802 and reached.tls.key == folder / "a.key"
 
 
+SERIAL = 'serial = "/dev/ttyUSB1"'
+ARM_MAP = "name,table,address,type,unit,unit_id\n" + "".join(f"j{i},hr,{i},int16,{'V' if i == 6 else 'rad'},\n" for i in range(7))
+ARM = METER.replace("meter.csv", "arm.csv") + 'robot = "ur5e"\njoints = ["j0", "j1", "j2", "j3", "j4", "j5"]\n'
+LINE = METER.replace('host = "10.0.0.5"', SERIAL)
+SECOND = LINE[LINE.index("[nodes.m]") :].replace(".m]", ".k]").replace('node = "m"', 'node = "k"\nunit = 2')
+OURS = f'[nodes.ours]\nuid = 1\n{SERIAL}\n'
+
+
 @pytest.mark.parametrize(
     ("text", "old", "new", "key", "why"),
     [
+        (METER, "10.0.0.5", "plc..local", "nodes.m.host", "must be a name or an address of at most 253 letters"),
+        (METER, "10.0.0.5", "x" * 64, "nodes.m.host", "1 to 63"),
+        (
+            METER, "[machines.m]", 'tls = { certificate = "a", key = "b", authority = "c", server = ".plc" }\n[machines.m]',
+            "nodes.m.tls.server", "not '.plc'",
+        ),
+        (OPCUA, "127.0.0.1:4840", "[::1", "nodes.p.url", "opc.tcp://127.0.0.1:4840"),
+        (OPCUA, "127.0.0.1:4840", "h:99999", "nodes.p.url", "opc.tcp://127.0.0.1:4840"),
+        (OPCUA, "127.0.0.1", "plc..local", "nodes.p.url", "opc.tcp://127.0.0.1:4840"),
+        (LINE, 'node = "m"', 'node = "m"\nunit = 0', "machines.m.unit", "must be 1 to 247 on a serial line, not 0"),
+        (LINE, 'node = "m"', 'node = "m"\nunit = 248', "machines.m.unit", "must be 1 to 247 on a serial line, not 248"),
+        (LINE, "meter.csv", "units.csv", "machines.m.map", "signal a: unit_id must be 1 to 247 on a serial line, not 250"),
+        (LINE + SECOND, '.k]\nkind = "modbus"', '.k]\nkind = "modbus"\nbaud = 19200', "nodes.k.baud", "as of nodes.m"),
+        (LINE + SECOND, '.k]\nkind = "modbus"', '.k]\nkind = "modbus"\nparity = "odd"', "nodes.k.parity", "as of nodes.m"),
+        (LINE + SECOND, "unit = 2", "unit = 1", "machines.k.unit", "1 of /dev/ttyUSB1 is machines.m already"),
+        (LINE + OURS, "x" * 9, "", "nodes.m.serial", "is the line of nodes.ours"),
+        (ARM, 'robot = "ur5e"\n', "", "machines.m.joints", "there is no robot"),
+        (ARM, ', "j5"', "", "machines.m.joints", "must be 6 different Signals, as ur5e has 6 joints"),
+        (ARM, '"j5"', '"j4"', "machines.m.joints", "must be 6 different Signals"),
+        (ARM, '"j5"', '"j6"', "machines.m.joints", "j6 must be an angle, in rad, °, mrad, and has V"),
+        (ARM, ARM[ARM.index("joints") :], "", "machines.m.joints", "must be 6 different Signals"),
         (METER, 'host = "10.0.0.5"', "uid = 3", "nodes.m.uid", "unknown key"),
         (METER, 'host = "10.0.0.5"', "port = 70000", "nodes.m.port", "1 to 65535"),
         (METER, 'host = "10.0.0.5"', 'host = "x"\nbaud = 9600', "nodes.m.baud", "only a device on a serial line"),
@@ -85,6 +116,17 @@ def test_a_mistake_is_named_with_its_key_and_what_is_allowed(
     with pytest.raises(FactoryError) as wrong:
         parse(text.replace(old, new), folder)
     assert any(line.startswith(f"{key}: ") and why in line for line in wrong.value.mistakes), wrong.value.mistakes
+
+
+def test_a_line_may_have_several_devices_and_a_robot_its_joints(folder: Path) -> None:
+    assert set(parse(LINE + SECOND, folder).devices) == {"m", "k"}
+    assert parse(ARM, folder).mirrored["m"].joints == ("j0", "j1", "j2", "j3", "j4", "j5")
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "0x" + "1" * 5000])
+def test_a_number_that_is_too_long_is_a_mistake_too(folder: Path, number: str) -> None:
+    with pytest.raises(FactoryError, match=r"not TOML: a number has more than 300 digits \(at line 3\)"):
+        parse(f'[factory]\nname = "f"\nscan_ms = {number}\n', folder)
 
 
 def test_two_machines_on_one_unit_and_two_maps_of_one_name_are_mistakes(folder: Path) -> None:

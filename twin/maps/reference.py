@@ -8,7 +8,8 @@ from twin.units import ALL
 
 PAGE = """# Maps
 
-<!-- Generated from twin/maps/columns.py and twin/units.py by `python -m twin.maps.reference`: do not edit by hand. -->
+<!-- Generated from twin/maps/columns.py and twin/units.py by `python -m twin.maps.reference > docs/reference/maps.md`:
+do not edit by hand. What a key says is written in columns.py; run this, and tests/twin/maps/test_maps_reference.py compares. -->
 
 A Map says where the Signals of a machine lie that is not ours, and what they mean: a file that ends in `.csv` or `.toml`. How to
 make one: [Add a Modbus device](../how-to/add-a-modbus-device.md). Packaged Maps are named without an ending: `map = "sdm630"`.

@@ -286,7 +286,7 @@ def _deadband(row: Row, kind: type, unit: Unit, limits: Range | None) -> Deadban
     found = number(written.removesuffix("%").strip())
     if kind not in (int, float):
         row.wrong("deadband", f"only a number has one, and this is {kind.__name__}")
-    elif found is None or not 0 <= found <= (100 if share else float("inf")):
+    elif found is None or not 0 <= found <= (100 if share else LARGEST[Form.FLOAT32]):
         row.wrong("deadband", f"must be 0 or more, in the unit, or a share such as 1%, not {written!r}")
     elif share and limits is None:
         row.wrong("deadband", f"{written} of what: a share needs min and max")

@@ -1,13 +1,16 @@
 """SunSpec chains: places that the device tells. The device is pymodbus's server with models as facts/devices.md lays them down."""
 
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.devices import Outcome
 from controller.fieldbus.sunspec import MARK, MOST_MODELS, Chain, Model, placed, walk
 from controller.modbus.pdu import ModbusError, Refused, Words
-from tests.controller.fieldbus.devices import pymodbus_device, row, scanning, words
+from tests.controller.fieldbus.devices import Gateway, pymodbus_device, row, scanning, words
 from tests.controller.virtual import run
 from twin.clock import LoopClock
 from twin.maps import Form, Map
@@ -42,6 +45,11 @@ def device(common: int = 66, end: tuple[int, ...] = (0xFFFF, 0)) -> list[int]:
     strings = [160, 28, 0xFFFF, *[0] * 27]
     strings[19] = 55
     return [*MARK, *one, *inverter, *strings, *end]
+
+
+CHAIN = device()
+SECOND = 40000 + 2 + 2 + 66
+"""Where the second model begins."""
 
 
 @pytest.mark.parametrize(("base", "common"), [(40000, 66), (50000, 65), (0, 66)])
@@ -106,6 +114,92 @@ def test_a_chain_that_never_ends_is_left() -> None:
     registers = dict.fromkeys(range(2, 5000), 1) | {0: MARK[0], 1: MARK[1]}
     found = found_in(registers, (0,))
     assert isinstance(found, Chain) and len(found.models) == MOST_MODELS and "no end" in found.doubt
+
+
+@pytest.mark.parametrize("lost", [bytes((0x83, 6)), bytes((0x83, 10)), b"\x03\x02\x00\x00", None])
+def test_a_step_of_the_chain_that_got_no_answer_is_asked_again_and_cuts_nothing(lost: bytes | None) -> None:
+    failing = 0
+
+    def answer(unit: int, asked: bytes) -> bytes | None:
+        nonlocal failing
+        first, count = struct.unpack(">HH", asked[1:5])
+        if first == SECOND and failing:
+            failing -= 1
+            return lost
+        if not 40000 <= first <= first + count <= 40000 + len(CHAIN):
+            return bytes((0x83, 2))
+        return struct.pack(f">BB{count}H", 3, 2 * count, *CHAIN[first - 40000 : first - 40000 + count])
+
+    async def main(clock: LoopClock) -> None:
+        nonlocal failing
+        failing = 1
+        async with Gateway(answer) as gateway, scanning(clock, gateway.port, MAP) as scan:
+            assert await scan.until(lambda s: s.good and s.status.current == 12.34 and s.status.string_1 == 5.5, ms=3000)
+            failing = 2
+            await gateway.stop()
+            await scan.wait(300)
+            await gateway.start()
+            await scan.wait(1000)
+            await scan.until(lambda s: s.good and set(s.doubts) == {"float_power", "string_2"}, ms=15_000)
+            await scan.wait(15_000)
+            assert set(scan.look().doubts) == {"float_power", "string_2"}
+
+    run(main)
+
+
+def test_a_chain_that_a_starting_device_cuts_short_does_not_replace_the_whole_one() -> None:
+    cut = False
+
+    def answer(unit: int, asked: bytes) -> bytes:
+        first, count = struct.unpack(">HH", asked[1:5])
+        if not 40000 <= first <= first + count <= 40000 + len(CHAIN) or (cut and first == SECOND and count == 2):
+            return bytes((0x83, 2))
+        return struct.pack(f">BB{count}H", 3, 2 * count, *CHAIN[first - 40000 : first - 40000 + count])
+
+    async def main(clock: LoopClock) -> None:
+        nonlocal cut
+        cut = True
+        async with Gateway(answer) as gateway, scanning(clock, gateway.port, MAP) as scan:
+            await scan.until(lambda s: s.good and "current" in s.doubts, ms=1000)
+            cut = False
+            await scan.until(lambda s: s.good and "current" not in s.doubts, ms=11_000)
+            cut = True
+            await gateway.stop()
+            await scan.wait(300)
+            await gateway.start()
+            await scan.wait(3000)
+            assert set(scan.look().doubts) == {"float_power", "string_2"}
+
+    run(main)
+
+
+def test_what_needs_a_scale_that_the_device_does_not_have_is_lost_with_it() -> None:
+    async def main(clock: LoopClock) -> None:
+        short = [*MARK, 103, 3, 21, 22, 23, 0xFFFF, 0]
+        map = Map("short", (
+            row("power", 3, scale_from="scale", together="model:103"),
+            row("scale", 5, Form.INT16, int, together="model:103"),
+            row("current", 2, together="model:103"),
+        ), sunspec=(40000,))  # fmt: skip
+        async with pymodbus_device(words(40000, short)) as (_, port), scanning(clock, port, map) as scan:
+            await scan.until(lambda s: s.good)
+            assert scan.look().status == (None, None, 21.0) and set(scan.look().doubts) == {"power", "scale"}
+            assert (await scan.bus.write("m1", "power", 1.0)).state is Outcome.REFUSED
+
+    run(main)
+
+
+def test_a_chain_whose_models_cannot_be_read_as_the_map_asks_is_told_and_ends_nothing() -> None:
+    async def main(clock: LoopClock) -> None:
+        map = Map("apart", (row("power", 3, scale_from="scale", together="model:103"),
+                            row("scale", 3, Form.INT16, int, together="model:9")), sunspec=(40000,))  # fmt: skip
+        chain = [*MARK, 103, 150, *[0] * 150, 9, 4, 0, 0, 0, 0, 0xFFFF, 0]
+        async with pymodbus_device(words(40000, chain)) as (_, port), scanning(clock, port, map) as scan:
+            await scan.until(lambda s: "at most 125 can be read" in s.every.cause)
+            await scan.wait(1000)
+            assert scan.bus.link("dev") == ""
+
+    run(main)
 
 
 def test_the_first_of_two_models_that_the_device_has_is_meant() -> None:

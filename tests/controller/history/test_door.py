@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from controller.history import shelves
 from controller.history.block import decode
-from controller.history.cold import cool, forget, settle
+from controller.history.cold import cool, settle
 from controller.history.door import Door
+from controller.history.forgetting import forget
 from controller.history.hot import Hot
 from controller.history.kept import BAD, GOOD, NONE, STALE, Happened, HistoryError, Kept, Rule, Samples
 
@@ -214,7 +215,7 @@ def test_heads_of_blocks_answer_as_their_samples_would(tmp_path, monkeypatch):
 
 def test_segments_are_open_files_sorted_by_signal_and_time(stages):
     folder = stages["cold"][0]
-    files = f"read_parquet('{folder}/cold/samples-*.parquet', filename = true)"
+    files = f"read_parquet('{folder}/cold/samples-*.parquet', filename = true, file_row_number = true)"
     columns = "path, count(*), min(value), max(value), count(DISTINCT text)"
     told = duckdb.execute(f"SELECT {columns} FROM {files} GROUP BY path ORDER BY path")
     door = Door(folder)
@@ -227,7 +228,8 @@ def test_segments_are_open_files_sorted_by_signal_and_time(stages):
         if path == "text":
             assert (least, texts) == (None, len(set(values)))
     unsorted = "signal < lag(signal) OVER w OR (signal = lag(signal) OVER w AND time < lag(time) OVER w) AS bad"
-    query = f"SELECT count(*) FROM (SELECT {unsorted} FROM {files} WINDOW w AS (PARTITION BY filename)) WHERE bad"
+    order = "PARTITION BY filename ORDER BY file_row_number"
+    query = f"SELECT count(*) FROM (SELECT {unsorted} FROM {files} WINDOW w AS ({order})) WHERE bad"
     assert duckdb.execute(query).fetchone() == (0,)
     assert duckdb.execute(f"SELECT DISTINCT quality FROM {files} ORDER BY 1").fetchall() == [("good",), ("none",), ("stale",)]
 

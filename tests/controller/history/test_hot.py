@@ -9,10 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from controller.history.cold import cool, forget
+from controller.history.cold import cool
 from controller.history.door import Door
+from controller.history.forgetting import forget
 from controller.history.hot import Hot
 from controller.history.kept import BAD, GOOD, STALE, Done, Happened, HistoryError, HistoryFull, Kept, Rule, Samples
+from controller.history.names import NOT_ITS_TYPE, TOO_LATE
 from controller.history.tables import FILE
 from controller.history.writer import Writer
 
@@ -133,14 +135,29 @@ def test_a_value_that_is_none_is_a_gap_of_one_signal_and_qualities_have_their_ca
     hot.close()
 
 
-def test_earlier_samples_and_values_of_another_type_are_refused_and_counted(tmp_path):
+def test_earlier_samples_and_values_of_another_type_are_counted_and_become_gaps_with_their_cause(tmp_path):
     hot = Hot(tmp_path)
     numbers = hot.declare(ALL)
     count, lamp, bed = numbers[COUNT.path], numbers[LAMP.path], numbers[FLOAT.path]
-    rows = [(count, T, 1.5, 0, ""), (count, T, True, 0, ""), (count, T, 2**63, 0, ""), (lamp, T, 1, 0, ""), (99, T, 1, 0, "")]
+    rows = [(count, T, 1.5, 0, ""), (count, T, True, 0, ""), (count, T, 2**64 - 1, 0, ""), (lamp, T, 1, 0, ""), (99, T, 1, 0, "")]
     rows += [(bed, T, "x", 0, ""), (bed, T, 10**400, 0, ""), (count, T + S, 1, 0, ""), (count, T, 2, 0, "")]
     done = hot.commit(hot.samples(rows))
-    assert (done.samples, done.refused, hot.refused) == (1, 1, 8)
+    assert (done.samples, done.refused, hot.refused) == (7, 1, 8)
+    for _ in range(2):
+        assert read(tmp_path, COUNT.path) == [
+            (T, None, "none", NOT_ITS_TYPE), (T + S, 1, "good", ""), (T + S, None, "none", TOO_LATE)
+        ]  # fmt: skip
+        assert [row[1:] for row in read(tmp_path, FLOAT.path)] == [(None, "none", NOT_ITS_TYPE)]
+        hot.fold()
+    hot.close()
+
+
+def test_a_text_that_no_encoding_has_is_kept_as_an_escape(tmp_path):
+    hot = Hot(tmp_path)
+    number = hot.declare(ALL)[STATE.path]
+    hot.commit(hot.samples([(number, T, "a\ud800", BAD, "b\udfff")]), [Happened(T, "c\ud800", "d\ud800", {"e\ud800": 1})])
+    assert read(tmp_path, STATE.path) == [(T, "a\\ud800", "bad", "b\\udfff")]
+    assert Door(tmp_path).events(T, T + 1) == [Happened(T, "c\\ud800", "d\\ud800", {"e\ud800": 1})]
     hot.close()
 
 
@@ -288,6 +305,7 @@ def test_a_fold_without_room_waits_and_nothing_is_lost(tmp_path, monkeypatch):
             kept += 200
         except HistoryFull:
             full += 1
+            writer.resume()
             if full == 3:
                 with pytest.raises(HistoryFull):
                     writer.ask(lambda hot: cool(hot, T + 10_000 * S)).result(10)

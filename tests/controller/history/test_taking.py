@@ -7,11 +7,12 @@ import pytest
 
 from controller.feed import Changes, Gap, Hello, Row, Snapshot, Told, feed_signals
 from controller.history.bounds import kept
-from controller.history.door import Missing
+from controller.history.door import Door, Missing
 from controller.history.hot import Hot, Size
 from controller.history.kept import HistoryError, Rule
-from controller.history.retention import HOUR, LEAST_KEPT, MB, Reserve, Stand, decide
-from controller.history.taking import AWAY, Portion, Taking
+from controller.history.retention import DAY, HOUR, LEAST_KEPT, MB, Age, Reserve, Stand, decide
+from controller.history.setback import set_back
+from controller.history.taking import AWAY, SET, Portion, Taking
 from tests.controller.factories import SHOP, shop
 from twin.clock import MS, S
 from twin.factory import FactoryError, parse
@@ -96,6 +97,49 @@ def test_where_the_wall_clock_is_set_back_time_goes_on_and_lets_it_catch_up() ->
     assert taking.until == START + at + wall, "200 s are made up for within 2000 s"
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_is_set_forward_and_back_by_years_leaves_no_hole_and_no_future(tmp_path: Path, restarted: bool) -> None:
+    hot, years = Hot(tmp_path), 12 * 365 * 24 * HOUR
+    numbers = hot.declare(KEPT.values())
+    taking = Taking(SIGNALS, KEPT, numbers, 0)
+
+    def play(first: int, last: int, wall: int) -> None:
+        for n in range(first, last):
+            message = changes(n, [Row(SPEED, n * 0.1, 0, "", START + n * 100 * MS + wall)] if n % 50 else [], wall=wall)
+            moved = taking.set_back(message)
+            assert (moved is not None) == (n == 300)
+            if moved is not None:
+                taking.start(set_back(hot, *moved))
+            found = taking.take(message)
+            if found.missing is not None:
+                hot.lost(found.missing.from_ns, found.missing.to_ns, found.missing.cause)
+            hot.commit(hot.samples(found.rows), (), found.until)
+
+    taking.take(Hello("x", START, START - S))
+    taking.take(Snapshot(10, [row(PARTS, 3, -5 * S)], START + S, S, True))
+    play(11, 200, 0)
+    play(200, 300, years)
+    assert hot.until_ns > START + years
+    if restarted:
+        hot.close()
+        hot = Hot(tmp_path)
+        taking = Taking(SIGNALS, KEPT, numbers, hot.until_ns)
+        assert taking.set_back(Snapshot(1, [], START + 30 * S, 0, True)) == (START + 30 * S, None)
+        taking.start(set_back(hot, START + 30 * S, None))
+    else:
+        play(300, 400, 0)
+    door = Door(tmp_path)
+    assert START + 29 * S < hot.until_ns < START + 41 * S and taking.until <= START + 41 * S
+    assert all(gap.cause in (SET, AWAY, "not recorded") and gap.to_ns - gap.from_ns < S // 4 for gap in door.gaps())
+    for at in (15, 25, 29):
+        point = door.at("belt-1/status/speed", START + at * S)
+        assert point is not None and point.value == pytest.approx(at, abs=0.11)
+    told = door.at("belt-1/status/parts", START + 25 * S)
+    assert told is not None and told.value == 3, "what stands still is said anew behind a gap"
+    door.close()
+    hot.close()
+
+
 def test_an_event_keeps_all_that_is_known_of_its_time() -> None:
     told = Told(START + S, "NodeLatched", "belt-1", {"cause": "x"}, 900 * MS, 3 * MS, "belt-1", 7, 4_321, 5)
     (event,) = begun().take(changes(11, [], events=[told])).events
@@ -148,7 +192,20 @@ LOTS = 10_000 * MB
 
 def test_what_is_too_old_goes_and_what_is_old_cools() -> None:
     turn = decide(PLAIN, Size(MB, MB, NOW - 20 * 24 * HOUR), LOTS, 64 * MB, NOW, False)
-    assert (turn.stand, turn.cool, turn.forget, turn.reserve) == (Stand.RECORDING, NOW - 24 * HOUR, NOW - 240 * HOUR, True)
+    assert (turn.stand, turn.cool, turn.reserve) == (Stand.RECORDING, (NOW - 24 * HOUR) // DAY * DAY, True)
+    assert turn.forget == (NOW - 240 * HOUR) // (10 * HOUR) * (10 * HOUR), "not a little every ten seconds"
+
+
+def test_a_step_of_the_wall_clock_makes_nothing_old() -> None:
+    day, ahead = 24 * HOUR, NOW + 12 * 365 * 24 * HOUR
+    spans = ((NOW - 5 * day, NOW - 2 * day), (NOW - day, NOW), (ahead, ahead + HOUR))
+    for size in (Size(MB, MB, NOW - 5 * day, None, spans), Size(20 * MB, 85 * MB, NOW - 5 * day, None, spans)):
+        turn = decide(PLAIN, size, LOTS, 64 * MB, ahead + HOUR, False)
+        assert turn.forget < NOW - 3 * day
+    age = Age(spans, ahead + HOUR)
+    assert age.of(NOW) == day + HOUR and age.of(NOW - 5 * day) == 6 * day + HOUR
+    assert age.before(2 * HOUR) == ahead - HOUR and age.before(day + 2 * HOUR) == NOW - HOUR
+    assert Age(spans, ahead + 40 * day).of(ahead) == day + HOUR, "nor one that is not recorded yet"
 
 
 def test_what_is_too_large_loses_its_oldest_part() -> None:
@@ -158,6 +215,7 @@ def test_what_is_too_large_loses_its_oldest_part() -> None:
 
 def test_on_a_full_disk_history_gives_way_then_stops_and_goes_on_when_there_is_room_for_the_reserve_again() -> None:
     shedding = decide(PLAIN, Size(20 * MB, 60 * MB, NOW - 100 * HOUR), 30 * MB, 64 * MB, NOW, False)
+    assert shedding.cool == 0, "what becomes Parquet is there twice for a while"
     assert shedding.stand is Stand.SHEDDING and shedding.forget > NOW - 60 * HOUR and shedding.reserve
     short = Size(5 * MB, 0, NOW - LEAST_KEPT // 2)
     hold = decide(PLAIN, short, 30 * MB, 64 * MB, NOW, False)
@@ -193,8 +251,6 @@ def test_what_was_taken_is_read_back_as_it_was(tmp_path: Path) -> None:
         found = taking.take(message)
         assert not hot.commit(hot.samples(found.rows), found.events, found.until).refused
     hot.close()
-    from controller.history.door import Door
-
     door = Door(tmp_path)
     for at, value in ((2.0, 0.1), (4.8, 0.1), (4.94, 0.2), (5.5, 0.3)):
         point = door.at("belt-1/status/speed", START + round(at * S))

@@ -2,7 +2,7 @@
 
 `deaf`: after the next write and the next call their connections are cut before they are answered.
 
-set NODE VALUE | bad NODE STATUS | at NODE NANOSECONDS VALUE | get NODE | calls | writes | deaf | hears
+late URI NAME VALUE: from now on there is a variable more | set NODE VALUE | bad NODE STATUS | at NODE NANOSECONDS VALUE | get NODE | calls | writes | deaf | hears
 """
 
 import asyncio
@@ -102,9 +102,13 @@ async def filled(server):
     return nodes, calls
 
 
-async def obey(line, nodes, calls):
+async def obey(line, server, nodes, calls):
     """Carry a line out; its answer."""
     match line.split(maxsplit=2):
+        case ["late", uri, rest]:
+            name, value = rest.split()
+            at = await server.register_namespace(uri)
+            await server.nodes.objects.add_variable(ua.NodeId(name, at), ua.QualifiedName(name, at), json.loads(value))
         case ["set", name, value]:
             await nodes[name].write_value(ua.Variant(json.loads(value), NODES[name][1]))
         case ["bad", name, status]:
@@ -137,7 +141,7 @@ async def main():
     async with server:
         print("ready", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            print(await obey(line.strip(), nodes, calls), flush=True)
+            print(await obey(line.strip(), server, nodes, calls), flush=True)
 
 
 asyncio.run(main())

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from controller.__main__ import main
+from controller.mirror import following
 from controller.mirror.channel import declared, fingerprint
 from controller.opcua.certificate import own
 from tests.controller.mirror.rig import Mirrored, Press, factory_of, mirroring, written
-from twin.clock import utc_ns
+from twin.clock import MS, Ns, utc_ns
 
 Test = Callable[[Mirrored], Awaitable[None]]
 
@@ -140,6 +141,42 @@ def test_a_wrong_password_and_one_that_others_can_read_are_told(press: Press, tm
 
     (tmp_path / "state").mkdir()
     asyncio.run(main())
+
+
+def test_a_node_that_comes_later_is_followed_too_even_where_it_is_the_first(
+    press: Press, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "AGAIN", Ns(100 * MS))
+
+    async def test(found: Mirrored) -> None:
+        await found.until(lambda: not found.link and found.row("press-1/status/torque").cause.endswith("urn:late"))
+        press.tell("late urn:late Torque 7.5")
+        await found.value("press-1/status/torque", 7.5)
+
+    def alone(text: str) -> str:
+        torque = '[[signals]]\nname = "torque"\nnode = "nsu=urn:late;s=Torque"\n'
+        (tmp_path / "press.toml").write_text(f'name = "press"\n{torque}')
+        return text
+
+    mirrored(press, tmp_path, test, alone)
+
+
+def test_what_nobody_has_foreseen_is_told_as_its_servers_cause_and_ends_nothing(press: Press, tmp_path: Path) -> None:
+    async def test(found: Mirrored) -> None:
+        await found.until(lambda: found.link not in ("", "not reached yet"))
+        assert found.link.startswith("it is not trusted: its certificate is")
+        (tmp_path / "press.der").write_bytes((press.folder / "press.der").read_bytes())
+        await found.until(lambda: not found.link)
+        assert len(found.said) == 2
+
+    def strange(text: str) -> str:
+        der = (tmp_path / "press.der").read_bytes()
+        rsa = bytes.fromhex("2a864886f70d010101")
+        assert der.count(rsa) == 1
+        (tmp_path / "press.der").write_bytes(der.replace(rsa, rsa[:-1] + b"\x63"))  # a key of a kind that nobody knows
+        return text
+
+    mirrored(press, tmp_path, test, strange)
 
 
 def test_a_write_whose_answer_is_lost_is_settled_by_reading_and_never_sent_again(press: Press, tmp_path: Path) -> None:

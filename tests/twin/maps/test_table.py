@@ -109,6 +109,7 @@ HEAD = "name,table,address,type,bit,count,scale,order,unit,access,scan,deadband,
         ("a,hr,1,int16,,,,,,,,,5,5,,,", "max: must be more than min, 5, not 5"),
         ("a,hr,1,int16,,,,,,,,1%,,,,,", "deadband: 1% of what: a share needs min and max"),
         ("a,hr,1,int16,,,,,,,,-1,,,,,", "deadband: must be 0 or more, in the unit, or a share such as 1%, not '-1'"),
+        ("a,hr,1,float32,,,,,kWh,,,1e308,,,,,", "deadband: must be 0 or more, in the unit, or a share such as 1%, not '1e308'"),
         ("a,hr,1,uint16,,,,,,,,,,,0=off|70000=on,,", "enum: '70000' must be a whole number from 0 to 65535"),
         ("a,hr,1,uint16,,,,,,,,,,,0=off|1=Off,,", "enum: 1=Off is there twice"),
         ("a,hr,1,uint16,,,,,,,,,,,off|on,,", "enum: must be written 0=off|1=on, not 'off|on'"),
@@ -180,6 +181,22 @@ def test_a_row_that_cannot_be_is_refused_with_its_line(row: str, said: str) -> N
         (
             "name,table,address,type,scale_from\na,hr,1,int16,sf\nsf,ir,2,int16,\n",
             "m.csv:2: signal a: scale_from: sf must be in the same table",
+        ),
+        (
+            "name,table,address,type,together\nz,hr,0,int16,\na,hr,1,int16,q\nb,ir,2,int16,q\n",
+            "m.csv:3: signal a: together: a, b are read in one request, and must be in one table and unit",
+        ),
+        (
+            "name,table,address,type,together\nz,hr,0,int16,\na,hr,1,int16,q\nb,hr,126,int16,q\n",
+            "m.csv:3: signal a: together: a, b are read in one request and take 126 addresses; one request reads at most 125",
+        ),
+        (
+            "name,table,address,type,scale_from\na,hr,0,int16,sf\nb,hr,200,int16,sf\nsf,hr,100,int16,\n",
+            "m.csv:2: signal a: scale_from: a, b, sf are read in one request and take 201 addresses",
+        ),
+        (
+            "# forbidden = hr 2\nname,table,address,type,scale_from\na,hr,1,int16,sf\nsf,hr,3,int16,\n",
+            "m.csv:3: signal a: scale_from: a, sf are read in one request, and hr 2-2 between them is forbidden",
         ),
         ("name,table,address,type,plus_from\na,hr,1,int16,b\nb,hr,2,int16,\n", "m.csv:2: signal a: plus_factor: must be there"),
         ("# sunspec = 40000\nname,table,address,type\na,hr,2,int16\n", "m.csv:3: signal a: together: must be model:ID"),
