@@ -33,7 +33,7 @@ def check_ports(reader: Reader, nodes: Mapping[str, Node], devices: Mapping[str,
     for device in devices.values():
         line = line_of(device)
         if line is not None and line.port in ours:
-            text = f"{line.port} is the line of nodes.{ours[line.port]}, a node with our firmware: give the device a line of its own"
+            text = f"{line.port} is the line of nodes.{ours[line.port]}, a node with our firmware: give it a line of its own"
             reader.wrong(f"nodes.{device.name}.serial", text)
 
 

@@ -3,7 +3,7 @@
 What is read of them is believed as far as it goes; what is written to them is written once, on somebody's request, and read back.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,7 @@ def _modbus(reader: Reader, key: str, table: Mapping[str, Any], folder: Path) ->
                 reader.wrong(f"{key}.{other}", "only a device on a serial line has it")
     tls = _tls(reader, f"{key}.tls", table["tls"], folder) if "tls" in table else None
     return ModbusDevice(
-        _host(reader, f"{key}.host", table.get("host", "127.0.0.1")),
+        host(reader, f"{key}.host", table.get("host", "127.0.0.1")),
         reader.integer(f"{key}.port", table.get("port", 802 if tls else 502), 1, 65535),
         line,
         tls,
@@ -160,10 +160,11 @@ def _modbus(reader: Reader, key: str, table: Mapping[str, Any], folder: Path) ->
 def _tls(reader: Reader, key: str, value: Any, folder: Path) -> Tls:
     table = reader.table(key, value, ("certificate", "key", "authority", "server"))
     files = [folder.absolute() / reader.text(f"{key}.{n}", table.get(n)) for n in ("certificate", "key", "authority")]
-    return Tls(files[0], files[1], files[2], _host(reader, f"{key}.server", table["server"]) if "server" in table else "")
+    return Tls(files[0], files[1], files[2], host(reader, f"{key}.server", table["server"]) if "server" in table else "")
 
 
-def _host(reader: Reader, key: str, value: Any) -> str:
+def host(reader: Reader, key: str, value: Any) -> str:
+    """The name or address of a computer, as far as it can be told to be wrong without asking anybody."""
     found = reader.text(key, value)
     if found and not hosts.fits(found):
         reader.wrong(key, f"must be {hosts.ALLOWED}, not {found!r}")
@@ -264,9 +265,15 @@ def line_of(device: Device) -> Serial | None:
     return device.reached.serial if isinstance(device.reached, ModbusDevice) else None
 
 
-def check_devices(reader: Reader, devices: Mapping[str, Device], machines: Iterable[Mirrored]) -> None:
+def check_devices(
+    reader: Reader, devices: Mapping[str, Device], machines: Iterable[Mirrored], meant: Collection[Any]
+) -> None:
     """No two machines may be the same unit of a device or of a serial line, no two Maps may have one name; every device has a
-    machine."""
+    machine.
+
+    Args:
+        meant: the nodes that machines name, those with mistakes too.
+    """
     listed = tuple(machines)
     lines = {name: line for name, device in devices.items() if (line := line_of(device)) is not None}
     taken: dict[tuple[str, int], str] = {}
@@ -285,7 +292,7 @@ def check_devices(reader: Reader, devices: Mapping[str, Device], machines: Itera
             _check_units(reader, machine)
     _check_lines(reader, lines)
     for name in devices:
-        if all(machine.node != name for machine in listed):
+        if name not in meant:
             reader.wrong(f"nodes.{name}", "no machine is on this device")
 
 

@@ -121,7 +121,7 @@ def _factory(reader: Reader, tables: dict[str, Any], folder: Path) -> Factory:
         for name, value in mapped.items()
         if (found := foreign_devices.mirrored(reader, name, value, tuple(cells), devices, _maps(folder), AXES)) is not None
     }
-    check_devices(reader, devices, mirrored.values())
+    check_devices(reader, devices, mirrored.values(), [value.get("node") for value in mapped.values()])
     listed = {name: value for name, value in every.items() if name not in mapped}
     machines = {
         name: machine
@@ -201,7 +201,7 @@ def _node(reader: Reader, name: str, value: Any, folder: Path, scan_ms: int) -> 
     return Node(
         name,
         reader.integer(f"{key}.uid", table.get("uid"), 1, 2**32 - 1),
-        reader.text(f"{key}.host", table.get("host", "127.0.0.1")),
+        foreign_devices.host(reader, f"{key}.host", table.get("host", "127.0.0.1")),
         reader.integer(f"{key}.port", table.get("port", 0 if "url" in table else 502), 0, 65535),
         reader.flag(f"{key}.virtual", table.get("virtual", False)),
         _firmware(reader, f"{key}.firmware", folder / reader.text(f"{key}.firmware", table["firmware"]))

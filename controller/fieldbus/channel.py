@@ -258,7 +258,9 @@ class Channel:
             self._quiet = Ns(now + self.pause)
         unit = self.units[ask.unit]
         if type(reply) is bytes:
-            self._answered(ask, now)
+            self._unheard = None
+            if self.mute or self._witness is not None or self._suspect is not None:
+                self._answered(ask, now)
             unit.answered(Ns(now - ask.sent), now)
         else:
             self._wrong(unit, ask, reply, now)  # type: ignore[arg-type]
@@ -290,7 +292,7 @@ class Channel:
         elif isinstance(reply, NoReply):
             unit.missed(f"unit {unit.number} does not answer", Ns(now - ask.sent), now)
         elif isinstance(reply, ProtocolError):
-            self._unheard = self._witness = None
+            self._answered(ask, now)
             unit.missed(f"unit {unit.number} sends what is no reply: {reply}", Ns(now - ask.sent), now)
 
     def expire(self, ask: Ask, now: Ns) -> None:

@@ -22,6 +22,7 @@ _FORMATS = {
     Form.INT16: "h", Form.UINT16: "H", Form.INT32: "i", Form.UINT32: "I", Form.INT64: "q", Form.UINT64: "Q",
     Form.FLOAT32: "f", Form.FLOAT64: "d",
 }  # fmt: skip
+_told = kernel.told
 _SCRATCH = np.zeros(8, np.uint8)
 MOST_SHOWN = 10**300
 SLACK = 1e-9
@@ -53,7 +54,7 @@ class Recipe:
     """
 
     def __init__(self, block: Block, rows: Sequence[Mapped], by_name: Mapping[str, Mapped]) -> None:
-        self.block = block
+        self.block, self.bits = block, block.table.bits
         self.rows = tuple(sorted(block.rows, key=lambda i: _kind(rows[i])))
         self.names = [rows[i].name for i in self.rows]
         self.texts = [rows[i] for i in self.rows if _kind(rows[i]) == _TEXT]
@@ -96,9 +97,9 @@ class Decoder:
         recipe, changed = self._recipe, 0
         if recipe.size:
             given = np.frombuffer(data, np.uint8)
-            if recipe.block.table.bits:
+            if recipe.bits:
                 given = np.unpackbits(given, bitorder="little")
-            changed = kernel.told(given, recipe.whole, recipe.real, self._raw, self._value, self._belief, _SCRATCH, recipe.size)
+            changed = _told(given, recipe.whole, recipe.real, self._raw, self._value, self._belief, _SCRATCH, recipe.size)
         if recipe.texts and self._read_texts(data):
             changed = changed or 1
         if changed:

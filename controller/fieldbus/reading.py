@@ -24,6 +24,7 @@ NEVER = Belief(Quality.STALE, "never heard")
 CANNOT_READ = (2, 3)
 """Exceptions that say that these addresses, or so many of them, cannot be read: the block is cut until they are found."""
 _NO_DOUBTS: Mapping[str, Belief] = MappingProxyType({})
+_tuple: Any = tuple.__new__  # a namedtuple's _make also counts what it is given
 _NO_TIMES: Mapping[str, int] = MappingProxyType({})
 
 
@@ -400,7 +401,7 @@ class Reading:
             order = [found.get(row, len(values) - 1) for row in range(len(self.rows))]
             one = len(order) == 1  # an itemgetter of one item makes no tuple
             self._order = (lambda values: (values[order[0]],)) if one else itemgetter(*order)
-        return self._status._make(self._order(values))
+        return _tuple(self._status, self._order(values))
 
     def _doubt(self, page: Page) -> Belief | None:
         if page.round.unit.silent:

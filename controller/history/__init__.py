@@ -3,7 +3,8 @@
     kept.py       Kept (what is kept of a Signal: type, unit, rule, bound), qualities, Samples (arrays), errors
     hot.py        Hot: the writer's end. hot.sqlite: a journal of commits, packed blocks, Events, the catalogue of segments
     writer.py     Writer: Hot in a thread of its own, one commit each 100 ms for all that has come
-    cold.py       Parquet segments for what is old: cool(hot, before_ns), forget(hot, before_ns), settle(hot)
+    cold.py       Parquet segments for what is old: cool(hot, before_ns), settle(hot)
+    forgetting.py forget(hot, before_ns);  setback.py: set_back(hot, now_ns, step_ns), after the clock was ahead
     door.py       Door: raw, at, aggregate, events, signals, gaps; any process, beside the writer
     squeeze.py    deadband and swinging door;  block.py, bits.py: packed blocks;  journal.py: one commit's blob
 
@@ -20,6 +21,7 @@ The writer's end, times in UTC nanoseconds (kept to whole microseconds):
 
     writer = Writer(folder); writer.declare(...)            # the same in a thread
     future = writer.offer(rows, events, until_ns)           # a concurrent Future of Done: acknowledged; None: no room, counted
+    writer.resume()                                         # what failed with HistoryFull is offered again from here on
     future = writer.ask(lambda hot: cool(hot, before_ns))   # anything else, in the thread's turn
 
 The door, which needs no writer to be there:

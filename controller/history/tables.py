@@ -1,6 +1,7 @@
 """The tables of hot.sqlite, and how it is opened."""
 
 import errno
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -108,8 +109,24 @@ def failed(path: Path, broken: Exception) -> HistoryError:
     """What a failure of SQLite or of the disk means."""
     full = isinstance(broken, OSError) and broken.errno in NO_ROOM
     if isinstance(broken, sqlite3.Error):
-        full = getattr(broken, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        code = getattr(broken, "sqlite_errorcode", 0)
+        full = code & 0xFF == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR_WRITE and _may_not_grow(path))
     return HistoryFull(f"{path}: {broken}") if full else HistoryError(f"{path}: {broken}")
+
+
+def _may_not_grow(path: Path) -> bool:
+    """Whether a quota or a limit of this process was in the way, which SQLite calls an error of the disk: a file beside says so."""
+    probe, content = path.with_suffix(".probe"), bytes(65536)
+    try:
+        end = max(one.stat().st_size for one in path.parent.glob(path.name + "*"))
+        handle = os.open(probe, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            return os.pwrite(handle, content, end) < len(content)
+        finally:
+            os.close(handle)
+            probe.unlink()
+    except OSError as broken:
+        return broken.errno in NO_ROOM
 
 
 def has(file: Any, table: str) -> bool:

@@ -116,9 +116,10 @@ def test_whenever_the_controller_is_killed_orders_are_taken_over_as_they_really_
 
 
 @pytest.mark.soak
-def test_the_same_for_very_long() -> None:
+@pytest.mark.parametrize("steps", [30, 50, 80])
+def test_the_same_for_very_long(steps: int) -> None:
     checks: list[Any] = [HealthCheck.too_slow]
     run_state_machine_as_test(
-        TakeOver, settings=settings(max_examples=1500, stateful_step_count=50, deadline=None, suppress_health_check=checks)
+        TakeOver, settings=settings(max_examples=500, stateful_step_count=steps, deadline=None, suppress_health_check=checks)
     )
 

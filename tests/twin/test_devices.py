@@ -87,6 +87,7 @@ OURS = f'[nodes.ours]\nuid = 1\n{SERIAL}\n'
         (LINE + SECOND, '.k]\nkind = "modbus"', '.k]\nkind = "modbus"\nbaud = 19200', "nodes.k.baud", "as of nodes.m"),
         (LINE + SECOND, '.k]\nkind = "modbus"', '.k]\nkind = "modbus"\nparity = "odd"', "nodes.k.parity", "as of nodes.m"),
         (LINE + SECOND, "unit = 2", "unit = 1", "machines.k.unit", "1 of /dev/ttyUSB1 is machines.m already"),
+        (METER + '[nodes.ours]\nuid = 1\nhost = "a..b"\n', "x" * 9, "", "nodes.ours.host", "not 'a..b'"),
         (LINE + OURS, "x" * 9, "", "nodes.m.serial", "is the line of nodes.ours"),
         (ARM, 'robot = "ur5e"\n', "", "machines.m.joints", "there is no robot"),
         (ARM, ', "j5"', "", "machines.m.joints", "must be 6 different Signals, as ur5e has 6 joints"),
@@ -139,6 +140,12 @@ def test_two_machines_on_one_unit_and_two_maps_of_one_name_are_mistakes(folder: 
     at = named.rindex("meter.csv")
     with pytest.raises(FactoryError, match=r"machines.n.map: 'meter' is the name of another Map, that of machines.m"):
         parse(named[:at] + "other/meter.csv" + named[at + len("meter.csv") :], folder)
+
+
+def test_a_map_with_a_mistake_is_the_only_thing_that_is_wrong(folder: Path) -> None:
+    with pytest.raises(FactoryError) as wrong:
+        parse(METER.replace("meter.csv", "none.csv"), folder)
+    assert len(wrong.value.mistakes) == 1
 
 
 def test_a_device_without_a_machine_is_a_mistake(folder: Path) -> None:

@@ -28,7 +28,7 @@ ROW: Mapping[str, str] = MappingProxyType(
     {
         "name": "of the Signal: a-z, 0-9 and `_`, a letter first, at most 64",
         "node": "where it lies in an OPC UA server: `nsu=URI;s=NAME` (or `i=`, `g=`, `b=`), and `i=2258` in namespace 0",
-        "unit_id": "Modbus unit id, 0 to 255; the machine's own where it is empty",
+        "unit_id": "Modbus unit id, 0 to 255, on a serial line 1 to 247; the machine's own where it is empty",
         "table": "`hr` or `holding`, `ir` or `input`, `co` or `coil`, `di` or `discrete`; with base `4xxxx` the address says it",
         "address": "0 to 65535, decimal or 0x; written as `base` says",
         "type": "`bool`, `int16`, `uint16`, `int32`, `uint32`, `int64`, `uint64`, `float32`, `float64`, `string`; coils and "
@@ -52,7 +52,8 @@ ROW: Mapping[str, str] = MappingProxyType(
         "max": "highest value; with min",
         "enum": "what each value is called: `0=off|1=on`; names of letters, digits and `_`",
         "bits": "what each bit of the value is called, 0 the lowest: `0=ground_fault|7=over_temp`",
-        "together": "Signals with the same word are read in one request; with SunSpec the model: `model:103` or `model:101/103`",
+        "together": "Signals with the same word are read in one request: they are in one table, not further apart than one request "
+        "reads, with nothing forbidden between; with SunSpec the model: `model:103` or `model:101/103`",
         "description": "what it is, for people",
     }
 )

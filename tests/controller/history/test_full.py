@@ -1,6 +1,7 @@
 """A disk that fills or fails: what is offered stays in its order, nobody waits in vain, and History begins on a full disk too."""
 
 import asyncio
+import os
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,13 +64,13 @@ def test_what_finds_the_disk_full_is_offered_again_in_its_order_whenever_it_came
 
     async def main() -> None:
         recorder = Recorder(shop(), SIGNALS, tmp_path, LoopClock(asyncio.get_running_loop()), lambda _: 10_000 * MB)
-        monkeypatch.setattr(recorder, "_make_room", lambda _: asyncio.sleep(0))  # noqa: TID251
+        monkeypatch.setattr(recorder, "_make_room", lambda _: asyncio.sleep(0))
         number = recorder._taking._numbers[next(i for i, s in enumerate(SIGNALS) if s.path == "belt-1/status/parts")]
         for n in range(60):
             rows = [(number, T + (2 * n + i) * S, 2 * n + i, 0, "") for i in range(2)]
             await recorder._keep(Portion(rows, [], T + (2 * n + 1) * S))
             if n % 7 == 0:
-                await asyncio.sleep(0.004)  # noqa: TID251
+                await asyncio.sleep(0.004)
         await recorder._settle()
         assert recorder.samples == 120
         await recorder.close()
@@ -80,8 +81,8 @@ def test_what_finds_the_disk_full_is_offered_again_in_its_order_whenever_it_came
     door.close()
 
 
-def filled(folder: Path) -> int:
-    """A History in which the disk has no page left."""
+def died(folder: Path) -> None:
+    """A History whose writer was killed with a part of it in the journal."""
     hot = Hot(folder)
     numbers = hot.declare(kept(shop(), SIGNALS).values())
     number = numbers["belt-1/status/parts"]
@@ -89,15 +90,13 @@ def filled(folder: Path) -> int:
         hot.commit(hot.samples([(number, T + n * S, n * n, 0, "")]), [Happened(T + n * S, "Told", "x" * 500)], T + n * S)
     hot.fold()
     hot.commit(hot.samples([(number, T + 200 * S, 1, 0, "")]))
-    (pages,) = hot._file.execute("PRAGMA page_count").fetchone()
-    hot._lock, _ = None, hot._file.close()  # type: ignore[assignment]
-    return int(pages)
+    os.close(hot._lock)
 
 
 @pytest.mark.parametrize("frees", ["reserve", "oldest", "nothing is new"])
 def test_a_recorder_starts_on_a_full_disk(tmp_path, monkeypatch, frees) -> None:
     """Where nothing is new nothing is written; else the reserve goes, and then the oldest."""
-    filled(tmp_path)
+    died(tmp_path)
     reserve = Reserve(tmp_path)
     reserve.hold(MB)
     plain, shed = Hot.transaction, []
@@ -136,19 +135,22 @@ def test_a_cooling_that_fails_costs_nothing_but_an_hour_and_there_is_one_file_a_
     monkeypatch.setattr(module, "cool", cool)
     monkeypatch.setattr(Hot, "shrink", lambda _: shrunk.__setitem__(0, shrunk[0] + 1))
 
+    monkeypatch.setattr(module, "Writer", lambda folder: Writer(folder, period_s=0.001))
+
     async def main() -> None:
-        now, clock = [0], LoopClock(asyncio.get_running_loop())
-        recorder = Recorder(shop(), SIGNALS, tmp_path, SimpleNamespace(now=lambda: now[0], until=clock.until), lambda _: 10_000 * MB)
+        now = [0]
+        clock = SimpleNamespace(now=lambda: now[0], until=None)
+        recorder = Recorder(shop(), SIGNALS, tmp_path, clock, lambda _: 10_000 * MB)
         number, begin = 1, T // (86_400 * S) * 86_400 * S
-        for quarter in range(4 * 24 * 3):  # three days, tended every quarter of an hour
-            recorder._taking.until, now[0] = begin + quarter * 900 * S, now[0] + 900 * S
-            rows = [(number, recorder._taking.until, quarter * 1.0, 0, "")]
+        for half in range(2 * 24 * 3):  # three days, tended every half hour
+            recorder._taking.until, now[0] = begin + half * 1800 * S, now[0] + 1800 * S
+            rows = [(number, recorder._taking.until, half * 1.0, 0, "")]
             await recorder._keep(Portion(rows, [Happened(rows[0][1], "Told", "x")], rows[0][1]))
             await recorder._settle()
-            if quarter % 40 == 0:
+            if half % 20 == 0:
                 await recorder._ask(lambda hot: hot.fold())
             await recorder._turn(10_000 * MB)
-            fails[0] = quarter < 4 * 50
+            fails[0] = half < 2 * 50
         await recorder.close()
 
     asyncio.run(main())

@@ -1,8 +1,9 @@
 """A press that speaks OPC UA, by asyncua: PORT FOLDER. Lines on stdin are carried out, each is answered with one on stdout.
 
 `deaf`: after the next write and the next call their connections are cut before they are answered.
+`late`: from now on there is a variable more.
 
-late URI NAME VALUE: from now on there is a variable more | set NODE VALUE | bad NODE STATUS | at NODE NANOSECONDS VALUE | get NODE | calls | writes | deaf | hears
+set NODE VALUE | bad NODE STATUS | at NODE NANOSECONDS VALUE | get NODE | calls | writes | deaf | hears | late URI NAME VALUE
 """
 
 import asyncio

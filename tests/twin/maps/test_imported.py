@@ -168,5 +168,5 @@ def test_what_is_too_long_or_too_deep_is_refused_with_its_line(format: str, text
 @pytest.mark.parametrize("groups", [{"count": 10**9, "points": []}, {"count": 1000, "groups": [{"count": 1000, "groups": []}]}])
 def test_a_model_that_repeats_without_end_is_refused(groups: dict[str, Any]) -> None:
     ends = [{"name": name, "type": "uint16"} for name in ("ID", "L")]
-    with pytest.raises(MapError, match="from 0 to 1000|more than 4000 groups"):
+    with pytest.raises(MapError, match=r"from 0 to 1000|more than 4000 groups"):
         made("sunspec", {"id": 1, "group": {"points": ends, "groups": [groups]}})

@@ -18,7 +18,9 @@ forbidden = st.sampled_from([(), (), (40,), (10, 11, 60)])
 
 @given(some, places, forbidden)
 @settings(max_examples=150, deadline=None)
-def test_a_map_that_is_taken_can_be_planned(rows: list[tuple[str, str, str, str]], at: list[int], not_to_be_read: tuple[int, ...]) -> None:
+def test_a_map_that_is_taken_can_be_planned(
+    rows: list[tuple[str, str, str, str]], at: list[int], not_to_be_read: tuple[int, ...]
+) -> None:
     lines = [
         f"s{i},{table},{where},int16,{word},{of},{scan}"
         for i, ((table, word, of, scan), where) in enumerate(zip(rows, at, strict=False))
