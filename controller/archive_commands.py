@@ -12,7 +12,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     out = commands.add_parser("export", help="all of a factory's state, in open formats")
     out.add_argument("out", type=Path, metavar="OUT", help="a folder that is made")
     out.add_argument("--state", type=Path, metavar="DIR", required=True, help="the factory's state; it may run meanwhile")
-    out.add_argument("--secrets", action="store_true", help="with password hashes, private keys and all other files: keep it as you keep those")
+    kept = "with password hashes, private keys and all other files: keep it as you keep those"
+    out.add_argument("--secrets", action="store_true", help=kept)
     out.set_defaults(do=_export)
 
     back = commands.add_parser("import", help="make a state of an export")

@@ -12,7 +12,8 @@ from controller.fieldbus.channel import Channel, Unit
 from controller.fieldbus.decode import Recipe, warm
 from controller.fieldbus.lines import channels
 from controller.fieldbus.plan import Block, Costs, Plan, plan
-from controller.fieldbus.reading import Page, Reading, Round, Tally
+from controller.fieldbus.reading import Page, Reading
+from controller.fieldbus.rounds import Round, Tally
 from controller.fieldbus.survey import Survey
 from controller.fieldbus.tcp import TcpLine
 from controller.fieldbus.wheel import Wheel

@@ -81,6 +81,21 @@ def test_what_finds_the_disk_full_is_offered_again_in_its_order_whenever_it_came
     door.close()
 
 
+def test_behind_one_that_found_the_disk_full_nothing_is_taken_before_it_can_come_first(tmp_path, monkeypatch) -> None:
+    writer = Writer(tmp_path, period_s=0.001)
+    number = writer.declare([Kept("a", int)])["a"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Hot, "commit", lambda *_: (_ for _ in ()).throw(HistoryFull("no room")))
+        with pytest.raises(HistoryFull):
+            writer.offer([(number, T, 1, 0, "")]).result(10)
+    with pytest.raises(HistoryFull):
+        writer.offer([(number, T + S, 2, 0, "")]).result(10)
+    writer.resume()
+    for n in range(2):
+        assert writer.offer([(number, T + n * S, n + 1, 0, "")]).result(10).refused == 0
+    writer.close()
+
+
 def died(folder: Path) -> None:
     """A History whose writer was killed with a part of it in the journal."""
     hot = Hot(folder)

@@ -1,6 +1,7 @@
 """A power cut at any write: every sample that was acknowledged is there, once, on what the cut has left of the disk."""
 
 import random
+import shutil
 from pathlib import Path
 
 import apsw
@@ -88,7 +89,5 @@ def test_after_a_power_cut_every_acknowledged_sample_is_there_once(tmp_path_fact
             lost += len(found) < acknowledged[-1]
             checked += 1
     finally:
-        import shutil
-
         shutil.rmtree(base)
     assert checked > 20 and (lost == 0 if synchronous == "FULL" else lost > 5)
