@@ -31,7 +31,9 @@ NO_FRESH_FRAMES = Controller(
     "controller.modbus.client", "self._frames = Frames()", 'self._frames = link.__dict__.setdefault("frames", Frames())'
 )
 NO_PAUSE = Controller("controller.modbus.client", "flaps = 0 if lived >= STEADY else flaps + 1", "flaps = 0")
-NO_PATIENCE = Controller("controller.nodes.lines", "deadline = Ns(now + line.period * 5 // 2)", "deadline = Ns(now + line.period // 2)")
+NO_PATIENCE = Controller(
+    "controller.nodes.lines", "deadline = Ns(now + line.period * 5 // 2)", "deadline = Ns(now + line.period // 2)"
+)
 NO_TOLERANCE = Controller(
     "controller.modbus.client",
     "            if transaction in self._late:\n",
