@@ -19,7 +19,7 @@ from controller.modbus import commands as modbus_commands
 from controller.nodes import commands as node_commands
 from controller.orders.order import OrderError
 from controller.programs import check_name
-from controller.shadow import calibrate as calibrate_command
+from controller.shadow import asked as calibrate_command
 from controller.users import Role, UserError, Users
 from twin import motion
 from twin.factory import Factory, FactoryError, Machine, read

@@ -9,9 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from controller.feed import FeedLost
-from controller.feed.follower import ask_once
-
 PATIENCE_S = 30.0
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -63,6 +60,9 @@ def _call(options: argparse.Namespace) -> int:
 
 def _ask(state: Path, kind: str, args: dict[str, Any]) -> int:
     """0 where it was confirmed, 1 where it was not, 2 where nobody answered: then it is unknown whether it was done."""
+    from controller.feed import FeedLost
+    from controller.feed.follower import ask_once
+
     try:
         answer = ask_once(state / "feed.sock", kind, args, getpass.getuser(), PATIENCE_S)
     except FeedLost as lost:

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from controller.__main__ import main
 from controller.asking import value_of
 from controller.folder import held
 from controller.orders.book import Book
@@ -37,16 +37,18 @@ map = "drive.csv"
 """
 
 
-async def lockstep(*words: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "controller", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    said, _ = await process.communicate()
-    return process.returncode or 0, said.decode().strip()
+async def lockstep(told: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """What the command line does and says."""
+    told.readouterr()
+    code = await asyncio.to_thread(main, words)
+    said = told.readouterr()
+    return code, (said.out + said.err).strip()
 
 
-def test_a_value_is_written_read_back_and_shown_and_what_cannot_be_is_refused_with_its_limit(tmp_path: Path) -> None:
-    async def main() -> None:
+def test_a_value_is_written_read_back_and_shown_and_what_cannot_be_is_refused_with_its_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def drive() -> None:
         port = free_port()
         coils, bits = (SimData(0, values=[False] * 64, datatype=DataType.BITS) for _ in range(2))
         holding, inputs = (SimData(0, values=[0] * 64, datatype=DataType.REGISTERS) for _ in range(2))
@@ -63,11 +65,11 @@ def test_a_value_is_written_read_back_and_shown_and_what_cannot_be_is_refused_wi
         try:
             await core.start()
             await core.until("node:drive-1/link", "up")
-            assert await lockstep("write", "--state", state, "drive-1", "speed", "123.4") == (0, "confirmed")
-            assert await lockstep("write", "--state", state, "drive-1", "on", "true") == (0, "confirmed")
-            code, said = await lockstep("write", "--state", state, "drive-1", "speed", "500.5")
+            assert await lockstep(capsys, "write", "--state", state, "drive-1", "speed", "123.4") == (0, "confirmed")
+            assert await lockstep(capsys, "write", "--state", state, "drive-1", "on", "true") == (0, "confirmed")
+            code, said = await lockstep(capsys, "write", "--state", state, "drive-1", "speed", "500.5")
             assert code == 1 and "drive-1/speed=500.5 is outside 0 to 500 mm/s" in said
-            code, said = await lockstep("call", "--state", state, "drive-1", "reset")
+            code, said = await lockstep(capsys, "call", "--state", state, "drive-1", "reset")
             assert code == 1 and "no method 'reset'; there are: none" in said
             await core.until("drive-1/command/speed", pytest.approx(0.1234))
             assert (await server.async_getValues(0, 3, 10, 1), await server.async_getValues(0, 1, 3, 1)) == ([1234], [True])
@@ -76,13 +78,13 @@ def test_a_value_is_written_read_back_and_shown_and_what_cannot_be_is_refused_wi
             await core.process.wait()
             await server.shutdown()
         with held(tmp_path / "state"):
-            code, said = await lockstep("write", "--state", state, "drive-1", "speed", "1")
+            code, said = await lockstep(capsys, "write", "--state", state, "drive-1", "speed", "1")
             assert code == 2 and "no core at" in said
         with closing(sqlite3.connect(tmp_path / "state" / "book.sqlite")) as raw:
             found = raw.execute("SELECT what, state FROM commands ORDER BY id").fetchall()
         assert found == [("write speed", "done"), ("call reset", "unknown"), ("write speed", "done"), ("write on", "done")]
 
-    asyncio.run(main())
+    asyncio.run(drive())
 
 
 @pytest.mark.parametrize(
