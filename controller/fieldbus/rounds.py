@@ -1,17 +1,49 @@
 """Scans: what is asked of one unit together, when it is due, and whether all of it has come."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from controller.fieldbus.ask import Ask
 from controller.fieldbus.channel import Channel, Unit
 from controller.fieldbus.measure import Slowest
 from twin.clock import Ns, S
 
-if TYPE_CHECKING:
-    from controller.fieldbus.reading import Page, Reading
-
 ONCE_MORE = S
 """What is read once is asked for again after this when it did not come."""
 NEVER_STALE = Ns(2**62)
+
+
+class Fed(Protocol):
+    """A machine's values, as far as a scan is concerned.
+
+    Attributes:
+        fresh: something has come since they were made last.
+    """
+
+    fresh: bool
+
+    def make(self, now: Ns) -> None:
+        """Make a Sample of what has come."""
+        ...
+
+    def retry(self, round_: "Round") -> None:
+        """Ask again for what was refused."""
+        ...
+
+
+class Page(Protocol):
+    """A Block of a machine, asked again and again.
+
+    Attributes:
+        gone: it was replaced.
+    """
+
+    ask: Ask
+    gone: bool
+
+    @property
+    def reading(self) -> Fed:
+        """Whose it is."""
+        ...
 
 
 class Round:
@@ -23,7 +55,7 @@ class Round:
         self.channel, self.unit, self.period, self.counts = channel, unit, period, counts
         self.pages: list[Page] = []
         self._busy, self._good, self._armed = 0, True, False
-        self._readings: list[Reading] = []
+        self._readings: list[Fed] = []
         self._due = Ns(-1)
         unit.scans.append(self)
 
@@ -73,7 +105,7 @@ class Round:
             if page.ask.way == 0:  # what is under way will come
                 self.channel.put(page.ask)
 
-    def add(self, page: "Page", now: bool = True) -> None:
+    def add(self, page: Page, now: bool = True) -> None:
         """One more Block, which is asked at once."""
         self.pages.append(page)
         if page.reading not in self._readings:
@@ -82,7 +114,7 @@ class Round:
             self._busy += 1
             self.channel.put(page.ask)
 
-    def remove(self, page: "Page") -> None:
+    def remove(self, page: Page) -> None:
         """One Block less; its reply, if it is under way, is nobody's."""
         self.pages.remove(page)
         page.gone = True

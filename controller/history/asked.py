@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-AGGREGATES = ("average", "min", "max", "first", "last", "total", "count", "good")
+from controller.history.aggregates import AGGREGATES
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.history.asked import AGGREGATES
+from controller.history.aggregates import AGGREGATES
 from controller.history.cold import duckdb, quoted
 from controller.history.door import Door, Windows
 from controller.history.kept import QUALITIES, HistoryError, Kept
