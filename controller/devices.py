@@ -123,6 +123,7 @@ class Devices:
 
     Attributes:
         writes: what became of the last write of each Signal, by machine and Signal.
+        changes: how often `writes` or `written` have changed.
         written: the value that each Signal was last confirmed to have by us [SI].
 
     Args:
@@ -146,6 +147,8 @@ class Devices:
         self._events: list[Event] = []
         self._links: dict[str, str] = dict.fromkeys(buses, "not reached yet")
         self._going: set[asyncio.Task[None]] = set()
+        self.changes = 0
+        self._writable = {(m.name, row.name) for m in factory.mirrored.values() for row in m.map.written}
         self.writes: dict[tuple[str, str], Written] = {}
         self.written: dict[tuple[str, str], Any] = {}
 
@@ -206,16 +209,16 @@ class Devices:
             return
         try:
             value = value_of(machine, name, request.args["value"])
-            self.writes[key] = Written(Outcome.PENDING)
+            self._note(key, Written(Outcome.PENDING))
             await self._noted(request)
         except OrderError as refused:
-            self.writes[key] = Written(Outcome.REFUSED, str(refused))
+            self._note(key, Written(Outcome.REFUSED, str(refused)))
             self._answer(Answer(request.id, False, str(refused)))
             return
         done = await self._once(self._buses[machine.node].write(machine.name, name, value))
-        self.writes[key] = done
         if done.state is Outcome.CONFIRMED:
             self.written[key] = value
+        self._note(key, done)
         self._events.append(DeviceWritten(machine.name, name, value, done.state, done.text, request.user))
         self._settle(request, done)
 
@@ -238,6 +241,12 @@ class Devices:
             loop = asyncio.get_running_loop()
             loop.call_exception_handler({"message": "a write to a device broke down", "exception": broken})
             return Written(Outcome.UNKNOWN, f"internal error: {type(broken).__name__}: {broken}")
+
+    def _note(self, key: tuple[str, str], done: Written) -> None:
+        """Remember what became of a write, of Signals that there are: a face may ask for any name."""
+        if key in self._writable:
+            self.writes[key] = done
+            self.changes += 1
 
     async def _noted(self, request: Request) -> None:
         if self._before is not None:

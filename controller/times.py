@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from controller.feed import Told, told
 from controller.image import Image
 from controller.modbus.pdu import Words
-from controller.stamps import ClockStepped, NodeClock, Wall, heard
+from controller.stamps import ClockStepped, NodeClock, Wall, heard, in_order
 from twin.clock import MS, Ns, seconds
 from twin.factory import Factory
 from twin.node import NodeStatus
@@ -96,10 +96,13 @@ class Times:
         return known.stamp, self._wall.utc(known.stamp.at)
 
     def told(self, events: Iterable[Event], image: Image, now: Ns) -> list[Told]:
-        """Events as the Feed carries them: those that a node's Samples tell have its times, the others the scan's."""
+        """Events as the Feed carries them: those that a node's Samples tell have its times, the others the scan's.
+
+        One publication's are in their order in time.
+        """
         utc = self._wall.utc(now)
         ours, self._events = self._events, []
-        return [self._one(event, image, now, utc) for event in (*ours, *events)]
+        return in_order(self._one(event, image, now, utc) for event in (*ours, *events))
 
     def _one(self, event: Event, image: Image, now: Ns, utc: int) -> Told:
         machine = self._factory.machines.get(event.subject)

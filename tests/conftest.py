@@ -10,5 +10,5 @@ from hypothesis import settings
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
 
 # No test is timed: two busy cores must not fail one. CI draws the same examples every time; a desk draws new ones.
-settings.register_profile("lockstep", max_examples=30, deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("lockstep", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lockstep")

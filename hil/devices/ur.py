@@ -17,6 +17,7 @@ from twin.arrays import Floats
 from twin.clock import Ns, S
 from twin.kinematics import ur5e
 from twin.kinematics.kernels import Kernels, kernels
+from twin.motion.arm.line import rotation_vector
 
 AXES = range(6)
 _TURN = 2.0 * math.pi
@@ -59,20 +60,6 @@ def pose(angles: Floats) -> Floats:
     found = np.zeros((4, 4))
     _robot().pose(angles, found)
     return np.concatenate([found[:3, 3], rotation_vector(found[:3, :3])])
-
-
-def rotation_vector(rotation: Floats) -> Floats:
-    """The axis of a rotation, as long as its angle [rad]."""
-    cosine = min(1.0, max(-1.0, (float(np.trace(rotation)) - 1.0) / 2.0))
-    skew = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    angle = math.atan2(float(np.linalg.norm(skew)) / 2.0, cosine)
-    if math.pi - angle > 1e-6:
-        return skew * (0.5 if angle < 1e-9 else angle / (2.0 * math.sin(angle)))
-    axis = np.sqrt(np.maximum(0.0, (np.diag(rotation) + 1.0) / 2.0))  # half a turn: the skew part says nothing
-    leading = int(np.argmax(axis))
-    signs = np.where(rotation[leading] + rotation[:, leading] < 0.0, -1.0, 1.0)
-    signs[leading] = 1.0
-    return angle * axis * signs
 
 
 class Moment:

@@ -188,3 +188,9 @@ def test_a_link_that_comes_and_goes_is_told_once_each_time() -> None:
     bus.cause = "no connection"
     assert devices.events() == [DeviceStands("kitchen", "no connection")]
     assert devices.link("kitchen") == "lost: no connection"
+
+
+def test_a_name_that_is_no_signal_is_refused_and_nothing_is_remembered_of_it() -> None:
+    answers, _, devices = asked(Kitchen(), *(write(f"colour_{i}", 1, i) for i in range(100)))
+    assert len(answers) == 100 and not any(answer.ok for answer in answers)
+    assert not devices.writes

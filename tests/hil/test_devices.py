@@ -148,18 +148,6 @@ def test_an_arms_speeds_are_the_slopes_of_its_angles_and_of_its_pose() -> None:
     assert [signed(w) for w in registers(ur.Arm(), Held.HOLDING, 410, 3, t)] == pytest.approx(list(1000 * travel), abs=0.51)
 
 
-@pytest.mark.parametrize("axis", [(1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.6, 0.0, -0.8), (-0.48, 0.6, 0.64)])
-@pytest.mark.parametrize("angle", [0.0, 1e-12, 0.3, 3.0, math.pi])
-def test_a_rotation_vector_makes_its_rotation_again(axis: tuple[float, float, float], angle: float) -> None:
-    def rotation(vector: np.ndarray) -> np.ndarray:
-        size = float(np.linalg.norm(vector))
-        k = np.cross(np.eye(3), vector / size) if size else np.zeros((3, 3))
-        return np.eye(3) + math.sin(size) * k + (1 - math.cos(size)) * k @ k
-
-    wanted = rotation(np.array(axis) * angle)
-    assert rotation(ur.rotation_vector(wanted)) == pytest.approx(wanted, abs=1e-7)
-
-
 def test_an_arms_outputs_are_set_and_cleared_by_masks_and_seen_as_coils() -> None:
     arm, now = ur.Arm(), Ns(0)
     assert arm.write(6, 2, [0b0110], now) is None and registers(arm, Held.HOLDING, 1, 1, 0) == [0b0110]

@@ -13,7 +13,7 @@ from tests.hil.jobs import ROOT, first_layer, one_printer
 from twin.machines.printer import plant
 
 LONGEST_S = 40.0
-CUTS = 4
+CUTS = 20
 WARM = plant.Physics(start_temperature=(165.0, 29.0))  # so that the way to the cut is short
 
 DIGEST = """

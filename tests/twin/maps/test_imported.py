@@ -136,7 +136,7 @@ def toml(value: Any) -> str:
 
 
 @given(st.sampled_from(sorted(TEMPLATES)), st.integers(0), odd)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_something_odd_anywhere_in_a_file_is_a_map_or_mistakes_with_lines(name: str, at: int, other: Any) -> None:
     there = spots(TEMPLATES[name])
     value = put(TEMPLATES[name], there[at % len(there)], other)
