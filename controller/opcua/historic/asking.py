@@ -1,0 +1,76 @@
+"""The server's end: starts the process that has History's door when it is first asked, and again when it has ended."""
+
+import asyncio
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from asyncua.common.utils import ServiceError
+from asyncua.ua.status_codes import StatusCodes
+
+from controller.opcua.historic.questions import MOST_FRAME, Answer, Question, frame
+
+MOST_WAITING = 64
+PATIENCE_S = 30.0
+
+
+class History:
+    """Asks one question after the other of a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._decoder = msgspec.msgpack.Decoder(Answer)
+
+    async def ask(self, question: Question) -> Answer:
+        """The answer.
+
+        Raises:
+            ServiceError: too many ask, it takes too long, or the process ends again and again.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise ServiceError(StatusCodes.BadTooManyOperations)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                for _ in range(2):
+                    with suppress(ConnectionError, asyncio.IncompleteReadError):
+                        async with asyncio.timeout(PATIENCE_S):
+                            return await self._asked(question)
+                    await self.close()
+        except TimeoutError:
+            await self.close()  # its answer would be taken for the next one's
+            raise ServiceError(StatusCodes.BadTimeout) from None
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        finally:
+            self._waiting -= 1
+        raise ServiceError(StatusCodes.BadResourceUnavailable)
+
+    async def _asked(self, question: Question) -> Answer:
+        if self._process is None:
+            command = (sys.executable, "-m", "controller.opcua.historic", str(self._folder))
+            pipe = asyncio.subprocess.PIPE
+            self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        asked, told = self._process.stdin, self._process.stdout
+        assert asked is not None and told is not None
+        asked.write(frame(question))
+        await asked.drain()
+        size = int.from_bytes(await told.readexactly(4), "big")
+        if size > MOST_FRAME:
+            raise ConnectionError(f"an answer of {size} bytes")
+        answer = self._decoder.decode(await told.readexactly(size))
+        assert answer.number == question.number
+        return answer
+
+    async def close(self) -> None:
+        """End the process, if there is one."""
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -1,0 +1,191 @@
+"""The values that change: one row of arrays each, its DataValue laid out as it goes over the wire (Part 6 §5.2.2.17).
+
+A row of numbers is always laid out in full: mask, type, value, status, source time, server time. So rows of one kind are equally
+long, and a thousand of them are gathered, compared and sent without an object for each.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.opcua.encoding import string
+
+Rows = NDArray[np.int64]
+Touched = Callable[[Rows], None]
+Statuses = NDArray[np.uint32] | int
+Times = NDArray[np.int64] | int
+
+WIDTH: Final = 32
+"""Bytes of room in a row; a Double takes 30."""
+BOOLEAN, SBYTE, BYTE, INT16, UINT16, INT32, UINT32, INT64, UINT64, FLOAT, DOUBLE, STRING = range(1, 13)
+TYPES: Final[dict[int, np.dtype[Any]]] = {
+    BOOLEAN: np.dtype("u1"), SBYTE: np.dtype("i1"), BYTE: np.dtype("u1"), INT16: np.dtype("<i2"), UINT16: np.dtype("<u2"),
+    INT32: np.dtype("<i4"), UINT32: np.dtype("<u4"), INT64: np.dtype("<i8"), UINT64: np.dtype("<u8"), FLOAT: np.dtype("<f4"),
+    DOUBLE: np.dtype("<f8"),
+}  # fmt: skip
+ALL, NO_VALUE = 0x0F, 0x0E
+AFTER: Final = 20
+"""Bytes behind the value: status, source time, server time."""
+WAITING: Final = 0x80320000
+"""BadWaitingForInitialData."""
+
+
+class Plane:
+    """Rows of values.
+
+    Attributes:
+        kinds: (n,) built-in type.
+        numbers: (n,) float64: the value, as deadbands see it; NaN for texts and where there is none.
+        known: (n,) whether there is a value.
+        status: (n,) uint32.
+        source, server: (n,) int64 DateTime.
+        encoded: (n, WIDTH) uint8: the DataValue, of which `sizes` bytes count; of a text nothing here does.
+        sizes: (n,) uint8; 0 for texts.
+        texts: encoded Variant of each row that is a text and has one.
+        serial: (n,) int64: how often the row was put.
+    """
+
+    def __init__(self) -> None:
+        self.kinds = np.zeros(0, np.uint8)
+        self.numbers = np.zeros(0)
+        self.known = np.zeros(0, bool)
+        self.status = np.zeros(0, np.uint32)
+        self.source = np.zeros(0, np.int64)
+        self.server = np.zeros(0, np.int64)
+        self.encoded = np.zeros((0, WIDTH), np.uint8)
+        self.sizes = np.zeros(0, np.uint8)
+        self.serial = np.zeros(0, np.int64)
+        self.texts: dict[int, bytes] = {}
+        self.listeners: list[Touched] = []
+        self._touched: list[Rows] = []
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def grow(self, kinds: Sequence[int]) -> range:
+        """Add rows that wait for their first value: their numbers."""
+        first, more = len(self), len(kinds)
+        self.kinds = np.append(self.kinds, np.array(kinds, np.uint8))
+        self.numbers = np.append(self.numbers, np.full(more, np.nan))
+        self.known = np.append(self.known, np.zeros(more, bool))
+        self.status = np.append(self.status, np.full(more, WAITING, np.uint32))
+        self.source = np.append(self.source, np.zeros(more, np.int64))
+        self.server = np.append(self.server, np.zeros(more, np.int64))
+        self.encoded = np.vstack((self.encoded, np.zeros((more, WIDTH), np.uint8)))
+        self.sizes = np.append(self.sizes, np.zeros(more, np.uint8))
+        self.serial = np.append(self.serial, np.zeros(more, np.int64))
+        rows = np.arange(first, first + more)
+        self._lay_empty(rows)
+        return range(first, first + more)
+
+    def put(self, rows: Rows, values: "NDArray[Any]", status: Statuses, source: Times) -> None:
+        """Put numbers of one or several kinds; they count from the next commit on.
+
+        Args:
+            rows: (k,) each once.
+            values: (k,) numbers; integers beyond 2**53 come in an integer array.
+            status: (k,) or one for all.
+            source: (k,) DateTime, or one for all.
+        """
+        self.status[rows] = status
+        self.source[rows] = source
+        self.numbers[rows] = values
+        self.known[rows] = True
+        self.serial[rows] += 1
+        kinds = self.kinds[rows]
+        for kind in np.unique(kinds).tolist():
+            of_kind = kinds == kind
+            self._lay(rows[of_kind], kind, values[of_kind])
+        self._touched.append(rows)
+
+    def put_text(self, row: int, value: str, status: int, source: int) -> None:
+        """Put one text."""
+        self.texts[row] = bytes((STRING,)) + string(value)
+        self.status[row], self.source[row], self.known[row] = status, source, True
+        self.serial[row] += 1
+        self._touched.append(np.array([row]))
+
+    def put_status(self, rows: Rows, status: Statuses, source: Times | None = None) -> None:
+        """Say another status of the values there are; without `source` their times stay."""
+        self.status[rows] = status
+        if source is not None:
+            self.source[rows] = source
+        self.serial[rows] += 1
+        known = self.known[rows] & (self.kinds[rows] != STRING)
+        for kind in np.unique(self.kinds[rows[known]]).tolist():
+            of_kind = rows[known & (self.kinds[rows] == kind)]
+            self._lay_tail(of_kind, 2 + TYPES[kind].itemsize)
+        self._lay_empty(rows[~self.known[rows]])
+        self._touched.append(rows)
+
+    def commit(self, server: int) -> Rows:
+        """Make what was put count: stamp it with the server's time, and tell the listeners which rows it was."""
+        if not self._touched:
+            return np.zeros(0, np.int64)
+        rows = np.unique(np.concatenate(self._touched)) if len(self._touched) > 1 else self._touched[0]
+        self._touched.clear()
+        self.server[rows] = server
+        self._stamp(rows)
+        for tell in self.listeners:
+            tell(rows)
+        return rows
+
+    def data_value(self, row: int) -> bytes:
+        """One row's DataValue with both times."""
+        if self.kinds[row] == STRING and self.known[row]:
+            return bytes((ALL,)) + self.texts[row] + self._tail(row)
+        return self.encoded[row, : self.sizes[row]].tobytes()
+
+    def _tail(self, row: int) -> bytes:
+        return b"".join((self.status[row].tobytes(), self.source[row].tobytes(), self.server[row].tobytes()))
+
+    def _lay(self, rows: Rows, kind: int, values: "NDArray[Any]") -> None:
+        size = TYPES[kind].itemsize
+        encoded = self.encoded
+        encoded[rows, 0], encoded[rows, 1] = ALL, kind
+        encoded[rows, 2 : 2 + size] = np.ascontiguousarray(values.astype(TYPES[kind])).view(np.uint8).reshape(-1, size)
+        self.sizes[rows] = 2 + size + AFTER
+        self._lay_tail(rows, 2 + size)
+
+    def _lay_empty(self, rows: Rows) -> None:
+        self.encoded[rows, 0] = NO_VALUE
+        self.sizes[rows] = 1 + AFTER
+        self._lay_tail(rows, 1)
+
+    def _lay_tail(self, rows: Rows, at: int) -> None:
+        self.encoded[rows, at : at + 4] = _octets(self.status[rows], 4)
+        self.encoded[rows, at + 4 : at + 12] = _octets(self.source[rows], 8)
+
+    def _stamp(self, rows: Rows) -> None:
+        stamped = _octets(self.server[rows], 8)
+        at = self.sizes[rows].astype(np.int64) - 8
+        for place in np.unique(at).tolist():
+            here = at == place
+            self.encoded[rows[here], place : place + 8] = stamped[here]
+
+
+def _octets(numbers: "NDArray[Any]", size: int) -> "NDArray[np.uint8]":
+    return np.ascontiguousarray(numbers).view(np.uint8).reshape(-1, size)
+
+
+def put_each(plane: Plane, each: Iterable[tuple[int, Any, int, int]]) -> None:
+    """Put rows as they come from the Feed: row, value, status, source time."""
+    rows: list[int] = []
+    values: list[Any] = []
+    statuses: list[int] = []
+    sources: list[int] = []
+    whole = True
+    for row, value, status, source in each:
+        if isinstance(value, str):
+            plane.put_text(row, value, status, source)
+            continue
+        whole = whole and not isinstance(value, float)
+        rows.append(row)
+        values.append(value)
+        statuses.append(status)
+        sources.append(source)
+    if rows:
+        found = np.array(values, np.int64 if whole else np.float64)
+        plane.put(np.array(rows), found, np.array(statuses, np.uint32), np.array(sources, np.int64))
