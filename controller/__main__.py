@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from controller import archive_commands, asking
+from controller.audit import asked as audit_command
 from controller.history import asked as history_commands
 from controller.mirror import commands as mirror_commands
 from controller.modbus import commands as modbus_commands
 from controller.nodes import commands as node_commands
+from controller.opcua.trust import commands as trust_commands
 from controller.orders.order import OrderError
 from controller.programs import check_name
 from controller.shadow import asked as calibrate_command
@@ -88,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     archive_commands.add_to(commands)
     modbus_commands.add_to(commands)
     mirror_commands.add_to(commands)
+    trust_commands.add_to(commands)
     asking.add_to(commands)
+    audit_command.add_to(commands)
 
     calibrate_command.add_to(commands)
 

@@ -1,4 +1,4 @@
-"""`lockstep write` and `lockstep call`: ask a running core for something at a machine that is none of ours."""
+"""`lockstep write` and `lockstep call`: ask a running core to set something of a machine, or to call what a foreign one has."""
 
 import argparse
 import getpass
@@ -16,9 +16,9 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Give `lockstep` its commands `write` and `call`."""
-    write = commands.add_parser("write", help="write a value to a machine on a device, and say what was read back")
+    write = commands.add_parser("write", help="set something of a machine; on a device, say what it reads afterwards")
     write.add_argument("machine", metavar="MACHINE")
-    write.add_argument("signal", metavar="SIGNAL")
+    write.add_argument("signal", metavar="SIGNAL", help="such as speed of a belt")
     write.add_argument("value", metavar="VALUE", help="in its declared unit; true or false for a bit")
     write.set_defaults(do=_write)
 

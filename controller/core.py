@@ -35,11 +35,12 @@ from controller.orders.asked import AskedOfDevices
 from controller.orders.book import Book, BookError
 from controller.orders.intents import FIRST_OF_DEVICES
 from controller.orders.keeper import RETRY, Keeper, Reserve
-from controller.orders.order import OrderError
+from controller.orders.order import OrderError, Why
 from controller.orders.turn import Answer, MakePlan, View
 from controller.orders.turn import Request as Wanted
 from controller.rows import Rows
 from controller.scan import News, State, scan
+from controller.setpoints import Setpoints
 from controller.stamps import GrantedWall, SteadyWall
 from controller.times import Times
 from twin.clock import MS, Clock, LoopClock, Ns, utc_ns
@@ -92,7 +93,8 @@ class Core:
         self._shown = Shown(signals, self._bringers)
         mirror = dict.fromkeys(servers(factory), Mirror(factory, signals, self._bringers, clock))
         self._devices = Devices(factory, {**buses(factory, folder, clock), **mirror}, self._answer, asked.before, asked.after)
-        self._rows = Rows(factory, signals, self._devices, self._times.late)
+        self._setpoints = Setpoints(factory, folder / "setpoints.json", clock, self._answer, write)
+        self._rows = Rows(factory, signals, self._devices, self._times.late, self._setpoints)
         self._jobs = Jobs(factory, folder / "programs", self._lines.links, self._ours, clock, compute, stored_bytes)
         self._fresh: dict[str, int] = {}
         self._claiming: set[str] = set()
@@ -137,7 +139,7 @@ class Core:
         happened, withdrawn = self._keeper.take()
         requests = (*(Wanted(0, "cancel_order", {"order": n}, BOOK) for n in withdrawn), *self._requests(tasks))
         settled, noted, shut = self._keeper.settled, self._keeper.noted, self._keeper.shut
-        news = News(requests, self._jobs.take(), fresh, settled, noted, shut, utc_ns())
+        news = News(requests, self._jobs.take(), fresh, settled, noted, shut, utc_ns(), self._setpoints.in_force)
         self._state, outcome = scan(image, before, news, now)
         self._lines.ask(tasks, outcome, now, self._ours)
         self._keeper.put(before.orders, self._state.orders, outcome.answers, outcome.intents)
@@ -147,7 +149,7 @@ class Core:
             self._claiming.update(wanted)
             tasks.create_task(self._claim(wanted))
         utc = self._times.look(now)
-        of_devices = (*self._devices.events(), *self._asked.look(samples))
+        of_devices = (*self._devices.events(), *self._asked.look(samples), *self._setpoints.events())
         events = self._times.told((*happened, *outcome.events, *of_devices), image, now)
         rows = self._rows.update(image, self._state, utc, now, shut) + self._shown.take(utc)
         self._feed.publish(rows, events + self._bringers.events(), utc, now)
@@ -164,7 +166,10 @@ class Core:
             self._early.clear()
         for request in wanted:
             if self._keeper.shut and request.kind not in ALWAYS:
-                self._answer(Answer(request.id, False, f"{request.kind} refused: {self._keeper.shut}"))
+                self._answer(Answer(request.id, False, f"{request.kind} refused: {self._keeper.shut}", None, Why.SHUT))
+                continue
+            if request.kind == "write" and self._setpoints.has(request.args["machine"]):
+                self._setpoints.ask(tasks, request)
                 continue
             if request.kind in DEVICE_KINDS:
                 self._devices.ask(tasks, request)
@@ -177,7 +182,7 @@ class Core:
                     continue
                 works = self._to_try(request)
             except OrderError as refused:
-                self._answer(Answer(request.id, False, str(refused)))
+                self._answer(Answer(request.id, False, str(refused), None, refused.why))
                 continue
             if works:
                 self._jobs.attempt(request, works)
@@ -185,7 +190,7 @@ class Core:
                 found.append(request)
         for request, why in self._jobs.tried():
             if why:
-                self._answer(Answer(request.id, False, why))
+                self._answer(Answer(request.id, False, why, None, Why.REFUSED))
             else:
                 found.append(request)
         return tuple(found)
@@ -197,7 +202,7 @@ class Core:
 
     def _hold(self, request: Wanted) -> None:
         if len(self._early) == MOST_REQUESTS:
-            raise OrderError("the controller has only just started: try again in a moment")
+            raise OrderError("the controller has only just started: try again in a moment", Why.BUSY)
         self._early.append(request)
 
     def _to_try(self, request: Wanted) -> tuple[tuple[MakePlan, ...], ...]:

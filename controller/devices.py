@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from controller.orders.order import OrderError
+from controller.orders.order import OrderError, Why
 from controller.orders.turn import Answer, Request
 from twin.devices import Mirrored
 from twin.factory import Factory
@@ -30,6 +30,9 @@ class Outcome(enum.StrEnum):
     REFUSED = "refused"
     MISMATCH = "mismatch"
     UNKNOWN = "unknown"
+
+
+_WHY = {Outcome.REFUSED: Why.REFUSED, Outcome.MISMATCH: Why.MISMATCH, Outcome.UNKNOWN: Why.UNSURE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +187,10 @@ class Devices:
         try:
             machine = self._machine(request)
             if len(self._going) >= MOST_WRITES:
-                raise OrderError(f"{len(self._going)} writes are under way already: try again later")
+                raise OrderError(f"{len(self._going)} writes are under way already: try again later", Why.BUSY)
             work = self._write(machine, request) if request.kind == "write" else self._call(machine, request)
         except OrderError as refused:
-            self._answer(Answer(request.id, False, str(refused)))
+            self._answer(Answer(request.id, False, str(refused), None, refused.why))
             return
         task = tasks.create_task(work)
         self._going.add(task)
@@ -198,14 +201,14 @@ class Devices:
         found = self._factory.mirrored.get(name)
         if found is None:
             there = ", ".join(self._factory.mirrored) or "none"
-            raise OrderError(f"{request.kind}: no machine {name!r} on a device; there are: {there}")
+            raise OrderError(f"{request.kind}: no machine {name!r} on a device; there are: {there}", Why.MISSING)
         return found
 
     async def _write(self, machine: Mirrored, request: Request) -> None:
         name = request.args["signal"]
         key = machine.name, name
         if (last := self.writes.get(key)) is not None and last.state is Outcome.PENDING:
-            self._answer(Answer(request.id, False, f"{machine.name}/{name} is being written already"))
+            self._answer(Answer(request.id, False, f"{machine.name}/{name} is being written already", None, Why.BUSY))
             return
         try:
             value = value_of(machine, name, request.args["value"])
@@ -213,7 +216,7 @@ class Devices:
             await self._noted(request)
         except OrderError as refused:
             self._note(key, Written(Outcome.REFUSED, str(refused)))
-            self._answer(Answer(request.id, False, str(refused)))
+            self._answer(Answer(request.id, False, str(refused), None, refused.why))
             return
         done = await self._once(self._buses[machine.node].write(machine.name, name, value))
         if done.state is Outcome.CONFIRMED:
@@ -227,7 +230,7 @@ class Devices:
             arguments = arguments_of(machine, request.args["method"], request.args["arguments"])
             await self._noted(request)
         except OrderError as refused:
-            self._answer(Answer(request.id, False, str(refused)))
+            self._answer(Answer(request.id, False, str(refused), None, refused.why))
             return
         done = await self._once(self._buses[machine.node].call(machine.name, request.args["method"], arguments))
         self._events.append(DeviceCalled(machine.name, request.args["method"], done.state, done.text, request.user))
@@ -255,7 +258,7 @@ class Devices:
     def _settle(self, request: Request, done: Written) -> None:
         if self._after is not None:
             self._after(request, done)
-        self._answer(Answer(request.id, done.state is Outcome.CONFIRMED, str(done), done.result))
+        self._answer(Answer(request.id, done.state is Outcome.CONFIRMED, str(done), done.result, _WHY.get(done.state, "")))
 
 
 def value_of(machine: Mirrored, name: str, given: Any) -> Any:
@@ -267,22 +270,22 @@ def value_of(machine: Mirrored, name: str, given: Any) -> Any:
     row: Mapped | None = next((row for row in machine.map.signals if row.name == name), None)
     if row is None or not row.writable:
         there = ", ".join(row.name for row in machine.map.written) or "none"
-        raise OrderError(f"{machine.name} has no Signal {name!r} that can be written; there are: {there}")
+        raise OrderError(f"{machine.name} has no Signal {name!r} that can be written; there are: {there}", Why.MISSING)
     signal = row.signal
     if signal.type is bool or signal.type is str:
         if type(given) is not signal.type:
-            raise OrderError(f"{machine.name}/{name} must be of type {signal.type.__name__}, not {given!r}")
+            raise OrderError(f"{machine.name}/{name} must be of type {signal.type.__name__}, not {given!r}", Why.ARGUMENT)
         return given
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not _finite(given):
-        raise OrderError(f"{machine.name}/{name} must be a number, not {str(given)[:64]}")
+        raise OrderError(f"{machine.name}/{name} must be a number, not {str(given)[:64]}", Why.ARGUMENT)
     if signal.type is not float and given != int(given):
-        raise OrderError(f"{machine.name}/{name} must be a whole number, not {given!r}")
+        raise OrderError(f"{machine.name}/{name} must be a whole number, not {given!r}", Why.ARGUMENT)
     value = given * signal.size if signal.type is float else signal_type(signal.type, machine, name, int(given))
     if not _finite(value):
-        raise OrderError(f"{machine.name}/{name}={given:g} is more than a number can be")
+        raise OrderError(f"{machine.name}/{name}={given:g} is more than a number can be", Why.RANGE)
     if signal.range is not None and not signal.range.low <= value <= signal.range.high:
         limits = f"{signal.range.low / signal.size:g} to {signal.range.high / signal.size:g} {signal.unit.symbol}".rstrip()
-        raise OrderError(f"{machine.name}/{name}={given:g} is outside {limits}")
+        raise OrderError(f"{machine.name}/{name}={given:g} is outside {limits}", Why.RANGE)
     return value
 
 
@@ -304,7 +307,7 @@ def signal_type(kind: type, machine: Mirrored, name: str, given: int) -> Any:
         return kind(given)
     except ValueError as unknown:
         there = ", ".join(f"{one.value} {one.name}" for one in kind) if issubclass(kind, enum.IntEnum) else kind.__name__
-        raise OrderError(f"{machine.name}/{name}={given} is none of {there}") from unknown
+        raise OrderError(f"{machine.name}/{name}={given} is none of {there}", Why.RANGE) from unknown
 
 
 def arguments_of(machine: Mirrored, name: str, given: Any) -> dict[str, Any]:
@@ -316,14 +319,15 @@ def arguments_of(machine: Mirrored, name: str, given: Any) -> dict[str, Any]:
     method: Method | None = next((m for m in machine.map.methods if m.name == name), None)
     if method is None:
         there = ", ".join(m.name for m in machine.map.methods) or "none"
-        raise OrderError(f"{machine.name} has no method {name!r}; there are: {there}")
+        raise OrderError(f"{machine.name} has no method {name!r}; there are: {there}", Why.MISSING)
     wanted = dict(method.inputs)
     if not isinstance(given, dict) or set(given) != set(wanted):
-        raise OrderError(f"{machine.name}/{name} takes {', '.join(wanted) or 'nothing'}")
+        raise OrderError(f"{machine.name}/{name} takes {', '.join(wanted) or 'nothing'}", Why.ARGUMENT)
     for argument, value in given.items():
         number = isinstance(value, (int, float))
         fits = number if wanted[argument] is float else isinstance(value, wanted[argument])
         fits = fits and (not number or _finite(value))
         if not fits or (isinstance(value, bool) and wanted[argument] is not bool):
-            raise OrderError(f"{machine.name}/{name}: {argument} must be of type {wanted[argument].__name__}, not {value!r}")
+            text = f"{machine.name}/{name}: {argument} must be of type {wanted[argument].__name__}, not {value!r}"
+            raise OrderError(text, Why.ARGUMENT)
     return given

@@ -316,8 +316,10 @@ def _of_part(turn: Turn, order: Order, machine: Machine, status: NodeStatus) -> 
     if sample.good and sensed.done is not None and sensed.done(sample.status):
         return Happening.FINISHED, ""
     if order.go and sensed.longest is not None:
-        longest = sensed.longest(machine.params)
-        if turn.view.now - order.current.since > ns(longest):
+        in_force = turn.view.in_force(machine)
+        longest = sensed.longest(in_force.params)
+        # Another speed since then makes a part of the way longer or shorter: the whole of it is granted anew.
+        if turn.view.now - max(order.current.since, in_force.since) > ns(longest):
             return Happening.FAILED, f"{machine.name} has not come to its end in {longest:.1f} s"
     return None, ""
 

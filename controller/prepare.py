@@ -1,11 +1,14 @@
-"""`python -m controller.prepare [FACTORY]`: compiles what a factory's Jobs and its shadow need, once on a machine.
+"""`python -m controller.prepare [FACTORY]`: makes what a factory's Jobs, its shadow and its OPC UA server need, once on a machine.
 
-A core does the same for its Jobs before its first scan, a shadow for its twins; done beforehand, nobody waits for it.
+A core does the same for its Jobs before its first scan, a shadow for its twins, the server for its nodes; done beforehand, nobody
+waits for it.
 """
 
 import sys
 from pathlib import Path
 
+from controller.opcua import nodes
+from controller.opcua.nodes.sources import NodesetError
 from controller.shadow.ready import prepare as prepare_twins
 from twin.factory import FactoryError, read
 from twin.making import prepare
@@ -22,6 +25,10 @@ def main() -> int:
     except (FactoryError, OSError) as unusable:
         print(unusable, file=sys.stderr)
         return 2
+    try:
+        nodes.load(("", ""))
+    except NodesetError as missing:  # nobody but the server needs them, and it says so, too
+        print(missing, file=sys.stderr)
     return 0
 
 

@@ -5,7 +5,7 @@ import re
 import stat
 from pathlib import Path
 
-from controller.orders.order import OrderError
+from controller.orders.order import OrderError, Why
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 MOST_BYTES = 64 * 1024 * 1024
@@ -18,7 +18,7 @@ def check_name(name: object) -> str:
         OrderError: not a name: made of other letters, a path, too long, or hidden.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise OrderError(f"{name!r} is no program's name: letters, digits, dot, dash and underscore, no path")
+        raise OrderError(f"{name!r} is no program's name: letters, digits, dot, dash and underscore, no path", Why.ARGUMENT)
     return name
 
 
@@ -46,7 +46,7 @@ def check(folder: Path, name: object) -> str:
     except OSError as missing:
         there = names(folder)
         known = ", ".join(there[:20]) + (", …" if len(there) > 20 else "")
-        raise OrderError(f"no program {found!r}: {missing.strerror}; there are: {known or 'none'}") from missing
+        raise OrderError(f"no program {found!r}: {missing.strerror}; there are: {known or 'none'}", Why.MISSING) from missing
     _check_file(found, about)
     return found
 

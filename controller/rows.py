@@ -9,6 +9,7 @@ from controller.image import Image
 from controller.orders.order import OperationState, Order
 from controller.orders.turn import Orders
 from controller.scan import State
+from controller.setpoints import Setpoints
 from controller.times import Lateness
 from twin.clock import Ns, S
 from twin.factory import Factory, Machine
@@ -24,12 +25,18 @@ class Rows:
 
     Args:
         late: how late the core's scans began.
+        setpoints: what people have set.
     """
 
     def __init__(
-        self, factory: Factory, signals: Sequence[FeedSignal], devices: Devices | None = None, late: Lateness | None = None
+        self,
+        factory: Factory,
+        signals: Sequence[FeedSignal],
+        devices: Devices | None = None,
+        late: Lateness | None = None,
+        setpoints: Setpoints | None = None,
     ) -> None:
-        self._factory, self._every, self._late = factory, devices, late
+        self._factory, self._every, self._late, self._setpoints = factory, devices, late, setpoints
         self._blocks: dict[tuple[str, str], list[tuple[int, str]]] = {}
         for index, signal in enumerate(signals):
             self._blocks.setdefault((signal.owner, signal.group), []).append((index, signal.name))
@@ -37,7 +44,7 @@ class Rows:
         self._samples: dict[tuple[str, str], Sample[Any]] = {}
         self._shown: dict[int, tuple[Any, int, str]] = {}
         self._counted: dict[str, Ns] = {}
-        self._writes = -1
+        self._writes = self._sets = -1
         self._now = Ns(0)
 
     def update(self, image: Image, state: State, utc_ns: int, now: Ns = START, book: str = "") -> list[Row]:
@@ -66,6 +73,10 @@ class Rows:
             self._record(made, (name, "status"), sample)
         if self._every is not None:
             self._devices(made, self._every, utc_ns)
+        if self._setpoints is not None and self._sets != self._setpoints.changes:
+            self._sets = self._setpoints.changes
+            for name, values in self._setpoints.values.items():
+                self._values(made, (name, "setpoint"), values, utc_ns)
         self._values(made, ("factory", "order"), _newest(state.orders), utc_ns)
         self._values(made, ("factory", "book"), {"state": book or "open"}, utc_ns)
         if self._late is not None and self._due("factory"):

@@ -19,11 +19,13 @@ from controller.nodes.grant import (
     claim_patience,
     stand,
     strange,
+    why_of,
 )
 from controller.nodes.owed import looked_up
 from controller.orders.intents import Intent
+from controller.orders.order import Why
 from controller.orders.review import fresh_ids
-from controller.orders.turn import Answer, Fact, Orders, Request, View, Work
+from controller.orders.turn import Answer, Fact, InForce, Orders, Request, View, Work
 from twin.clock import Ns
 from twin.machine import Wish
 from twin.node import NodeCommand
@@ -68,6 +70,7 @@ class News:
         noted: the commands that are; all of them unless told.
         shut: why nothing can be written down now; empty when it can.
         utc_ns: for people.
+        set: the Params of machines where people have set something, safe on disk.
     """
 
     requests: Iterable[Request] = ()
@@ -77,6 +80,7 @@ class News:
     noted: Container[int] | None = None
     shut: str = ""
     utc_ns: int = 0
+    set: Mapping[str, InForce] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def scan(image: Image, state: State, news: News, now: Ns) -> tuple[State, Outcom
     grants, stands, wanted = _claims(image, state, news.epochs, now)
     doubts, highest = _strange(image, state)
     old = state.inherited if any(not state.grants.get(name, _NONE).epoch for name in doubts) else 0
-    view = View(image.shape.factory, image, stands, news.settled, now, news.shut, doubts, old)
+    view = View(image.shape.factory, image, stands, news.settled, now, news.shut, doubts, old, news.set)
     orders = replace(state.orders, next_id=fresh_ids(state.orders.next_id, highest)) if old else state.orders
     requests = tuple(news.requests)
     done = dispatch(orders, view, requests, news.facts)
@@ -112,7 +116,7 @@ def scan(image: Image, state: State, news: News, now: Ns) -> tuple[State, Outcom
     users = {request.id: request.user for request in requests}
     fresh = {e.command_id: e.intent(n, users.get(e.request, ""), news.utc_ns) for n, asked in done.errands.items() for e in asked}
     owed, intents = _owed(image, state, stands, waiting, fresh)
-    commands, unfit, told = _decide(image, done.wishes, stands, now)
+    commands, unfit, told = _decide(view, done.wishes)
     alarms, raised = machine_events(image, state.alarms, unfit)
     latched = latches(image, state.latches)
     events = (*node_events((state.stands, state.latches), (stands, latched)), *done.events, *told, *raised)
@@ -175,27 +179,26 @@ def _errands(
     for name, grant in grants.items():
         before, asked = state.waiting.get(name, ()), tuple(done.errands.get(name, ()))
         if name in done.stopped:
-            answers += [Answer(e.request, False, "overtaken by a stop") for e in before]
+            answers += [Answer(e.request, False, "overtaken by a stop", None, Why.STATE) for e in before]
             before = ()
         heard = image.node(name).status if stands[name].heard else None
         start = done.starts.get(name)
         ours = stands[name].standing is Standing.OURS
         grants[name], waiting[name], judged = attend(grant, (*before, *asked), start, heard, ours, now, news.noted)
-        answers += [Answer(e.request, ok, f"{e.op.name.lower()} {text}") for e, ok, text in judged]
+        answers += [Answer(e.request, ok, f"{e.op.name.lower()} {text}", None, why_of(ok, text)) for e, ok, text in judged]
     return waiting, answers
 
 
-def _decide(
-    image: Image, wishes: Mapping[str, Wish], stands: Stands, now: Ns
-) -> tuple[dict[str, Words], dict[str, str], list[Event]]:
+def _decide(view: View, wishes: Mapping[str, Wish]) -> tuple[dict[str, Words], dict[str, str], list[Event]]:
     """The Command of every machine whose node is ours; the safe one where what was decided does not fit."""
     commands: dict[str, Words] = {}
     unfit: dict[str, str] = {}
     events: list[Event] = []
-    for machine in image.shape.factory.machines.values():
-        if stands[machine.node].standing is not Standing.OURS:
+    for machine in view.factory.machines.values():
+        if view.stands[machine.node].standing is not Standing.OURS:
             continue
-        command, told = machine.type.decide(image.machine(machine.name), wishes[machine.name], machine.params, now)
+        sample, params = view.image.machine(machine.name), view.in_force(machine).params
+        command, told = machine.type.decide(sample, wishes[machine.name], params, view.now)
         events += told
         try:
             commands[machine.name] = tuple(encode(command))

@@ -1,19 +1,14 @@
 """Our code with one thing wrong: what a test of a defence must notice."""
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.forked import ROOT, SITE, run_code
+
 FIRMWARE = ROOT / "firmware"
-SITE = ROOT / "tests" / "mutation" / "site"
 PATIENCE_S = 60.0
 
 
@@ -55,7 +50,7 @@ def source_of(module: str) -> Path:
 def run_mutant(
     module: str, before: str, after: str, code: str, timeout_s: float = PATIENCE_S
 ) -> "subprocess.CompletedProcess[str]":
-    """A fresh Python in the repository's folder runs `code` with one edit in one module.
+    """A Python of its own, with nothing of the project in it yet, runs `code` in the repository's folder with one module edited.
 
     Its child processes see the same edit. Nothing is written beside the sources: neither bytecode nor compiled kernels.
 
@@ -65,10 +60,15 @@ def run_mutant(
     """
     source = source_of(module)
     text = edited(source.read_text(encoding="utf-8"), before, after, module)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "mutant.py"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = folder / "mutant.py"
         file.write_text(text, encoding="utf-8")
-        done = run_group([sys.executable, "-c", code], with_source(module, file), timeout_s)
+        out, error = folder / "out", folder / "error"
+        status = run_code(code, with_source(module, file), out, error, timeout_s)
+        if status is None:
+            raise subprocess.TimeoutExpired(code, timeout_s)
+        done = subprocess.CompletedProcess([code], status, *(said.read_text(errors="replace") for said in (out, error)))
         assert file.with_suffix(".imported").exists(), f"nothing has imported {module}:\n{done.stdout}{done.stderr}"
     return done
 
@@ -80,31 +80,3 @@ def with_source(module: str, file: Path) -> dict[str, str]:
     if "kernel" in source_of(module).read_text(encoding="utf-8"):
         more["NUMBA_CACHE_DIR"] = str(file.parent / "kernels")  # Numba tells sources apart by time and size of the file
     return {**os.environ, **more}
-
-
-def run_group(argv: list[str], environment: Mapping[str, str], timeout_s: float) -> "subprocess.CompletedProcess[str]":
-    """A command in a process group of its own; whatever of the group is left at its end is killed.
-
-    Raises:
-        subprocess.TimeoutExpired: it has not ended in time.
-    """
-    with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as error:
-        with _group(argv, environment, out, error) as process:
-            status = process.wait(timeout_s)
-        out.seek(0)
-        error.seek(0)
-        return subprocess.CompletedProcess(argv, status, out.read(), error.read())
-
-
-@contextlib.contextmanager
-def _group(argv: list[str], environment: Mapping[str, str], out: IO[str], error: IO[str]) -> "Iterator[subprocess.Popen[bytes]]":
-    # Into files, for a pipe ends with the last child that holds it, not with the command.
-    process = subprocess.Popen(
-        argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=error, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -98,6 +98,19 @@ class Shown:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Setpoint:
+    """One of the Params that people may change while the machine works; `control.decide` is given what they have set.
+
+    Attributes:
+        name: of the Param: a float with a Range.
+        most: another Param that it may not be above; empty for none.
+    """
+
+    name: str
+    most: str = ""
+
+
 Decide = Callable[[Sample[Any], Wish, Any, Ns], tuple[Any, tuple[Event, ...]]]
 
 
@@ -118,6 +131,7 @@ class MachineType:
         shown: control.SHOWN, what show(status, params) tells [SI], in that order, each time a new Status comes.
         entry: spec.entry(params) -> where a Part is put: the middle of its foot [m], in the machine's frame.
         residuals: spec.residuals(params) -> what its twin is compared in, for a type whose twin can be stepped beside it.
+        setpoints: spec.SETPOINTS, the Params that people may change while it works.
     """
 
     name: str
@@ -140,6 +154,7 @@ class MachineType:
     show: Callable[[Any, Any], tuple[float, ...]] | None = None
     steps: Callable[[Any], Any] | None = None
     residuals: Callable[[Any], tuple[Residual, ...]] | None = None
+    setpoints: tuple[Setpoint, ...] = ()
 
     @property
     def layouts(self) -> tuple[Layout, Layout]:
@@ -207,7 +222,9 @@ def _assemble(name: str, package: str, spec: ModuleType, control: ModuleType) ->
         getattr(control, "show", None),
         getattr(spec, "steps", None),
         getattr(spec, "residuals", None),
+        tuple(getattr(spec, "SETPOINTS", ())),
     )
+    _check_setpoints(made)
     status, command = named(blocks, interlocks, alarms)
     for wanted, shape in ((status, made.layouts[0]), (command, made.layouts[1])):
         for field in sorted(wanted):
@@ -217,6 +234,37 @@ def _assemble(name: str, package: str, spec: ModuleType, control: ModuleType) ->
         if signal.default is None:
             raise MachineTypeError(f"machine type {name!r}: Command.{signal.name} has no default, so no safe state")
     return made
+
+
+def _check_setpoints(made: MachineType) -> None:
+    declared = {param.name: param for param in params_of(made.params)}
+    for setpoint in made.setpoints:
+        for name in (setpoint.name, *((setpoint.most,) if setpoint.most else ())):
+            if name not in declared or declared[name].type is not float or declared[name].range is None:
+                raise MachineTypeError(f"machine type {made.name!r}: SETPOINTS: Params have no float {name!r} with a Range")
+
+
+@dataclass(frozen=True, slots=True)
+class Settable:
+    """What can be set of one machine: its unit, and its Range and the factory file's value in SI."""
+
+    name: str
+    unit: Unit
+    range: Range
+    value: float
+
+
+def settable(kind: MachineType, given: Any) -> tuple[Settable, ...]:
+    """The setpoints of a machine with these Params."""
+    declared = {param.name: param for param in params_of(kind.params)}
+    found = []
+    for setpoint in kind.setpoints:
+        param = declared[setpoint.name]
+        assert param.range is not None, "checked when the type was loaded"
+        low, high = param.unit.si(param.range.low), param.unit.si(param.range.high)
+        high = min(high, getattr(given, setpoint.most)) if setpoint.most else high
+        found.append(Settable(setpoint.name, param.unit, Range(low, high), getattr(given, setpoint.name)))
+    return tuple(found)
 
 
 @params

@@ -4,7 +4,7 @@ On a Unix socket of mode 0600, each frame a big-endian u32 length and that many 
 
     core to face   ["hello", schema, utc_ns, run]  ["snapshot", number, rows, utc_ns, at_ns, whole]
                    ["changes", number, rows, events, utc_ns, at_ns]
-                   ["gap", number, lost, rows, since_utc_ns, until_utc_ns]  ["answer", request, ok, text, result]
+                   ["gap", number, lost, rows, since_utc_ns, until_utc_ns]  ["answer", request, ok, text, result, why]
                    ["wanted", wanted, block, kind, {args}]
     face to core   ["request", request, kind, {args}, user]
                    ["brings", request, blocks]  ["brought", rows, events]  ["done", wanted, state, text, result]

@@ -101,12 +101,17 @@ class Gap(msgspec.Struct, array_like=True, frozen=True, tag="gap"):
 
 
 class Answered(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
-    """What became of a request; number 0 where the request could not be read."""
+    """What became of a request; number 0 where the request could not be read.
+
+    Attributes:
+        why: of a refusal, its kind (`orders.order.Why`).
+    """
 
     request: int
     ok: bool
     text: str
     result: Any = None
+    why: str = ""
 
 
 class Asked(msgspec.Struct, array_like=True, frozen=True, tag="request"):

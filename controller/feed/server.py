@@ -31,7 +31,7 @@ from controller.feed.messages import (
 )
 from controller.feed.signals import FeedSignal, schema_hash
 from controller.feed.whole import Publications
-from controller.orders.order import OrderError
+from controller.orders.order import OrderError, Why
 from controller.orders.requests import check_request
 from controller.orders.turn import Answer, Request
 from twin.clock import utc_ns
@@ -110,9 +110,9 @@ class Desk:
         try:
             check_request(asked.kind, asked.args)
             if len(self._waiting) >= MOST_REQUESTS or len(self._askers) >= MOST_UNANSWERED:
-                raise OrderError(f"{len(self._waiting)} requests wait already: try again later")
+                raise OrderError(f"{len(self._waiting)} requests wait already: try again later", Why.BUSY)
         except OrderError as refused:
-            asker.first(Answered(asked.request, False, str(refused)))
+            asker.first(Answered(asked.request, False, str(refused), None, refused.why))
             return
         self._last += 1
         self._askers[self._last] = (asker, asked.request)
@@ -128,7 +128,7 @@ class Desk:
         """Hand an answer to whoever asked, if they are still there."""
         found = self._askers.pop(answer.request, None)
         if found is not None:
-            found[0].first(Answered(found[1], answer.ok, answer.text, answer.result))
+            found[0].first(Answered(found[1], answer.ok, answer.text, answer.result, answer.why))
 
     def forget(self, asker: Pending) -> None:
         """A face has gone. What it asked for is carried out all the same."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from twin.devices import Mirrored
 from twin.factory import Factory
 from twin.followed import POSE, REACH, compared, followed
+from twin.machine import settable
 from twin.node import NodeStatus
 from twin.residual import Residual
 from twin.units import MS, ONE, PERCENT, S, Unit
@@ -68,6 +69,7 @@ _SCAN: tuple[tuple[str, type, Unit, str], ...] = (
     ("late_p99", float, MS, "the same of all since the core's start"),
     ("late_most", float, MS, "the latest of them"),
 )
+_SET = "what people have set; where nobody has, as the factory file has it"
 _HISTORY: tuple[tuple[str, type, Unit, str], ...] = (
     ("state", str, ONE, "how History stands: recording, shedding or stopped, and why"),
     ("until", float, S, "up to when all is safe from a power cut, UTC since 1970"),
@@ -89,6 +91,8 @@ def feed_signals(factory: Factory) -> tuple[FeedSignal, ...]:
         if machine.type.limits is not None:
             found += [FeedSignal(f"{name}/job/{s}", name, "job", s, *rest) for s, rest in _JOB]
             found.append(FeedSignal(f"{name}/order", name, "job", "order", str, ONE, None, "number of its order"))
+        for s in settable(machine.type, machine.params):
+            found.append(FeedSignal(f"{name}/setpoint/{s.name}", name, "setpoint", s.name, float, s.unit, s.range, _SET))
         if machine.type.residuals is not None:
             found += _residuals(name, machine.type.residuals(machine.params))
     for node in factory.nodes:

@@ -34,3 +34,6 @@ The door, which needs no writer to be there:
     door.events(from_ns, to_ns, kind=None, subject=None) -> list[Happened]
     door.gaps(from_ns, to_ns) -> list[Missing]              # spans in which nothing was recorded, with the cause
 """
+
+FOLDER = "history"
+"""Its folder below that of a factory's state."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from controller.feed import Bringing, FeedLost, FeedSignal, Hello, Told, follow, schema_hash
+from controller.history import FOLDER
 from controller.history.bounds import kept
 from controller.history.cold import cool, duckdb
 from controller.history.forgetting import forget
@@ -25,7 +26,6 @@ from twin.clock import MS, Clock, Ns, S
 from twin.factory import Factory
 
 T = TypeVar("T")
-FOLDER = "history"
 BLOCK = "factory/history"
 MOST_OPEN = 256
 RETRY = Ns(200 * MS)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from controller.orders.intents import Intent, IntentState
+from controller.orders.order import Why
 from twin.clock import MS, Ns
 from twin.node import LEASE_MS, Fault, JobState, NodeCommand, NodeStatus, Op, Result
 from twin.trace import Sample
@@ -176,6 +177,15 @@ def _void(errand: Errand, status: NodeStatus) -> Verdict:
 
 
 _REFUSED = "refused: "
+
+
+def why_of(done: bool, text: str) -> Why | str:
+    """What kind of refusal a node's verdict on a command is; empty where it was done."""
+    if done:
+        return ""
+    return Why.REFUSED if text.startswith(_REFUSED) else Why.UNREACHED if text.startswith("not carried out") else Why.UNSURE
+
+
 _BEGUN = (JobState.RUNNING, JobState.HOLDING, JobState.DONE, JobState.ABORTED)
 
 

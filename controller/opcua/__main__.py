@@ -10,19 +10,19 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import uvloop
 
 from controller.feed import feed_signals, schema_hash
-from controller.opcua.access import Access
 from controller.opcua.certificate import TOOLS, CertificateError, Identity, own
-from controller.opcua.core import Core
 from controller.opcua.names import OURS
-from controller.opcua.nodesets import NodesetError
+from controller.opcua.nodes.sources import NodesetError
 from controller.opcua.server import FactoryServer, PortTaken, bind
 from controller.opcua.space import Space, space
-from controller.opcua.values import Values
-from controller.users import FIRST_USER, UserError, Users
+from controller.users import FIRST_USER, UserError
 from twin.clock import LoopClock
 from twin.factory import FactoryError, read
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         factory = read(given.factory)
         signals = feed_signals(factory)
         port = factory.opcua_port if given.port is None else given.port
-        differs = asyncio.run(_run(space(factory, signals), schema_hash(signals), given.state, port))
+        differs = _loop_run(_run(space(factory, signals), schema_hash(signals), given.state, port))
     except FactoryError as wrong:
         for mistake in wrong.mistakes:
             print(f"{given.factory}: {mistake}", file=sys.stderr)
@@ -78,23 +78,24 @@ async def _run(shown: Space, schema: str, state: Path, port: int) -> str:
     clock = LoopClock(asyncio.get_running_loop())
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with bind(port) as bound:
-        identity = own(state / "pki", "server", shown.application)
-        users = Users(state / "users.json")
-        if password := users.first():
+        with _no_collector():
+            server = FactoryServer(shown, schema, state, bound, clock)
+        if password := server.users.first():
             print(f"first user {FIRST_USER}, an administrator, password {password} (not shown again)", flush=True)
         tools = own(state / "pki", "client", TOOLS)
-        server = FactoryServer(shown, identity, Access(users, identity.key, clock), bound, clock)
-        with _no_collector():
-            await server.init()
-        values = Values(server.sessions.aspace, shown.variables)
-        core = Core(state / "feed.sock", schema, values, clock)
-        server.sessions.calls = core.call
+        server.trust.trust_own(tools.certificate)
         await server.start()
         try:
-            await _until_ended(core, lambda: _say_ready(server.endpoint.geturl(), tools, shown))
+            await _until_ended(server, lambda: _say_ready(server.url, tools, shown))
         finally:
             await server.stop()
-    return core.differs
+    return server.core.differs
+
+
+def _loop_run(work: Coroutine[Any, Any, str]) -> str:
+    """Run on the quick loop where there is one."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
 
 @contextlib.contextmanager
@@ -108,17 +109,16 @@ def _no_collector() -> Iterator[None]:
         gc.enable()
 
 
-async def _until_ended(core: Core, ready: Callable[[], None]) -> None:
+async def _until_ended(server: FactoryServer, ready: Callable[[], None]) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     ready()
     async with asyncio.TaskGroup() as tasks:
-        work = (tasks.create_task(core.run()), tasks.create_task(core.watch()))
-        work[0].add_done_callback(lambda _: ended.set())
+        work = tasks.create_task(server.run())
+        work.add_done_callback(lambda _: ended.set())
         await ended.wait()
-        for task in work:
-            task.cancel()
+        work.cancel()
 
 
 def _say_ready(url: str, tools: Identity, shown: Space) -> None:

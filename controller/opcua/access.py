@@ -9,12 +9,12 @@ from typing import Any
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
-from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from controller.opcua.link.policies import ENCRYPTIONS
 from controller.opcua.names import standard
 from controller.users import Lock, Role, Users
 from twin.clock import Clock
@@ -52,11 +52,16 @@ class Access:
         has = self._users.role(who.name) if who.name else None
         return has is not None and has >= role
 
-    async def identify(self, token: Any, nonce: bytes, address: str) -> Who:
+    def role(self, who: Who) -> Role:
+        """A user's role at this moment; nobody in particular, and whose user is gone, is an observer."""
+        return (self._users.role(who.name) if who.name else None) or Role.OBSERVER
+
+    async def identify(self, token: Any, nonce: bytes, address: str, key: rsa.RSAPrivateKey | None = None) -> Who:
         """Who shows a token.
 
         Args:
             nonce: what the server sent last; a password is encrypted together with it.
+            key: of the certificate that it is encrypted for, if that is not the present one.
 
         Raises:
             ServiceError: the token is of no kind that is served, or name and password aren't right, or not to be tried
@@ -68,7 +73,7 @@ class Access:
             return NOBODY
         if not isinstance(token, ua.UserNameIdentityToken):
             raise ServiceError(StatusCodes.BadIdentityTokenRejected)
-        name, password = token.UserName or "", self._password(token, nonce)
+        name, password = token.UserName or "", self._password(token, nonce, key or self._key)
         if not await self._right(name, password, address):
             log.warning("login refused: user %r from %s", name[:64], address)
             raise ServiceError(StatusCodes.BadUserAccessDenied)
@@ -92,17 +97,18 @@ class Access:
         finally:
             self._waiting -= 1
 
-    def _password(self, token: ua.UserNameIdentityToken, nonce: bytes) -> str:
+    def _password(self, token: ua.UserNameIdentityToken, nonce: bytes, key: rsa.RSAPrivateKey) -> str:
         """The password, encrypted for this server and this nonce, so that a recorded one is worth nothing."""
         secret = token.Password or b""
-        block = self._key.key_size // 8
-        if token.EncryptionAlgorithm != SecurityPolicyBasic256Sha256.AsymmetricEncryptionURI:
+        block = key.key_size // 8
+        padded = ENCRYPTIONS.get(token.EncryptionAlgorithm or "")
+        if padded is None:
             raise ServiceError(StatusCodes.BadIdentityTokenInvalid)
         if not secret or len(secret) > LONGEST_SECRET or len(secret) % block:
             raise ServiceError(StatusCodes.BadIdentityTokenInvalid)
         try:
             parts = (secret[at : at + block] for at in range(0, len(secret), block))
-            plain = b"".join(self._key.decrypt(part, OAEP) for part in parts)
+            plain = b"".join(key.decrypt(part, padded) for part in parts)
             (length,) = struct.unpack_from("<I", plain)
             password, fresh = plain[4 : 4 + length - len(nonce)], plain[4 + length - len(nonce) : 4 + length]
             if length < len(nonce) or len(plain) < 4 + length or not hmac.compare_digest(fresh, nonce):

@@ -40,9 +40,23 @@ class Asked:
         received: when it came.
         audit: AuditEntryId of the header.
         timeout_ms: TimeoutHint of the header, 0 for none.
+        diagnostics: ReturnDiagnostics of the header, bits of Part 4 §7.32.
+        channel: the secure channel it came over, `link.channel.Channel`.
     """
 
-    __slots__ = ("_later", "_reply", "at", "audit", "content", "handle", "received", "session", "timeout_ms")
+    __slots__ = (
+        "_later",
+        "_reply",
+        "at",
+        "audit",
+        "channel",
+        "content",
+        "diagnostics",
+        "handle",
+        "received",
+        "session",
+        "timeout_ms",
+    )
 
     def __init__(
         self,
@@ -55,6 +69,8 @@ class Asked:
         later: Callable[["Asked", Coroutine[Any, Any, bytes]], None],
         audit: str = "",
         timeout_ms: int = 0,
+        channel: Any = None,
+        diagnostics: int = 0,
     ) -> None:
         self.session = session
         self.handle = handle
@@ -63,6 +79,8 @@ class Asked:
         self.received = received
         self.audit = audit
         self.timeout_ms = timeout_ms
+        self.channel = channel
+        self.diagnostics = diagnostics
         self._reply = reply
         self._later = later
 

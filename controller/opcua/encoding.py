@@ -76,6 +76,14 @@ def read_key(content: bytes, at: int) -> tuple[bytes, int]:
     raise ValueError(f"a NodeId of kind {kind}")
 
 
+def namespace_of(key: bytes) -> int:
+    """The namespace index in a node's key."""
+    kind = key[0]
+    if kind == 0:
+        return 0
+    return key[1] if kind == 1 else int.from_bytes(key[1:3], "little")
+
+
 def qualified(name: str, namespace: int = 0) -> bytes:
     """A QualifiedName."""
     return struct.pack("<H", namespace) + string(name)

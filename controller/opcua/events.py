@@ -28,8 +28,8 @@ class Event:
         kind: node number of its event type.
         source: node number of what it is about.
         fields: encoded Variant of each by its browse path below the type, names joined by `/`, a namespace in front of a name as
-            `2:Name`. EventId, EventType, SourceNode, Time, ReceiveTime, Message and Severity are always there. The empty path is the
-            NodeId of what the event is an instance of, where there is such a node: a condition.
+            `2:Name`. EventId, EventType, SourceNode, Time, ReceiveTime, Message and Severity are always there. The empty path is
+            the NodeId of what the event is an instance of, where there is such a node: a condition.
         rule: `roles.Rule` that whoever receives it must be allowed by.
     """
 
@@ -113,8 +113,11 @@ class Events:
             listener(event)
 
     def notifiers(self, source: int) -> frozenset[int]:
-        """The nodes at which an event of this source can be received: the Server, and each that SubscribeToEvents is allowed at and
-        from which HasNotifier, HasEventSource or any other hierarchical references lead down to the source (Part 3 §7.17, §7.18)."""
+        """The nodes at which an event of this source can be received (Part 3 §7.17, §7.18).
+
+        They are the Server, and each whose EventNotifier has SubscribeToEvents and from which HasNotifier, HasEventSource or any
+        other hierarchical references lead down to the source.
+        """
         if self._seen != self.nodes.changes:
             self._above.clear()
             self._seen = self.nodes.changes

@@ -1,7 +1,7 @@
 """The values that change: one row of arrays each, its DataValue laid out as it goes over the wire (Part 6 §5.2.2.17).
 
 A row of numbers is always laid out in full: mask, type, value, status, source time, server time. So rows of one kind are equally
-long, and a thousand of them are gathered, compared and sent without an object for each.
+long, and a thousand of them are gathered, compared and sent without an object for each. With a bad status there is no value.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +28,10 @@ TYPES: Final[dict[int, np.dtype[Any]]] = {
 ALL, NO_VALUE = 0x0F, 0x0E
 AFTER: Final = 20
 """Bytes behind the value: status, source time, server time."""
+UNKNOWN: Final = 0x7FFF_FFFF_FFFF_FFF1
+"""`bits` where there is no value yet."""
+BAD: Final = 30
+"""A status whose bits from here on are 2 is bad: then there is no value (Part 4 §7.11)."""
 WAITING: Final = 0x80320000
 """BadWaitingForInitialData."""
 
@@ -45,6 +49,7 @@ class Plane:
         sizes: (n,) uint8; 0 for texts.
         texts: encoded Variant of each row that is a text and has one.
         serial: (n,) int64: how often the row was put.
+        bits: (n,) uint64: equal for equal values of a row; all NaN are, and both zeros. Of texts it counts the changes.
     """
 
     def __init__(self) -> None:
@@ -57,6 +62,7 @@ class Plane:
         self.encoded = np.zeros((0, WIDTH), np.uint8)
         self.sizes = np.zeros(0, np.uint8)
         self.serial = np.zeros(0, np.int64)
+        self.bits = np.zeros(0, np.uint64)
         self.texts: dict[int, bytes] = {}
         self.listeners: list[Touched] = []
         self._touched: list[Rows] = []
@@ -76,6 +82,7 @@ class Plane:
         self.encoded = np.vstack((self.encoded, np.zeros((more, WIDTH), np.uint8)))
         self.sizes = np.append(self.sizes, np.zeros(more, np.uint8))
         self.serial = np.append(self.serial, np.zeros(more, np.int64))
+        self.bits = np.append(self.bits, np.full(more, UNKNOWN, np.uint64))
         rows = np.arange(first, first + more)
         self._lay_empty(rows)
         return range(first, first + more)
@@ -92,18 +99,24 @@ class Plane:
         self.status[rows] = status
         self.source[rows] = source
         self.numbers[rows] = values
-        self.known[rows] = True
+        good = self.status[rows] >> BAD != 2
+        self.known[rows] = good
         self.serial[rows] += 1
         kinds = self.kinds[rows]
         for kind in np.unique(kinds).tolist():
-            of_kind = kinds == kind
+            of_kind = (kinds == kind) & good
             self._lay(rows[of_kind], kind, values[of_kind])
+        if not good.all():
+            self._lay_empty(rows[~good])
         self._touched.append(rows)
 
     def put_text(self, row: int, value: str, status: int, source: int) -> None:
         """Put one text."""
-        self.texts[row] = bytes((STRING,)) + string(value)
-        self.status[row], self.source[row], self.known[row] = status, source, True
+        text = bytes((STRING,)) + string(value)
+        if self.texts.get(row) != text:
+            self.texts[row] = text
+            self.bits[row] += np.uint64(1)
+        self.status[row], self.source[row], self.known[row] = status, source, status >> BAD != 2
         self.serial[row] += 1
         self._touched.append(np.array([row]))
 
@@ -113,12 +126,19 @@ class Plane:
         if source is not None:
             self.source[rows] = source
         self.serial[rows] += 1
+        self.known[rows] &= self.status[rows] >> BAD != 2
         known = self.known[rows] & (self.kinds[rows] != STRING)
         for kind in np.unique(self.kinds[rows[known]]).tolist():
             of_kind = rows[known & (self.kinds[rows] == kind)]
             self._lay_tail(of_kind, 2 + TYPES[kind].itemsize)
         self._lay_empty(rows[~self.known[rows]])
         self._touched.append(rows)
+
+    def put_nothing(self, rows: Rows, status: Statuses, source: Times) -> None:
+        """Say that there is no value, and why."""
+        self.known[rows] = False
+        self.numbers[rows] = np.nan
+        self.put_status(rows, status, source)
 
     def commit(self, server: int) -> Rows:
         """Make what was put count: stamp it with the server's time, and tell the listeners which rows it was."""
@@ -145,7 +165,9 @@ class Plane:
         size = TYPES[kind].itemsize
         encoded = self.encoded
         encoded[rows, 0], encoded[rows, 1] = ALL, kind
-        encoded[rows, 2 : 2 + size] = np.ascontiguousarray(values.astype(TYPES[kind])).view(np.uint8).reshape(-1, size)
+        raw = np.ascontiguousarray(values.astype(TYPES[kind]))
+        encoded[rows, 2 : 2 + size] = raw.view(np.uint8).reshape(-1, size)
+        self.bits[rows] = _bits(raw)
         self.sizes[rows] = 2 + size + AFTER
         self._lay_tail(rows, 2 + size)
 
@@ -164,6 +186,14 @@ class Plane:
         for place in np.unique(at).tolist():
             here = at == place
             self.encoded[rows[here], place : place + 8] = stamped[here]
+
+
+def _bits(raw: "NDArray[Any]") -> "NDArray[np.uint64]":
+    if raw.dtype.kind != "f":
+        return raw.view(f"<u{raw.dtype.itemsize}").astype(np.uint64)
+    found = (raw + 0).view(f"<u{raw.dtype.itemsize}").astype(np.uint64)
+    found[np.isnan(raw)] = UNKNOWN - 1
+    return found
 
 
 def _octets(numbers: "NDArray[Any]", size: int) -> "NDArray[np.uint8]":

@@ -79,3 +79,35 @@ TABLE: Final = tuple(tuple(int(grant) for grant in GRANTS[rule]) for rule in Rul
 def may(role: Role, rule: int, wanted: May) -> bool:
     """Whether a role has all of some permissions on a node with a rule."""
     return TABLE[rule][role - 1] & wanted == wanted
+
+
+SIGNING_REQUIRED: Final = 1
+ENCRYPTION_REQUIRED: Final = 2
+"""Bits of AccessRestrictions (Part 3 §8.56)."""
+RESTRICTIONS: Final[dict[Rule, int]] = {
+    rule: SIGNING_REQUIRED | (ENCRYPTION_REQUIRED if rule == Rule.SECURITY else 0) for rule in Rule
+}
+"""What a channel must be like. Whatever has a session is signed; only who listens in must not learn of trust and audit."""
+
+
+def listening_in(rule: int, mode: int) -> bool:
+    """Whether others could read along what is said of a node with a rule: the answer is then BadSecurityModeInsufficient.
+
+    Args:
+        mode: MessageSecurityMode of the channel; 3 is SignAndEncrypt.
+    """
+    return rule == Rule.SECURITY and mode != SIGN_AND_ENCRYPT
+
+
+SIGN_AND_ENCRYPT: Final = 3
+OPERATIONS: Final[dict[str, May]] = {
+    "browse": May.BROWSE,
+    "read": May.READ,
+    "write": May.WRITE,
+    "call": May.CALL,
+    "read history": May.READ_HISTORY,
+    "receive events": May.RECEIVE_EVENTS,
+    "read role permissions": May.READ_ROLE_PERMISSIONS,
+}
+"""What people do with a node, and what it takes. Nothing else is granted to anybody: attributes other than values, role
+permissions, history and the nodes themselves are changed by nobody over OPC UA."""

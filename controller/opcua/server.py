@@ -1,50 +1,52 @@
-"""The server: asyncua's, with a door, channels and sessions of ours in front, and the factory's nodes behind."""
+"""The server put together: a Space on one socket, from bytes to nodes and back."""
 
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from asyncua import ua
-from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256, SecurityPolicyFactory
-from asyncua.server.server import Server
-from asyncua.ua.object_ids import ObjectIds
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from controller.opcua import nodesets
+from controller.history import FOLDER as HISTORY
+from controller.opcua import nodes
 from controller.opcua.access import Access
-from controller.opcua.build import build
-from controller.opcua.certificate import Identity, now
-from controller.opcua.gate import Listener
-from controller.opcua.names import node_id, standard
-from controller.opcua.session import MOST_ITEMS, MOST_OPERATIONS, MOST_QUEUED, MOST_SESSIONS, MOST_SUBSCRIPTIONS, Sessions
-from controller.opcua.space import Method, Space
-from twin.clock import Clock
+from controller.opcua.calling import Calling
+from controller.opcua.certificate import Identity, now, own
+from controller.opcua.commanding import Commanding
+from controller.opcua.core_link import CoreLink, Values
+from controller.opcua.diagnostics import SHUTDOWN, Build, Diagnostics, Status, Totals, made_when_read
+from controller.opcua.encoding import variant
+from controller.opcua.events import Events
+from controller.opcua.historic.asking import History
+from controller.opcua.historic.service import HistoryRead, Recorded
+from controller.opcua.link.discovery import About
+from controller.opcua.link.terms import Own
+from controller.opcua.link.whole import Link
+from controller.opcua.methods import Methods
+from controller.opcua.nodes.about import software_version
+from controller.opcua.nodes.build import KINDS, Built, build
+from controller.opcua.plane import Plane
+from controller.opcua.reading import Reading
+from controller.opcua.space import REFUSAL, Kind, Space
+from controller.opcua.subscriptions.engine import Engine
+from controller.opcua.subscriptions.service import Subscriptions
+from controller.opcua.trust.declared import declare, properties
+from controller.opcua.trust.push import Push
+from controller.opcua.trust.store import TrustStore
+from controller.opcua.trust.validate import Client
+from controller.opcua.view import View
+from controller.opcua.writing import Writing
+from controller.users import Users
+from twin.clock import Clock, utc_ns
 
 HOST = "127.0.0.1"
 PATH = "lockstep"
-SIGN_AND_ENCRYPT = ua.MessageSecurityMode.SignAndEncrypt
-PATIENCE_S = 3.0
-
-_OPERATIONS = (
-    "MaxNodesPerRead",
-    "MaxNodesPerWrite",
-    "MaxNodesPerMethodCall",
-    "MaxNodesPerBrowse",
-    "MaxNodesPerRegisterNodes",
-    "MaxNodesPerTranslateBrowsePathsToNodeIds",
-    "MaxMonitoredItemsPerCall",
-)
-LIMITS: dict[str, tuple[int, ua.VariantType]] = {
-    **{f"OperationLimits_{name}": (MOST_OPERATIONS, ua.VariantType.UInt32) for name in _OPERATIONS},
-    "MaxSessions": (MOST_SESSIONS, ua.VariantType.UInt32),
-    "MaxSubscriptions": (MOST_SESSIONS * MOST_SUBSCRIPTIONS, ua.VariantType.UInt32),
-    "MaxSubscriptionsPerSession": (MOST_SUBSCRIPTIONS, ua.VariantType.UInt32),
-    "MaxMonitoredItemsPerSubscription": (MOST_ITEMS, ua.VariantType.UInt32),
-    "MaxMonitoredItemsQueueSize": (MOST_QUEUED, ua.VariantType.UInt32),
-}
+PRODUCT, MAKER = "urn:lockstep", "Lockstep"
+FAREWELL_S = 1.0
+"""How long clients with subscriptions are told that the server will end."""
+CAPABILITIES = ("DA", "HD")
+"""As Part 12 Annex D abbreviates them: data access, historical data."""
 
 
 class PortTaken(OSError):
@@ -70,81 +72,136 @@ def bind(port: int) -> socket.socket:
     return bound
 
 
-class FactoryServer(Server):
-    """Serves a Space on one socket, to sealed channels only."""
+class FactoryServer:
+    """Serves a Space to sealed channels of trusted clients.
 
-    def __init__(self, space: Space, identity: Identity, access: Access, bound: socket.socket, clock: Clock) -> None:
-        self.sessions = Sessions()
-        super().__init__(self.sessions)
-        self.sessions.access = access
-        self.sessions.methods = dict(_methods(space))
-        self.sessions.certificate = identity.certificate
-        self.sessions.private_key = identity.key
-        self.sessions.certificate_der = identity.certificate.public_bytes(Encoding.DER)
-        self.sessions.policy = _policy(identity)
-        self.name = f"Lockstep {space.name}"
-        self.product_uri, self.manufacturer_name = "urn:lockstep", "Lockstep"
-        self.application_type = ua.ApplicationType.Server
-        self._application_uri = space.application
-        self._space = space
-        self._bound = bound
-        self._clock = clock
-        self.set_endpoint(f"opc.tcp://{HOST}:{bound.getsockname()[1]}/{PATH}")
+    Attributes:
+        url: where it is.
+        nodes, plane, built: what it shows.
+        events: what happens, told to whoever monitors it.
+        core: the way to the core; `run` follows it.
+        users: who may come in.
+    """
 
-    async def init(self, shelf_file: Any = None) -> None:
-        """Fill the address space.
+    def __init__(self, space: Space, schema: str, state: Path, bound: socket.socket, clock: Clock) -> None:
+        """Make everything ready; nobody is let in before `start`.
 
         Raises:
             NodesetError: the specifications are missing.
+            CertificateError, UserError, OSError: what is kept in the state folder cannot be used.
         """
-        await nodesets.load(self, (self._space.application, self._space.namespace))
-        build(self.sessions, await self.get_namespace_array(), self._space)
-        await self.set_application_uri(self._application_uri)
-        await self.get_node(standard(ObjectIds.Server_ServiceLevel)).write_value(ua.Variant(255, ua.VariantType.Byte))
-        await self.set_build_info(self.product_uri, self.manufacturer_name, self.name, _version(), "", now())
-        for name, (most, kind) in LIMITS.items():
-            number = getattr(ObjectIds, f"Server_ServerCapabilities_{name}")
-            await self.get_node(standard(number)).write_value(ua.Variant(most, kind))
+        self._bound = bound
+        self._server: asyncio.Server | None = None
+        self.url = f"opc.tcp://{HOST}:{bound.getsockname()[1]}/{PATH}"
+        self.nodes, self.plane = nodes.load((space.application, space.namespace)), Plane()
+        self.events = Events(self.nodes)
+        self.built: Built = build(self.nodes, space, self.plane)
+        self.core = CoreLink(state / "feed.sock", schema, Values(self.plane, space.variables, self.built.rows), clock)
+        self.identity = own(state / "pki", "server", space.application)
+        self.users = Users(state / "users.json")
+        self.trust = TrustStore(state / "pki", clock, now)
+        self._history = History(state / HISTORY)
+        self._offer(space, clock)
+        self._tell_of_itself(space)
+        self._push(space.application, clock)
+
+    # ---- put together
+
+    def _offer(self, space: Space, clock: Clock) -> None:
+        """The services."""
+        loop = asyncio.get_running_loop()
+        self.methods = Methods()
+        self.reading = Reading(self.nodes, self.plane)
+        self.writing = Writing(self.nodes, self.reading)
+        self.calling = Calling(self.nodes, self.methods)
+        read = self.reading.read_value
+        engine = Engine(self.nodes, self.plane, self.events, read, clock, loop.call_later, loop.call_soon)
+        self.subscriptions = Subscriptions(engine)
+        past = HistoryRead(self.nodes, dict(_recorded(space, self.built)), self._history)
+        offers = (View(self.nodes), self.reading, self.writing, self.calling, self.subscriptions, past)
+        about = About(space.application, PRODUCT, f"Lockstep {space.name}", self.url)
+        access = Access(self.users, self.identity.key, clock)
+        self.link = Link(_own(self.identity), self.trust, access, clock, about, offers)
+        self.link.sessions.on_cancel.append(self.subscriptions.cancel)
+        self.subscriptions.register(self.methods)
+        Commanding(self.nodes, self.plane, space, self.core).register(self.methods, self.calling, self.writing, self.reading)
+
+    def _tell_of_itself(self, space: Space) -> None:
+        """Status and diagnostics."""
+        self.status = Status(Build(PRODUCT, MAKER, f"Lockstep {space.name}", software_version()), self.core.follows)
+        self.status.hang_on(self.nodes)
+        sessions, totals = self.link.sessions, Totals()
+        self.diagnostics = Diagnostics(self.nodes, sessions, self.subscriptions, totals, space.application)
+        self.diagnostics.hang_on()
+        totals.follow(sessions)
+        sessions.on_activated.append(lambda session, _: self.diagnostics.opened(session))
+        sessions.on_activated.append(lambda session, _: self.diagnostics.used_by(session, session.who.name))
+
+    def _push(self, uri: str, clock: Clock) -> None:
+        """Trust and certificates, for administrators over OPC UA."""
+        push = Push(self.trust, self.identity, uri, clock, _encrypted, lambda *_: None, self._renew)
+        declare(push, self.methods.register)
+        for number, value in properties(push, CAPABILITIES).items():
+            made_when_read(self.nodes, number, _variant_of(value))
+
+    def _still(self, client: object) -> bool:
+        return isinstance(client, Client) and self.trust.still(client)
+
+    def _renew(self, identity: Identity) -> None:
+        """Channels that open from now on get another certificate."""
+        self.identity = identity
+        self.link.terms.own = _own(identity)
+
+    # ---- run
 
     async def start(self) -> None:
-        """Listen. Only sealed endpoints are offered; without a seal there is discovery, and nothing else."""
-        self._set_endpoints(SecurityPolicyBasic256Sha256, SIGN_AND_ENCRYPT, 70)
-        for endpoint in self.sessions.endpoints:
-            for token in endpoint.UserIdentityTokens:
-                if token.TokenType == ua.UserTokenType.UserName:
-                    token.SecurityPolicyUri = SecurityPolicyBasic256Sha256.URI
-        await self.sessions.start()
-        self.bserver = Listener(self.sessions, self._bound, self._clock)
-        await self.bserver.start()
+        """Listen."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self.link.gates, sock=self._bound)
 
-    async def stop(self) -> None:
-        """Close all connections and stop listening."""
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await super().stop()
-        except TimeoutError:
-            for transport in list(self.sessions.asyncio_transports):
-                transport.abort()
+    async def run(self) -> None:
+        """What goes on besides answering, until it is cancelled, or the core proves to run another factory."""
+        async with asyncio.TaskGroup() as tasks:
+            work = (
+                tasks.create_task(self.core.watch()),
+                tasks.create_task(self.link.gates.run()),
+                tasks.create_task(self.trust.follow(lambda: self.link.gates.close_untrusted(self._still))),
+            )
+            await self.core.run()
+            for task in work:
+                task.cancel()
 
+    async def stop(self, reason: str = "the server was told to end") -> None:
+        """Let clients know why, close all connections and stop listening."""
+        if self._server is not None:
+            self._server.close()
+        if len(self.subscriptions.engine):
+            self.status.state, self.status.reason, self.status.ends_ns = SHUTDOWN, reason, utc_ns() + int(FAREWELL_S * 1e9)
+            await asyncio.wait([asyncio.create_task(self._everyone_has_left())], timeout=FAREWELL_S)
+        self.link.gates.close()
+        await self._history.close()
 
-def _policy(identity: Identity) -> SecurityPolicyFactory:
-    factory: Any = SecurityPolicyFactory
-    made: SecurityPolicyFactory = factory(SecurityPolicyBasic256Sha256, SIGN_AND_ENCRYPT, identity.certificate, identity.key)
-    return made
-
-
-def _methods(space: Space) -> Iterator[tuple[tuple[ua.NodeId, ua.NodeId], Method]]:
-    """All methods by their object and each of the two NodeIds they may be called by: their own and their type's."""
-    for top in (*(machine for machine, _ in space.machines), *space.nodes, space.factory):
-        for owner in top.everything():
-            for method in owner.methods:
-                yield (node_id(owner.path), node_id(method.path)), method
-                if owner.type:
-                    yield (node_id(owner.path), node_id(f"{owner.type}/{method.name}")), method
+    async def _everyone_has_left(self) -> None:
+        left = asyncio.Event()
+        self.link.sessions.on_closed.append(lambda _: left.set() if not len(self.link.sessions) else None)
+        await left.wait()
 
 
-def _version() -> str:
-    try:
-        return version("lockstep-factory")
-    except PackageNotFoundError:
-        return "0"
+def _own(identity: Identity) -> Own:
+    return Own(identity.key, identity.certificate, identity.issuers_der)
+
+
+def _encrypted(session: object) -> bool:
+    channel = getattr(session, "channel", None)
+    return channel is not None and int(channel.mode) == 3
+
+
+def _variant_of(value: Callable[[], ua.Variant]) -> Callable[[object], bytes]:
+    return lambda _: variant(value())
+
+
+def _recorded(space: Space, built: Built) -> Iterator[tuple[int, Recorded]]:
+    """Variables that History keeps, by node number."""
+    for number, variable in zip(built.variables, space.variables, strict=True):
+        if variable.name != REFUSAL:
+            yield number, Recorded(variable.path, KINDS[variable.kind], variable.size if variable.kind is Kind.DOUBLE else 1.0)

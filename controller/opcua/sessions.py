@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.opcua.access import NOBODY, Access, Who
+from controller.opcua.asked import Asked
 from controller.opcua.encoding import node_key
 from controller.opcua.roles import TABLE, May
 from controller.users import Role
@@ -36,8 +37,11 @@ class Session:
         locales: preferred first.
         nonce: what the client must sign, and encrypt a password with, next.
         heard: when it last asked for something.
+        timed_out: it has ended because nothing was heard of it.
         on_close: called once when it ends.
         counts: by service.
+        delete_subscriptions: whether its subscriptions end with it; else they wait for another session to take them over, as long
+            as their lifetimes last.
     """
 
     key: bytes
@@ -56,10 +60,12 @@ class Session:
     who: Who = NOBODY
     activated: bool = False
     alive: bool = True
+    timed_out: bool = False
     locales: tuple[str, ...] = ()
     nonce: bytes = b""
     on_close: list[Callable[[], None]] = field(default_factory=list)
     counts: dict[str, Counter] = field(default_factory=dict)
+    delete_subscriptions: bool = False
 
     @property
     def role(self) -> Role:
@@ -79,10 +85,23 @@ class Session:
 
 
 class Sessions:
-    """All sessions there are."""
+    """All sessions there are.
+
+    Attributes:
+        on_new, on_closed: told of each session's begin and end.
+        on_activated: told of each activation, with the user it had before; None at the first.
+        on_refused: told of each CreateSession, ActivateSession and CloseSession that is refused: the request, its service, the
+            status code, and the decoded parameters as far as they were.
+        on_cancel: asked by Cancel, with a session and a request's handle: how many of its requests were cancelled.
+    """
 
     def __init__(self, access: Access, clock: Clock) -> None:
         self.access = access
+        self.on_new: list[Callable[[Session], None]] = []
+        self.on_activated: list[Callable[[Session, Who | None], None]] = []
+        self.on_closed: list[Callable[[Session], None]] = []
+        self.on_refused: list[Callable[[Asked, str, int, Any], None]] = []
+        self.on_cancel: list[Callable[[Session, int], int]] = []
         self._clock = clock
         self._by_token: dict[bytes, Session] = {}
 
@@ -104,8 +123,10 @@ class Sessions:
             node_key(1, number), token, name, certificate, client_uri, endpoint_url, timeout_ms, self.access, now, now
         )
         self._by_token[token] = made
-        made.on_close.append(lambda: self._forget(token))
+        made.on_close.append(lambda: self._forget(made))
         return made
 
-    def _forget(self, token: bytes) -> None:
-        self._by_token.pop(token, None)
+    def _forget(self, session: Session) -> None:
+        self._by_token.pop(session.token, None)
+        for told in self.on_closed:
+            told(session)

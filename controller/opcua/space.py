@@ -6,7 +6,7 @@ another prefix. So a machine type that nobody here has heard of needs nothing he
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +24,9 @@ NODES = "node:"
 FACTORY = "factory"
 MAPS = "map-"
 DEVICE_TYPE = TYPES + "Device"
+SETPOINT = "setpoint"
+COMMAND = "command"
+_NOT_OURS = ("lost", "refused", "read-only")  # how a node's link begins then
 NODE_TYPE = TYPES + "Node"  # no machine type's name has a capital
 
 
@@ -48,6 +51,7 @@ class Variable:
         unit: None where there is nothing to count in.
         range: lowest and highest allowed value in that unit, or None.
         size: one of that unit in what the Feed carries.
+        sets: which machine and Signal a write asks for; None where nobody may write.
     """
 
     path: str
@@ -58,6 +62,11 @@ class Variable:
     range: tuple[float, float] | None
     size: float
     text: str
+    sets: tuple[str, str] | None = None
+
+    @property
+    def writable(self) -> bool:
+        return self.sets is not None
 
     def value(self, fed: Any) -> Any:
         """A value of the Feed as it is shown: in the declared unit, of the declared kind."""
@@ -79,6 +88,21 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
+class Unless:
+    """What keeps a method from being called, as far as a Signal tells it; one that is not Good keeps nobody.
+
+    Attributes:
+        signal: its path.
+        says: its values, or for texts the beginnings of them.
+        text: why, for people.
+    """
+
+    signal: str
+    says: tuple[bool | int | str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
     """Something that can be asked of the factory.
 
@@ -86,6 +110,10 @@ class Method:
         request: its kind in the Feed.
         machine: the machine it is asked of, or empty.
         inputs: by the Feed's name for each.
+        outputs: what it gives back.
+        calls: the method of a machine that is none of ours, which takes the inputs; empty for our own requests.
+        unless: when it cannot be called.
+        refusals: the path of the Variable that says what was refused last.
     """
 
     path: str
@@ -94,6 +122,10 @@ class Method:
     request: str
     machine: str
     inputs: Mapping[str, Argument]
+    outputs: tuple[Argument, ...] = ()
+    calls: str = ""
+    unless: tuple[Unless, ...] = ()
+    refusals: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +172,7 @@ class Space:
         enumerations: by the path of their type.
         types: what machines and nodes are instances of.
         machines: each with its nameplate.
-        variables: those of all Signals, in the Feed's order.
+        variables: those of all Signals, in the Feed's order; then those that say what was refused last.
         methods: all that can be called.
     """
 
@@ -158,10 +190,17 @@ class Space:
 
 
 OUTPUTS = (
-    Argument("Accepted", Kind.BOOLEAN, "whether the factory does it; a call that got through can still be refused"),
+    Argument("Accepted", Kind.BOOLEAN, "whether the factory does it; where it does not the call's status is bad"),
     Argument("Text", Kind.STRING, "what was done, or why it was refused"),
     Argument("Order", Kind.UINT32, "the order it was about, or 0"),
 )
+CALLED = (
+    Argument("Accepted", Kind.BOOLEAN, "whether the machine has done it; where it has not the call's status is bad"),
+    Argument("Text", Kind.STRING, "what the machine said, or why it was refused"),
+    Argument("Result", Kind.STRING, "what the machine's method gave back, as JSON"),
+)
+REFUSAL = "LastRefusal"
+_REFUSAL_TEXT = "the command that was refused last: who asked for it, why it was refused, and the status"
 _PROGRAM = Argument("Program", Kind.STRING, "name of a stored program")
 _LOAD = ("LoadJob", "load_job", "Plan a stored program and bring its Job onto the machine", {"program": _PROGRAM})
 _MACHINE_METHODS: tuple[tuple[str, str, str, dict[str, Argument]], ...] = (
@@ -190,8 +229,10 @@ def space(factory: Factory, signals: Iterable[FeedSignal]) -> Space:
     """What is shown of a factory whose Feed carries these Signals."""
     given = tuple(signals)
     numbers = _numbers(factory)
-    variables = tuple(_variable(signal, numbers.get(signal.path)) for signal in given)
+    variables = tuple(_variable(signal, numbers.get(signal.path), signal.owner in factory.mirrored) for signal in given)
     below = _grouped(given, variables)
+    refusals = _refusals(factory, below)
+    variables += refusals
     machines = tuple((_machine(m, m.name, below[m.name]), _nameplate(factory, m)) for m in factory.machines.values())
     machines += tuple((_mirrored(m, m.name, below[m.name]), _plate(factory, m)) for m in factory.mirrored.values())
     nodes = tuple(_owner(NODES + name, name, "A node", NODE_TYPE, below[NODES + name]) for name in factory.nodes)
@@ -227,13 +268,14 @@ def _numbers(factory: Factory) -> dict[str, Number]:
     return found
 
 
-def _variable(signal: FeedSignal, number: Number | None) -> Variable:
+def _variable(signal: FeedSignal, number: Number | None, mirrored: bool = False) -> Variable:
     size = signal.unit.size if signal.type is float else 1.0
     unit = None if signal.unit is ONE or signal.type in (bool, str) else signal.unit
     limits = (signal.range.low / size, signal.range.high / size) if signal.range else None
     enumeration = signal.type if issubclass(signal.type, enum.IntEnum) else None
     kind = _kind(signal.type, number)
-    return Variable(signal.path, signal.name, kind, enumeration, unit, limits, size, signal.text)
+    sets = (signal.owner, signal.name) if signal.group == (COMMAND if mirrored else SETPOINT) else None
+    return Variable(signal.path, signal.name, kind, enumeration, unit, limits, size, signal.text, sets)
 
 
 def _kind(of: type, number: Number | None) -> Kind:
@@ -287,7 +329,19 @@ def _moved(owner: str, group: str, variable: Variable) -> Variable:
     """The variable with its path below an owner: the same one for a machine, a declaration for its type."""
     path = "/".join(part for part in (owner, group, variable.name) if part)
     v = variable
-    return v if v.path == path else Variable(path, v.name, v.kind, v.enumeration, v.unit, v.range, v.size, v.text)
+    return v if v.path == path else replace(v, path=path, sets=None)
+
+
+def _refusals(factory: Factory, below: dict[str, Groups]) -> tuple[Variable, ...]:
+    """One Variable for each that can be asked for something, which it gets."""
+    asked = [*factory.machines, *(name for name, m in factory.mirrored.items() if m.map.methods or m.map.written), FACTORY]
+    made = tuple(
+        Variable(f"{owner}/{REFUSAL}", REFUSAL, Kind.STRING, None, None, None, 1.0, _REFUSAL_TEXT) for owner in asked
+    )
+    for owner, variable in zip(asked, made, strict=True):
+        groups = below.get(owner, {})
+        below[owner] = {**groups, "": (*groups.get("", ()), variable)}
+    return made
 
 
 def _methods(path: str, machine: Machine | None = None) -> tuple[Method, ...]:
@@ -295,7 +349,40 @@ def _methods(path: str, machine: Machine | None = None) -> tuple[Method, ...]:
     if machine is not None and machine.type.limits is not None:
         declared = (_LOAD, *declared)
     name = machine.name if machine else ""
-    return tuple(Method(f"{path}/{title}", title, text, kind, name, given) for title, kind, text, given in declared)
+    return tuple(
+        Method(f"{path}/{title}", title, text, kind, name, given, OUTPUTS, "", _unless(kind, machine), f"{path}/{REFUSAL}")
+        for title, kind, text, given in declared
+    )
+
+
+def _unless(kind: str, machine: Machine | None) -> tuple[Unless, ...]:
+    """What is sure to be refused. All else the core judges, who knows more."""
+    if machine is None:
+        return ()
+    node = NODES + machine.node
+    if kind == "start":
+        return (Unless(f"{node}/status/latched", (True,), f"node {machine.node} is latched: reset it first"),)
+    if kind == "reset":
+        return (Unless(f"{node}/link", _NOT_OURS, f"node {machine.node} obeys somebody else or is not reached"),)
+    return ()
+
+
+def _calls(machine: Mirrored, path: str) -> tuple[Method, ...]:
+    """What can be called at a machine that is none of ours."""
+    return tuple(
+        Method(
+            f"{path}/call/{method.name}",
+            method.name,
+            method.text or f"Call {method.name}",
+            "call",
+            machine.name,
+            {name: Argument(name, _kind(kind, None), "") for name, kind in method.inputs},
+            CALLED,
+            method.name,
+            refusals=f"{path}/{REFUSAL}",
+        )
+        for method in machine.map.methods
+    )
 
 
 def _machine(machine: Machine, path: str, groups: Groups) -> Object:
@@ -308,7 +395,7 @@ def _described(machine: Mirrored) -> str:
 
 
 def _mirrored(machine: Mirrored, path: str, groups: Groups) -> Object:
-    return _owner(path, machine.name, _described(machine), TYPES + MAPS + machine.map.name, groups)
+    return _owner(path, machine.name, _described(machine), TYPES + MAPS + machine.map.name, groups, _calls(machine, path))
 
 
 def _plate(factory: Factory, machine: Mirrored) -> Nameplate:
@@ -330,7 +417,8 @@ def _types(factory: Factory, below: Mapping[str, Groups]) -> Iterator[Object]:
         kind = MAPS + mirrored.map.name
         if kind not in seen:
             seen.add(kind)
-            yield _owner(TYPES + kind, _camel(mirrored.map.name) + "Type", _described(mirrored), "", below[mirrored.name])
+            name, calls = _camel(mirrored.map.name) + "Type", _calls(mirrored, TYPES + kind)
+            yield _owner(TYPES + kind, name, _described(mirrored), "", below[mirrored.name], calls)
     for name in list(factory.devices)[:1]:
         yield _owner(DEVICE_TYPE, "DeviceType", "A node that does not run our firmware", "", below[NODES + name])
     for name in list(factory.nodes)[:1]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from controller.aside import Aside
 from controller.orders.book import RESERVED, Book, BookError, NotWritten
 from controller.orders.intents import FIRST_OF_DEVICES, Intent, Intents, IntentState
-from controller.orders.order import Order, OrderError
+from controller.orders.order import Order, OrderError, Why
 from controller.orders.turn import Answer, Orders
 from twin.clock import Clock, LoopClock, Ns, S
 from twin.trace import Event
@@ -134,7 +134,7 @@ class Keeper:
             OrderError: it can't be written down, so it must not be sent.
         """
         if self.shut:
-            raise OrderError(self.shut)
+            raise OrderError(self.shut, Why.SHUT)
         made = self.intents.make(place, what, value, user, utc_ns)
         self._commands[made.id] = made
         written = self._waiting[made.id] = asyncio.get_running_loop().create_future()
@@ -257,7 +257,7 @@ class Keeper:
         if broken.full and self._reserve is not None:
             self._reserve.give_up()
         for number in self._waiting:
-            self._forget(number, OrderError(self.shut))
+            self._forget(number, OrderError(self.shut, Why.SHUT))
         held, self._answers = self._answers, []
         self._refuse((*answers, *held))
 
@@ -269,7 +269,7 @@ class Keeper:
             if answer.ok and found is not None and not found.ended and number not in self.settled:
                 self._withdrawn.append(number)
             if answer.ok and number:
-                answer = replace(answer, ok=False, text=f"{answer.text}, but {self.shut}")
+                answer = replace(answer, ok=False, text=f"{answer.text}, but {self.shut}", why=Why.SHUT)
             self._answer(answer)
 
     async def _mended(self, clock: Clock) -> None:

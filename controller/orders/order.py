@@ -9,8 +9,41 @@ from twin.recipes import Arguments
 START = Ns(0)
 
 
+class Why(StrEnum):
+    """What kind of refusal it is, for those who don't read texts."""
+
+    STATE = "state"
+    """It can't be done as things stand now."""
+    MISSING = "missing"
+    """There is nothing of that name or number."""
+    ARGUMENT = "argument"
+    """What is given is of the wrong kind."""
+    RANGE = "range"
+    """What is given is outside its limits."""
+    BUSY = "busy"
+    """Too much waits already."""
+    SHUT = "shut"
+    """Nothing can be written down now."""
+    UNREACHED = "unreached"
+    """The node is not ours to command, or not heard."""
+    REFUSED = "refused"
+    """The machine does not do it."""
+    MISMATCH = "mismatch"
+    """The machine has taken it and shows something else."""
+    UNSURE = "unsure"
+    """Whether it was done is not known."""
+
+
 class OrderError(ValueError):
-    """A request that can't be met: what it named, and what is allowed."""
+    """A request that can't be met: what it named, and what is allowed.
+
+    Attributes:
+        why: what kind of refusal it is.
+    """
+
+    def __init__(self, text: str, why: Why = Why.STATE) -> None:
+        super().__init__(text)
+        self.why = why
 
 
 class OrderState(StrEnum):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from controller.nodes.grant import Errand, latch, uptime
-from controller.orders.order import Happening, Operation, OperationState, Order, OrderError
+from controller.orders.order import Happening, Operation, OperationState, Order, OrderError, Why
 from controller.orders.turn import MOST_OPEN, Answer, OrderPlaced, Request, Turn
 from controller.programs import check_name
 from twin.clock import Ns, S
@@ -41,14 +41,14 @@ def check_request(kind: object, args: object) -> None:
         OrderError: what is wrong with it, and what is allowed.
     """
     if not isinstance(kind, str) or kind not in KINDS:
-        raise OrderError(f"unknown request {kind!r}; there are: {', '.join(KINDS)}")
+        raise OrderError(f"unknown request {kind!r}; there are: {', '.join(KINDS)}", Why.ARGUMENT)
     wanted = KINDS[kind]
     if not isinstance(args, dict) or set(args) != set(wanted):
-        raise OrderError(f"{kind} takes {', '.join(wanted)}, not {_told(args)}")
+        raise OrderError(f"{kind} takes {', '.join(wanted)}, not {_told(args)}", Why.ARGUMENT)
     for name, value in args.items():
         if not _fits(value, wanted[name]):
             described = "value" if wanted[name] is object else wanted[name].__name__
-            raise OrderError(f"{kind}: {name} must be a short {described}, not {str(value)[:64]!r}")
+            raise OrderError(f"{kind}: {name} must be a short {described}, not {str(value)[:64]!r}", Why.ARGUMENT)
 
 
 def _fits(value: object, wanted: type) -> bool:
@@ -71,7 +71,7 @@ def judge(turn: Turn, request: Request) -> None:
         check_request(request.kind, dict(request.args))
         answer = _JUDGES[request.kind](turn, request)
     except OrderError as refused:
-        answer = Answer(request.id, False, str(refused))
+        answer = Answer(request.id, False, str(refused), None, refused.why)
     if answer is not None:
         turn.answers.append(answer)
 
@@ -80,7 +80,7 @@ def _place(turn: Turn, request: Request) -> Answer:
     factory = turn.view.factory
     recipe, program = request.args["recipe"], request.args["program"]
     if recipe not in factory.recipes:
-        raise OrderError(f"no recipe {recipe!r}; there are: {', '.join(factory.recipes) or 'none'}")
+        raise OrderError(f"no recipe {recipe!r}; there are: {', '.join(factory.recipes) or 'none'}", Why.MISSING)
     steps = factory.recipes[recipe].operations
     for step in steps:
         takes = any(step.capability in machine.type.programs for machine in factory.capable(step.capability))
@@ -94,7 +94,7 @@ def _load(turn: Turn, request: Request) -> Answer:
     machine = _machine(turn, request)
     program = check_name(request.args["program"])
     if machine.type.limits is None or not machine.type.programs:
-        raise OrderError(f"{machine.name}: type {machine.type.name} plans no Jobs from programs")
+        raise OrderError(f"{machine.name}: type {machine.type.name} plans no Jobs from programs", Why.ARGUMENT)
     operation = Operation(machine.type.programs[0], machine=machine.name, by_hand=True)
     return _take_on(turn, request, "", program, (operation,))
 
@@ -102,7 +102,7 @@ def _load(turn: Turn, request: Request) -> Answer:
 def _take_on(turn: Turn, request: Request, recipe: str, program: str, operations: tuple[Operation, ...]) -> Answer:
     waiting = sum(not order.ended for order in turn.orders.values())
     if waiting >= MOST_OPEN:
-        raise OrderError(f"{waiting} orders are open, at most {MOST_OPEN}")
+        raise OrderError(f"{waiting} orders are open, at most {MOST_OPEN}", Why.BUSY)
     order = Order(turn.next_order, recipe, program, operations, request.user)
     turn.next_order += 1
     turn.take_on(order)
@@ -196,10 +196,10 @@ def _stop(turn: Turn, request: Request) -> Answer | None:
 def _reset(turn: Turn, request: Request) -> Answer | None:
     machine = _machine(turn, request)
     if not turn.view.commandable(machine):
-        raise OrderError(f"{machine.name}: node {machine.node} is {turn.view.stands[machine.node]}")
+        raise OrderError(f"{machine.name}: node {machine.node} is {turn.view.stands[machine.node]}", Why.UNREACHED)
     waiting = turn.errands.setdefault(machine.node, [])
     if len(waiting) >= MOST_ERRANDS:
-        raise OrderError(f"{machine.name}: {len(waiting)} commands wait already")
+        raise OrderError(f"{machine.name}: {len(waiting)} commands wait already", Why.BUSY)
     waiting.append(_errand(turn, machine, Op.RESET, request.id))
     return None
 
@@ -218,7 +218,7 @@ def _cancel(turn: Turn, request: Request) -> Answer:
     number = request.args["order"]
     order = turn.orders.get(number)
     if order is None or order.ended:
-        raise OrderError(f"order {number} is not open")
+        raise OrderError(f"order {number} is not open", Why.MISSING)
     if order.current.state in PAUSABLE:
         raise OrderError(f"order {number} is at work: stop {order.current.machine}")
     _cancel_one(turn, order, request.user)
@@ -234,7 +234,7 @@ def _machine(turn: Turn, request: Request) -> Machine:
     name = request.args["machine"]
     found = turn.view.factory.machines.get(name)
     if found is None:
-        raise OrderError(f"no machine {name!r}; there are: {', '.join(turn.view.factory.machines)}")
+        raise OrderError(f"no machine {name!r}; there are: {', '.join(turn.view.factory.machines)}", Why.MISSING)
     return found
 
 

@@ -29,12 +29,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a Request."""
+    """What became of a Request; `why`: what kind of refusal it is, a `Why`, or empty."""
 
     request: int
     ok: bool
     text: str
     result: Any = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,14 @@ class Orders:
         return self.open[max(self.open)] if self.open else None
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The Params of a machine with what people have set, and since when that is so."""
+
+    params: Any
+    since: Ns
+
+
 @dataclass(frozen=True)
 class View:
     """What a turn sees.
@@ -169,6 +178,7 @@ class View:
         shut: why nothing can be written down now, so that nothing new may begin; empty when it can.
         strange: nodes that somebody else has commanded since the book was written, and what says so.
         old: orders below this number may have gone on without this book knowing: it may be an old copy.
+        set: what people have set, by machine.
     """
 
     factory: Factory
@@ -179,6 +189,11 @@ class View:
     shut: str = ""
     strange: Mapping[str, str] = field(default_factory=dict)
     old: int = 0
+    set: Mapping[str, InForce] = field(default_factory=dict)
+
+    def in_force(self, machine: Machine) -> InForce:
+        """A machine's Params as they are now."""
+        return self.set.get(machine.name) or InForce(machine.params, Ns(0))
 
     def status(self, machine: Machine) -> NodeStatus | None:
         """Its node's Status if that is to be believed."""

@@ -1,10 +1,12 @@
-"""`python -m tests.bench hil|firmware|kinematics|fieldbus [--json] [--only METRIC …]`: how fast it is on this machine, now.
+"""`python -m tests.bench hil|firmware|kinematics|fieldbus|opcua [--json] [--only METRIC …]`: how fast it is on this machine, now.
 
 hil: each figure is {"ours": x, "ratio": y}; y is how many times better x is than what has to be reached at least.
 firmware: {"ours": x, "peer": y, "peer_name": name, "ratio": ours / peer, "unit": of x and y}; a figure without a peer is only told.
 kinematics: {"ours": x, "peer": y, "peer_name": name, "ratio": how many times faster, "error": largest difference, "unit": of x
 and y}; ours and the peer are timed in turn in this one process, on one thread each.
 fieldbus: one figure for each row, or figures by their names; shares are 0 to 1, times seconds.
+opcua: {"ours": x, each peer's name: y, "ratio": x / asyncua's y, "ratios": x / each y, "spread": [least, most] of each,
+"unit": of x and y, "server_cpu": cores that each server took}; figures are medians of one run in which all take turns.
 """
 
 import argparse
@@ -103,6 +105,12 @@ def _fieldbus(wanted: Callable[[str], bool]) -> Lines:
         yield name, value, f"{name:24} {told}"
 
 
+def _opcua(wanted: Callable[[str], bool]) -> Lines:
+    from tests.bench.opcua import rows
+
+    yield from rows(wanted)
+
+
 SHOWN = """numba numpy pin coal mujoco casadi ruckig toppra EAIK ur-analytic-ik roboticstoolbox-python simpy salabim""".split()
 _HEAD = f"{'metric':44} {'ours':>10} {'peer':>10} {'':4} {'ratio':>9}   {'':14} {'':10} {'error':>8}  peer"
 
@@ -133,6 +141,7 @@ SETS: dict[str, Callable[[Callable[[str], bool]], Lines]] = {
     "firmware": _firmware,
     "kinematics": _kinematics,
     "fieldbus": _fieldbus,
+    "opcua": _opcua,
 }
 
 if __name__ == "__main__":

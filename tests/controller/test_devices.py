@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controller.devices import Counts, Devices, DeviceStands, DeviceWritten, Outcome, Written
-from controller.orders.order import OrderError
+from controller.orders.order import OrderError, Why
 from controller.orders.requests import check_request
 from controller.orders.turn import Answer, Request
 from twin.devices import Device, Mirrored, ModbusDevice
@@ -99,10 +99,13 @@ def test_a_value_in_its_unit_is_written_in_si_and_answered_once_it_has_been_read
     assert devices.written["oven-1", "speed"] == 0.25
 
 
-@pytest.mark.parametrize("state", [Outcome.REFUSED, Outcome.MISMATCH, Outcome.UNKNOWN])
+KINDS = {Outcome.REFUSED: Why.REFUSED, Outcome.MISMATCH: Why.MISMATCH, Outcome.UNKNOWN: Why.UNSURE}
+
+
+@pytest.mark.parametrize("state", KINDS)
 def test_what_was_not_confirmed_is_no_success_and_not_the_value_that_counts(state: Outcome) -> None:
     answers, _, devices = asked(Kitchen(Written(state, "got 3")), write("target", 200.0))
-    assert answers == [Answer(1, False, f"{state}: got 3", None)]
+    assert answers == [Answer(1, False, f"{state}: got 3", None, KINDS[state])]
     assert ("oven-1", "target") not in devices.written
     assert str(devices.writes["oven-1", "target"]) == f"{state}: got 3"
 
@@ -150,10 +153,10 @@ def test_nothing_is_sent_before_it_has_been_written_down() -> None:
     bus = Kitchen()
 
     async def refuse(request: Request) -> None:
-        raise OrderError("the disk is full")
+        raise OrderError("the disk is full", Why.SHUT)
 
     (answer,), _, _ = asked(bus, write("target", 100), before=refuse)
-    assert answer == Answer(1, False, "the disk is full", None)
+    assert answer == Answer(1, False, "the disk is full", None, Why.SHUT)
     assert bus.asked == []
 
 

@@ -10,7 +10,7 @@ from controller.modbus.pdu import Read, Request, Write
 from controller.modbus.plan import Heard, scan_plan
 from controller.orders.book import RESERVED
 from controller.orders.order import Order
-from controller.orders.turn import Answer, Drop, Fact, Failed, MakePlan, Orders, Planned, Send, Sent, Work
+from controller.orders.turn import Answer, Drop, Fact, Failed, InForce, MakePlan, Orders, Planned, Send, Sent, Work
 from controller.orders.turn import Request as Wanted
 from controller.scan import News, Outcome, State, scan
 from tests.controller.fakenode import FakeNode, fake_job
@@ -48,6 +48,7 @@ class World:
         disk: the orders as a power cut would leave them.
         slow_disk: nothing is written while it is set.
         planned: what was asked to be made into Jobs, and was.
+        set: what people have set of machines.
     """
 
     def __init__(self, factory: Factory) -> None:
@@ -70,6 +71,7 @@ class World:
         self.answers: dict[int, Answer] = {}
         self.events: list[Event] = []
         self.scans = 0
+        self.set: Mapping[str, InForce] = {}
         self.started: list[tuple[int, Orders]] = []
         for machine in factory.machines.values():
             self.show(machine.name)
@@ -128,7 +130,7 @@ class World:
             node.tick(self.now)
         self.image = self.image.aged(self.now)
         before = self.state
-        news = News(tuple(self.requests), self._facts(), self._epochs(), self._settled())
+        news = News(tuple(self.requests), self._facts(), self._epochs(), self._settled(), set=self.set)
         self.requests = []
         self.state, outcome = scan(self.image, before, news, self.now)
         self.todo += outcome.work

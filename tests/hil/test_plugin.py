@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from hil import debian
+
 pytest_plugins = ["pytester"]
+
+CACHE = debian.cache().parent  # asked before pytester gives each test a home of its own
 
 FACTORY = """
 [factory]
@@ -113,13 +117,17 @@ def test_that_has_nothing_to_do_with_it():
 '''
 
 
+NOBODY_ELSE_S = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")  # plugins that this machine has besides
+
+
 def is_installed() -> bool:
     return any(point.value == "hil.plugin" for point in entry_points(group="pytest11"))
 
 
 @pytest.fixture
-def desk(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A folder of somebody's own."""
+def desk(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A folder of somebody's own; the VM is fetched once on a machine, not for each desk."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(CACHE))
     files = {
         "factory.toml": FACTORY,
         "lamp/spec.py": SPEC,
@@ -137,7 +145,7 @@ def desk(pytester: pytest.Pytester) -> pytest.Pytester:
 
 def run(desk: pytest.Pytester, *words: str) -> pytest.RunResult:
     plugin = () if is_installed() else ("-p", "hil.plugin")
-    return desk.runpytest_subprocess(*plugin, "-p", "no:cacheprovider", *words)
+    return desk.runpytest_subprocess(*plugin, *NOBODY_ELSE_S, *words)
 
 
 def test_somebodys_own_firmware_runs_against_their_own_machine_and_is_judged(desk: pytest.Pytester) -> None:

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.forked import kill_all, run_pytest
 from tests.mutant import copied_firmware, with_source
 from tests.mutation.edits import Edit, drawn
-from tests.mutation.forked import kill_all, run_pytest
 from tests.mutation.targets import NAMED_BY, PROFILE, Target
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")

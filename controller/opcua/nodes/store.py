@@ -1,7 +1,7 @@
 """Nodes and their references, as columns: node number n has its n-th entry in each."""
 
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -146,6 +146,18 @@ class Nodes:
         if node_class == REFERENCE_TYPE:
             self._remember()
         return number
+
+    def display(self, number: int, locales: Sequence[str]) -> bytes:
+        """A node's DisplayName in the first of some locales that it is there in; the first word of a locale is its language."""
+        others = self.other_texts.get(number)
+        for locale in locales if others else ():
+            language = locale.partition("-")[0]
+            if language == "en":
+                break
+            found = others.get(locale) or others.get(language) if others else None
+            if found:
+                return found
+        return self.display_names[number]
 
     def put(self, number: int, attribute: int, encoded: bytes) -> None:
         """Set one of the further attributes."""

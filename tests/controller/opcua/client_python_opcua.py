@@ -33,6 +33,7 @@ def main():
     """Connect as nobody in particular, read, and leave."""
     url, certificate, key, *nodes = sys.argv[1:]
     client = Client(url, timeout=30)
+    client.application_uri = "urn:example.org:FreeOpcUa:opcua-asyncio"  # as the certificate says
     client.set_security_string(f"Basic256Sha256,SignAndEncrypt,{certificate},{key}")
     client.connect()
     try:

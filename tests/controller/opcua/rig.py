@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.ua.ua_binary import struct_to_binary
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from controller.feed import Desk, Feed, FeedSignal, Row, feed_signals, serve
 from controller.opcua.certificate import TOOLS, own
@@ -187,8 +190,9 @@ def running(factory: Path, state: Path) -> Iterator[Face]:
 
 
 def made(face: Face, user: str = "", password: str = "", name: str = "client") -> Client:
-    """A client with a certificate of its own, not connected yet."""
+    """A client with a certificate of its own that is trusted, not connected yet."""
     identity = own(face.state / "pki", name, TOOLS)
+    trust(face, identity.certificate)
     server = x509.load_der_x509_certificate((face.state / "pki/server.der").read_bytes())
     client = Client(face.url, timeout=PATIENCE_S)
     mode = ua.MessageSecurityMode.SignAndEncrypt
@@ -199,6 +203,15 @@ def made(face: Face, user: str = "", password: str = "", name: str = "client") -
         client.set_user(user)
         client.set_password(password)
     return client
+
+
+def trust(face: Face, certificate: x509.Certificate) -> None:
+    """Have the server trust a client, as an administrator does who copies the file."""
+    name = certificate.fingerprint(hashes.SHA1()).hex()
+    folder = face.state / "pki/trusted/certs"
+    if not any(name.upper() in file.name.upper() for file in folder.iterdir()):
+        (folder / f"{name}.der").write_bytes(certificate.public_bytes(Encoding.DER))
+        time.sleep(1.1)  # the list is looked at once a second
 
 
 @contextlib.asynccontextmanager

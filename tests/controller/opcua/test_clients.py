@@ -118,8 +118,9 @@ def test_a_value_has_the_time_at_which_it_was_received(site: Site) -> None:
 
     async def read() -> Any:
         async with connected(site.face) as client:
-            wanted = client.get_node(node("printer-1/status/bed_temperature"))
-            return await eventually(lambda: wanted.read_data_value(False), lambda v: v.Value.Value == 60.0)
+            wanted = ua.ReadValueId(ua.NodeId.from_string(node("printer-1/status/bed_temperature")), ua.AttributeIds.Value)
+            both = ua.ReadParameters(TimestampsToReturn=ua.TimestampsToReturn.Both, NodesToRead=[wanted])
+            return (await eventually(lambda: client.uaclient.session.read(both), lambda v: v[0].Value.Value == 60.0))[0]
 
     site.core.publish("printer-1/status/bed_temperature", 60.0, at=at)
     value = asyncio.run(read())

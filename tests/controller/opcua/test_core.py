@@ -9,8 +9,7 @@ import pytest
 from asyncua import ua
 
 from controller.feed import Desk, Feed, Row, feed_signals, schema_hash, serve
-from controller.opcua import core as face
-from controller.opcua.values import Values
+from controller.opcua.core_link import CoreLink, Values
 from controller.orders.turn import Answer, Request
 from controller.users import Role, Users
 from tests.controller.factories import shop
@@ -61,7 +60,7 @@ def test_a_call_becomes_a_request_to_the_core(
 
 def test_a_refusal_comes_with_its_reason(site: Site) -> None:
     site.core.answer = lambda request: Answer(request.id, False, "printer-1: nothing to start")
-    assert asked(site, "printer-1", "printer-1/Start") == ("Good", [False, "printer-1: nothing to start", 0])
+    assert asked(site, "printer-1", "printer-1/Start") == ("BadInvalidState", [False, "printer-1: nothing to start", 0])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +136,7 @@ def test_values_are_doubted_while_the_core_is_gone_and_believed_when_it_is_back(
 
     gone, refused, back = asyncio.run(over_a_restart())
     assert gone == pytest.approx(120.5)
-    assert refused == ("BadNoCommunication", [])
+    assert refused == ("BadNoCommunication", [False, "the controller can't be reached", 0])
     assert back == pytest.approx(33.0)
 
 
@@ -170,11 +169,11 @@ class Noted(Values):
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    async def show(self, rows: Iterable[Row]) -> None:
+    def show(self, rows: Iterable[Row]) -> None:
         """Note the rows."""
         self.notes += [f"{row.index}={row.value}" for row in rows]
 
-    async def doubt(self, lost: bool = True) -> None:
+    def doubt(self, lost: bool = True) -> None:
         """Note it."""
         self.notes.append("doubted" if lost else "believed")
 
@@ -188,7 +187,7 @@ def test_a_core_that_falls_silent_is_doubted_until_it_speaks_again(state: Path) 
         signals, clock, values = feed_signals(shop()), Stepped(), Noted()
         feed = Feed(signals)
         feed.publish([Row(0, True, 0, "", 1)])
-        core = face.Core(state / "feed.sock", schema_hash(signals), values, clock)
+        core = CoreLink(state / "feed.sock", schema_hash(signals), values, clock)
 
         async def seen(note: str) -> None:
             await eventually(_of(values.notes), lambda notes: notes[-1:] == [note])

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.opcua import guard
-from controller.opcua.channel import SERVICES
 
 numbers = st.integers(0, 2**31 - 1)
 texts = st.none() | st.text(max_size=20)
@@ -79,6 +78,17 @@ MESSAGES: dict[type, Any] = {
 }
 
 
+REQUESTS = [
+    getattr(ua, f"{name}Parameters")
+    for name in """
+    FindServers GetEndpoints CreateSession ActivateSession Read Write Browse BrowseNext TranslateBrowsePathsToNodeIds RegisterNodes
+    UnregisterNodes Call CreateSubscription ModifySubscription SetPublishingMode DeleteSubscriptions TransferSubscriptions Publish
+    Republish CreateMonitoredItems ModifyMonitoredItems SetMonitoringMode SetTriggering DeleteMonitoredItems HistoryRead
+    """.split()
+] + [ua.Boolean]
+"""What is decoded of the requests that are served."""
+
+
 def decoded_length(kind: type, content: bytes) -> int | None:
     """How many bytes the decoder takes; None where it fails."""
     buffer = Buffer(content)
@@ -123,14 +133,14 @@ def test_whatever_passes_is_read_to_the_same_byte_by_the_decoder(kind: type) -> 
     holds()
 
 
-@pytest.mark.parametrize("kind", sorted({s.request for s in SERVICES.values()}, key=str), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.__name__)
 def test_a_cut_message_is_never_read_beyond_its_end(kind: type) -> None:
     whole = b"\x00" if kind is ua.Boolean else struct_to_binary(kind())
     assert walked_length(kind, whole) == len(whole)
     assert all(walked_length(kind, whole[:size]) is None for size in range(len(whole)))
 
 
-@given(st.sampled_from(sorted({s.request for s in SERVICES.values()}, key=str)), st.binary(max_size=300))
+@given(st.sampled_from(REQUESTS), st.binary(max_size=300))
 def test_any_bytes_at_all_are_walked_in_steps_forward(kind: type, content: bytes) -> None:
     walked = walked_length(kind, content)
     assert walked is None or 0 <= walked <= len(content)

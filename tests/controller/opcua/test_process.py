@@ -45,7 +45,8 @@ def test_the_first_start_keeps_its_secrets_to_itself(first: Face) -> None:
     assert first.state.stat().st_mode & 0o077 == 0
     made = [*(first.state / "pki").iterdir(), first.state / "users.json"]
     assert {file.name for file in made} >= {"server.pem", "server.der", "client.pem", "client.der", "users.json"}
-    assert {file.stat().st_mode & 0o777 for file in made} == {0o600}
+    assert {file.stat().st_mode & 0o777 for file in made if file.is_file()} == {0o600}
+    assert {folder.stat().st_mode & 0o777 for folder in (first.state / "pki").rglob("*") if folder.is_dir()} == {0o700}
 
 
 def test_without_a_core_nothing_is_known(first: Face) -> None:

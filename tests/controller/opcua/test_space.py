@@ -25,8 +25,9 @@ def every(objects: list[Object]) -> list[Variable]:
 def test_every_signal_of_the_feed_is_shown_once_under_its_own_path(shown: Space) -> None:
     tops = [*(machine for machine, _ in shown.machines), *shown.nodes, shown.factory]
     paths = [signal.path for signal in feed_signals(shop())]
-    assert [variable.path for variable in shown.variables] == paths
-    assert sorted(variable.path for variable in every(tops)) == sorted(paths)
+    refusals = [f"{owner}/LastRefusal" for owner in ("printer-1", "belt-1", "factory")]
+    assert [variable.path for variable in shown.variables] == paths + refusals
+    assert sorted(variable.path for variable in every(tops)) == sorted(paths + refusals)
 
 
 def test_no_two_things_have_one_path(shown: Space) -> None:
@@ -72,7 +73,8 @@ def test_a_value_is_shown_in_its_declared_unit(
 ) -> None:
     of, unit, allowed = signal
     given = FeedSignal("factory/extra/it", "factory", "extra", "it", of, unit, allowed, "")  # type: ignore[arg-type]
-    (variable,) = space(belts([256]), [*feed_signals(belts([256])), given]).variables[-1:]
+    shown = space(belts([256]), [*feed_signals(belts([256])), given]).variables
+    (variable,) = (v for v in shown if v.path == given.path)
     assert variable.kind is kind
     assert variable.range == (pytest.approx(limits) if limits else None)
     assert variable.value(fed) == pytest.approx(seen) if isinstance(seen, float) else variable.value(fed) == seen

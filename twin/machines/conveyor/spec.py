@@ -2,7 +2,7 @@
 
 from typing import Annotated as A
 
-from twin.machine import STOP, Alarm, Counter, Drive, Input, Never, params
+from twin.machine import STOP, Alarm, Counter, Drive, Input, Never, Setpoint, params
 from twin.residual import Residual
 from twin.units import KG, M_PER_S2, MM, MM_PER_S
 from twin.wire import OFF, RAMP, Bit, Int16, OnSilence, Range, UInt16, record
@@ -57,6 +57,7 @@ ALARMS = (
         action="Clear the belt, switch the drive on again, then reset.",
     ),
 )
+SETPOINTS = (Setpoint("speed", most="full_speed"),)
 ON_SILENCE = STOP
 ENTRY = 0.03
 """m from the belt's end to the entry barrier, in the middle of the belt."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated as A
 
-from twin.machine import STOP, Above, Accelerometer, Alarm, Analog, Drive, Input, Kept, Never, params
+from twin.machine import STOP, Above, Accelerometer, Alarm, Analog, Drive, Input, Kept, Never, Setpoint, params
 from twin.residual import Residual
 from twin.units import AMPERE, DEG_C, HZ, M_PER_S2, ONE, PASCAL, S
 from twin.wire import OFF, RAMP, Bit, Int16, OnSilence, Range, UInt16, UInt32, record
@@ -109,6 +109,7 @@ ALARMS = (
         action="Look at its plug and at what holds it.",
     ),
 )
+SETPOINTS = (Setpoint("speed", most="full_speed"),)
 ON_SILENCE = STOP
 SETTLED = 10.0
 """s after a change of the set point until its readings say something: the shaft spins up, and transmitters filter."""

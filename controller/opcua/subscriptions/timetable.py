@@ -1,0 +1,70 @@
+"""When what is to be looked at: one timer for everything."""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from twin.clock import Clock, Ns, S
+
+
+class Cancels(Protocol):
+    """Something that was put off."""
+
+    def cancel(self) -> object:
+        """It shall not happen any more."""
+        ...
+
+
+Later = Callable[[float, Callable[[], None]], Cancels]
+"""Does something in so many seconds, as `loop.call_later`."""
+
+
+class Due(Protocol):
+    """Something that is looked at when it is due; it is due when it was scheduled for last."""
+
+    scheduled: int
+
+
+class Timetable:
+    """What is due when.
+
+    Each entry stays until its time; if meanwhile the same was scheduled for another time, it is nothing then.
+    """
+
+    def __init__(self, clock: Clock, later: Later, fired: Callable[[], None]) -> None:
+        self._clock, self._later, self._fired = clock, later, fired
+        self._heap: list[tuple[int, int, Any]] = []
+        self._counter = itertools.count()
+        self._armed: Cancels | None = None
+        self._armed_for = -1
+
+    def put(self, due: int, what: Due) -> None:
+        """Look at something then, and at no other time."""
+        what.scheduled = due
+        heapq.heappush(self._heap, (due, next(self._counter), what))
+        if self._armed is None or due < self._armed_for:
+            self.arm()
+
+    def take(self, now: Ns) -> Iterator[Any]:
+        """What is due, no longer scheduled."""
+        while self._heap and self._heap[0][0] <= now:
+            due, _, what = heapq.heappop(self._heap)
+            if what.scheduled == due:
+                what.scheduled = -1
+                yield what
+
+    def arm(self) -> None:
+        """Set the timer for what is due first."""
+        due = self._heap[0][0] if self._heap else -1
+        if self._armed is not None and due != self._armed_for:
+            self._armed.cancel()
+            self._armed = None
+        self._armed_for = due
+        if due >= 0 and self._armed is None:
+            self._armed = self._later(max(0, due - self._clock.now()) / S, self._fire)
+
+    def _fire(self) -> None:
+        self._armed = None
+        self._fired()
+        self.arm()

@@ -1,0 +1,149 @@
+"""What the server tells of itself, decoded by asyncua."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import struct_from_binary
+
+from controller.opcua import nodes
+from controller.opcua.access import Who
+from controller.opcua.diagnostics import SHUTDOWN, Build, Diagnostics, Status, Totals
+from controller.opcua.encoding import node_key
+from controller.opcua.nodes import Nodes
+from controller.opcua.roles import May, Rule, may
+from controller.opcua.sessions import Counter, Session, Sessions
+from controller.users import Role
+from twin.clock import Ns
+
+
+@dataclass
+class Everyone:
+    """Access for a test: everybody is an administrator."""
+
+    def role(self, who: Who) -> Role:
+        return Role.ADMINISTRATOR
+
+
+class Standing:
+    """A clock that does not go."""
+
+    def now(self) -> Ns:
+        return Ns(0)
+
+    async def until(self, due: Ns) -> None:
+        raise AssertionError("nobody waits here")
+
+
+@dataclass
+class Sealed:
+    """What diagnostics ask of a channel."""
+
+    mode: int = 3
+    policy_uri: str = "http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256"
+
+
+class Three:
+    """Subscriptions for a test: three, of two intervals, the last of another session."""
+
+    def __init__(self) -> None:
+        self.mine: Session | None = None
+
+    def diagnostics(self, session: Session | None) -> list[Any]:
+        every = [ua.SubscriptionDiagnosticsDataType(PublishingInterval=ms, MonitoredItemCount=5) for ms in (100.0, 100.0, 500.0)]
+        return every if session is None else every[:2]
+
+    def waiting(self, session: Session) -> int:
+        return 7
+
+
+@pytest.fixture
+def shown() -> tuple[Nodes, Status, Diagnostics, Sessions]:
+    space = nodes.load(("urn:application", "urn:factory"))
+    sessions = Sessions(Everyone(), Standing())  # type: ignore[arg-type]
+    status = Status(Build("urn:product", "Somebody", "A server", "1.2.3"), lambda: True)
+    status.hang_on(space)
+    diagnostics = Diagnostics(space, sessions, Three(), Totals(cumulated_session_count=3, session_timeout_count=2), "urn:server")
+    diagnostics.hang_on()
+    return space, status, diagnostics, sessions
+
+
+def read(space: Nodes, name: str, key: bytes | None = None) -> Any:
+    """A value as a client decodes it."""
+    number = space.find(key or node_key(0, getattr(ua.ObjectIds, name)))
+    if number in space.reads:
+        buffer = Buffer(space.reads[number](None))
+        value = struct_from_binary(ua.DataValue, buffer)
+        assert len(buffer) == 0 and value.SourceTimestamp is not None
+        return value.Value.Value
+    return ua.ua_binary.variant_from_binary(Buffer(space.attributes[number][13])).Value
+
+
+def opened(sessions: Sessions, diagnostics: Diagnostics) -> Session:
+    made = sessions.new("panel", b"certificate", "urn:panel", "opc.tcp://127.0.0.1", 60_000.0)
+    made.channel, made.who, made.locales = Sealed(), Who("otto"), ("ko", "en")
+    made.counts["Read"] = Counter(12, 3)
+    diagnostics.opened(made)
+    diagnostics.used_by(made, "otto")
+    return made
+
+
+def test_status_and_its_parts_say_the_same(shown: Any) -> None:
+    space, status, _, _ = shown
+    status.state, status.reason, status.ends_ns = SHUTDOWN, "maintenance", 2**62
+    whole = read(space, "Server_ServerStatus")
+    assert whole.State == ua.ServerState.Shutdown == read(space, "Server_ServerStatus_State")
+    assert whole.ShutdownReason.Text == "maintenance" == read(space, "Server_ServerStatus_ShutdownReason").Text
+    assert read(space, "Server_ServerStatus_SecondsTillShutdown") > 0
+    assert whole.BuildInfo.SoftwareVersion == "1.2.3" == read(space, "Server_ServerStatus_BuildInfo_SoftwareVersion")
+    assert whole.StartTime == read(space, "Server_ServerStatus_StartTime") <= whole.CurrentTime
+
+
+def test_the_summary_and_its_parts_count_what_there_is(shown: Any) -> None:
+    space, _, diagnostics, sessions = shown
+    opened(sessions, diagnostics)
+    name = "Server_ServerDiagnostics_ServerDiagnosticsSummary"
+    whole = read(space, name)
+    assert (whole.CurrentSessionCount, whole.CurrentSubscriptionCount, whole.PublishingIntervalCount) == (1, 3, 2)
+    assert (whole.CumulatedSessionCount, whole.SessionTimeoutCount) == (3, 2)
+    for field in fields(whole):
+        assert read(space, f"{name}_{field.name}") == getattr(whole, field.name)
+
+
+def test_a_session_has_an_object_of_its_own_while_it_lives(shown: Any) -> None:
+    space, _, diagnostics, sessions = shown
+    before = len(space.reads)
+    session = opened(sessions, diagnostics)
+    parent = space.standard(ua.ObjectIds.Server_ServerDiagnostics_SessionsDiagnosticsSummary)
+    number = space.find(session.key)
+    assert number in set(space.targets(parent, space.standard(ua.ObjectIds.HasComponent)))
+    told = read(space, "", node_key(1, f"{session.key.hex()}/SessionDiagnostics"))
+    assert (told.SessionName, told.CurrentSubscriptionsCount, told.CurrentMonitoredItemsCount) == ("panel", 2, 10)
+    assert (told.ReadCount.TotalCount, told.TotalRequestCount.ErrorCount, told.LocaleIds) == (12, 3, ["ko", "en"])
+    assert told.CurrentPublishRequestsInQueue == 7
+    counted = read(space, "", node_key(1, f"{session.key.hex()}/SessionDiagnostics/ReadCount"))
+    assert counted == told.ReadCount
+    security = read(space, "", node_key(1, f"{session.key.hex()}/SessionSecurityDiagnostics"))
+    assert (security.ClientUserIdOfSession, security.ClientCertificate) == ("otto", b"certificate")
+    assert security.SecurityMode == ua.MessageSecurityMode.SignAndEncrypt
+    session.close()
+    assert len(space.reads) == before and space.find(session.key) == -1
+    assert not diagnostics._since and not diagnostics._names
+
+
+def test_whoever_may_not_see_other_peoples_sessions_does_not(shown: Any) -> None:
+    space, _, diagnostics, sessions = shown
+    session = opened(sessions, diagnostics)
+    secret = space.find(node_key(1, f"{session.key.hex()}/SessionSecurityDiagnostics/ClientCertificate"))
+    assert Rule(space.rules[secret]) is Rule.SECURITY
+    assert [may(role, space.rules[space.find(session.key)], May.BROWSE) for role in Role] == [False, False, True, True]
+
+
+def test_every_value_that_is_made_when_it_is_read_is_one(shown: Any) -> None:
+    space, _, diagnostics, sessions = shown
+    opened(sessions, diagnostics)
+    for number in space.reads:
+        read(space, "", space.keys[number])
+    assert len(space.reads) > 60
