@@ -22,7 +22,7 @@ from controller.opcua.nodes.store import (
     VIEW,
     Nodes,
 )
-from controller.opcua.roles import GRANTS, TABLE, WELL_KNOWN, May, Rule
+from controller.opcua.roles import GRANTS, RESTRICTIONS, TABLE, WELL_KNOWN, May, Rule
 from controller.users import Role
 
 _EVERY: Final = 0xFF
@@ -120,6 +120,8 @@ def attribute(nodes: Nodes, node: int, wanted: int, role: Role) -> bytes | None:
             return variant(executable(nodes, node) and bool(granted & May.CALL))
         case Id.UserWriteMask:
             return _MANDATORY[wanted]
+        case Id.AccessRestrictions:
+            return variant(RESTRICTIONS[rule], ua.VariantType.UInt16)
         case Id.RolePermissions:
             return _permissions(rule, tuple(Role))
         case Id.UserRolePermissions:

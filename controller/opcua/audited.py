@@ -25,6 +25,8 @@ BOOLEAN, UINT32, DOUBLE, STRING, DATE_TIME, BYTE_STRING, NODE_ID, STATUS_CODE = 
 LONGEST: Final = 200
 """Letters of one value in the log."""
 MOST_SHOWN: Final = 16
+MOST_CARRIED: Final = 4_096
+"""Bytes, letters or elements of an argument in an event."""
 HIDDEN: Final = "(hidden)"
 SECRETS: Final = ("password", "passwd", "passphrase", "secret", "privatekey", "private_key", "apikey", "api_key", "token", "nonce")
 NULL: Final = b"\x00"
@@ -174,13 +176,21 @@ def write_fields(one: Wrote, hidden: bool) -> tuple[str, str, dict[str, bytes]]:
 
 def call_fields(one: Called, names: Sequence[str]) -> dict[str, bytes]:
     """Of AuditUpdateMethodEventType (Part 5 §6.4.27)."""
-    inputs = [ua.Variant() if at < len(names) and secret(names[at]) else given for at, given in enumerate(one.inputs)]
+    inputs = [
+        ua.Variant() if _is_long(given.Value) or (at < len(names) and secret(names[at])) else given
+        for at, given in enumerate(one.inputs)
+    ]
     return {
         "MethodId": bytes((NODE_ID,)) + one.method,
         "StatusCodeId": _status(one.status),
         "InputArguments": variant(inputs, ua.VariantType.Variant),
-        "OutputArguments": variant(list(one.outputs), ua.VariantType.Variant),
+        "OutputArguments": variant([ua.Variant() if _is_long(out.Value) else out for out in one.outputs], ua.VariantType.Variant),
     }
+
+
+def _is_long(value: Any) -> bool:
+    """Whether it is a file's content or the like, which events do not carry."""
+    return isinstance(value, (bytes, str, list)) and len(value) > MOST_CARRIED
 
 
 def _value_of(encoded: bytes) -> ua.Variant | None:

@@ -31,20 +31,22 @@ from controller.opcua.audited import (
     status_name,
     write_fields,
 )
-from controller.opcua.calling import Called, NotDone
+from controller.opcua.calling import Called, Calling, NotDone
 from controller.opcua.encoding import node_key, string, variant
 from controller.opcua.events import Events, browse_text, event
 from controller.opcua.guard import Refused
 from controller.opcua.methods import Function, Outputs
 from controller.opcua.nodes.store import NO_NODE, Nodes
 from controller.opcua.roles import Rule
-from controller.opcua.sessions import Session
-from controller.opcua.writing import Outcome, Set, Wrote
+from controller.opcua.sessions import Session, Sessions
+from controller.opcua.writing import Outcome, Set, Writing, Wrote
 from controller.users import Role
 from twin.clock import Ns, S
 
 if TYPE_CHECKING:
     from asyncio import Future
+
+    from controller.opcua.link.terms import Terms
 
 log = logging.getLogger("lockstep.opcua")
 
@@ -98,6 +100,18 @@ class Auditing:
         self._urls = {url.casefold().rstrip("/") for url in urls}
         self._since, self._refused, self._untold = steady(), 0, 0
         self._said = ""
+
+    def listen(self, terms: "Terms", sessions: Sessions, writing: Writing, calling: Calling) -> None:
+        """Be told by those who do things."""
+        terms.on_opened.append(self.channel_opened)
+        terms.on_refused.append(self.channel_refused)
+        sessions.on_new.append(self.session_created)
+        sessions.on_activated.append(self.session_activated)
+        sessions.on_closed.append(self.session_closed)
+        sessions.on_refused.append(self.service_refused)
+        sessions.on_cancel.append(self.cancelled)
+        writing.wrote.append(self.wrote)
+        calling.called.append(self.called)
 
     # ---- channels, certificates ---------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from controller.opcua.diagnosis import NOTHING, infos
 from controller.opcua.encoding import NULL_NODE, key_of, variant
 from controller.opcua.methods import Methods, Outputs, Result, Served
 from controller.opcua.nodes.store import METHOD, NO_NODE, OBJECT, OBJECT_TYPE, Nodes
-from controller.opcua.roles import May
+from controller.opcua.roles import May, Rule
 from controller.opcua.sessions import Session
 
 UNKNOWN, MISSING, INVALID = StatusCodes.BadNodeIdUnknown, StatusCodes.BadMethodInvalid, StatusCodes.BadNodeIdInvalid
@@ -155,6 +155,8 @@ class Calling:
             raise ServiceError(self._not_served(at, of) if seen else MISSING)
         if not session.may(self._nodes.rules[of], May.CALL):
             raise ServiceError(StatusCodes.BadUserAccessDenied)
+        if self._nodes.rules[of] == Rule.SECURITY and session.overheard:
+            raise NotDone(StatusCodes.BadSecurityModeInsufficient, "it is called over an encrypted channel alone")
         self._check(of, served, one.InputArguments or ())
         if not executable(self._nodes, of):
             raise ServiceError(StatusCodes.BadNotExecutable)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from controller.opcua.guard import Refused
-from controller.opcua.trust.certificates import KEY_BITS, certificates_in, chain_of, der_of, is_self_issued, uris
+from controller.opcua.trust.certificates import KEY_BITS, certificate_of, certificates_in, chain_of, der_of, is_self_issued, uris
 from controller.opcua.trust.folders import write
 from twin.clock import utc_ns
 
@@ -177,7 +177,7 @@ def _read_certificate(file: Path) -> x509.Certificate | None:
     if not file.exists():
         return None
     try:
-        return x509.load_der_x509_certificate(file.read_bytes())
+        return certificate_of(file.read_bytes())
     except ValueError as broken:
         raise CertificateError(f"{file} is no certificate: {broken}") from broken
 

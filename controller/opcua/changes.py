@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from asyncua import ua
@@ -136,8 +136,8 @@ class ModelChanges:
         if found != NO_NODE:
             nodes.put(found, VALUE, value)
             return
-        attributes = {14: bytes((17,)) + node_key(0, ObjectIds.String), 15: struct.pack("<Bi", 6, -1), 17: b"\x03\x01", VALUE: value}
-        rule = nodes.rules[owner]
+        kind = bytes((17,)) + node_key(0, ObjectIds.String)
+        attributes, rule = {14: kind, 15: struct.pack("<Bi", 6, -1), 17: b"\x03\x01", VALUE: value}, nodes.rules[owner]
         made = nodes.add(key, VARIABLE, qualified(_NODE_VERSION), text(_NODE_VERSION), rule=rule, attributes=attributes)
         nodes.refer(owner, nodes.standard(ObjectIds.HasProperty), made)
         nodes.refer(made, nodes.standard(ObjectIds.HasTypeDefinition), nodes.standard(ObjectIds.PropertyType))
@@ -196,10 +196,8 @@ def _path(key: bytes) -> str:
 
 
 def _structures(changes: tuple[Change, ...]) -> bytes:
-    made = [
-        ua.ModelChangeStructureDataType(*(nodeid_from_binary(Buffer(key)) for key in (change.key, change.kind)), change.verb)
-        for change in changes
-    ]
+    structure: Any = ua.ModelChangeStructureDataType
+    made = [structure(*(nodeid_from_binary(Buffer(key)) for key in (change.key, change.kind)), change.verb) for change in changes]
     return variant(made, ua.VariantType.ExtensionObject)
 
 

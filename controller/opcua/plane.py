@@ -117,6 +117,8 @@ class Plane:
             self.texts[row] = text
             self.bits[row] += np.uint64(1)
         self.status[row], self.source[row], self.known[row] = status, source, status >> BAD != 2
+        if not self.known[row]:
+            self._lay_empty(np.array([row]))
         self.serial[row] += 1
         self._touched.append(np.array([row]))
 

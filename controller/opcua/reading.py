@@ -21,7 +21,7 @@ from controller.opcua.encoding import NULL_NODE, data_value, read_key, ticks, va
 from controller.opcua.nodes.store import NO_NODE, VARIABLE, Nodes
 from controller.opcua.plane import STRING, WIDTH, Plane, Rows
 from controller.opcua.ranges import Bounds, parse, part
-from controller.opcua.roles import TABLE, May
+from controller.opcua.roles import TABLE, May, Rule
 from controller.opcua.sessions import Session
 from controller.users import Role
 from twin.clock import utc_ns
@@ -181,7 +181,8 @@ class Reading:
         if code := refused(self._nodes, node, wanted, role):
             return _status(code)
         if wanted == VALUE and self._nodes.classes[node] == VARIABLE:
-            return self._value(node, bounds, stamps)
+            made = self._value(node, bounds, stamps)
+            return _not_overheard(made) if self._nodes.rules[node] == Rule.SECURITY else made
         if node in self.hindrances and wanted in (AttributeIds.Executable, AttributeIds.UserExecutable):
             return self._executable(node, wanted, bounds, role)
         made = attribute(self._nodes, node, wanted, role)
@@ -251,10 +252,16 @@ class Reading:
             case 3:  # NEITHER
                 kept = sizes - np.uint8(16) > _COLUMNS
             case 0:  # SOURCE
-                kept = sizes - np.uint8(8) > _COLUMNS
+                kept = sizes - np.uint8(7) > _COLUMNS
             case _:
                 kept = (sizes - np.uint8(16) > _COLUMNS) | ((sizes - np.uint8(8) <= _COLUMNS) & (sizes > _COLUMNS))
         return block[kept].tobytes(), np.cumsum(kept.sum(axis=1))
+
+
+def _not_overheard(piece: Piece) -> Piece:
+    """A result that is told over an encrypted channel alone."""
+    refused_with = _status(StatusCodes.BadSecurityModeInsufficient)
+    return lambda session, now: (refused_with if session.overheard else piece)(session, now)
 
 
 def _cut(block: NDArray[np.uint8], size: int, stamps: int) -> NDArray[np.uint8]:

@@ -90,16 +90,8 @@ RESTRICTIONS: Final[dict[Rule, int]] = {
 """What a channel must be like. Whatever has a session is signed; only who listens in must not learn of trust and audit."""
 
 
-def listening_in(rule: int, mode: int) -> bool:
-    """Whether others could read along what is said of a node with a rule: the answer is then BadSecurityModeInsufficient.
-
-    Args:
-        mode: MessageSecurityMode of the channel; 3 is SignAndEncrypt.
-    """
-    return rule == Rule.SECURITY and mode != SIGN_AND_ENCRYPT
-
-
 SIGN_AND_ENCRYPT: Final = 3
+"""The MessageSecurityMode of a channel that nobody can read along."""
 OPERATIONS: Final[dict[str, May]] = {
     "browse": May.BROWSE,
     "read": May.READ,

@@ -8,7 +8,7 @@ from typing import Any
 from controller.opcua.access import NOBODY, Access, Who
 from controller.opcua.asked import Asked
 from controller.opcua.encoding import node_key
-from controller.opcua.roles import TABLE, May
+from controller.opcua.roles import SIGN_AND_ENCRYPT, TABLE, May
 from controller.users import Role
 from twin.clock import Clock, Ns
 
@@ -75,6 +75,11 @@ class Session:
     def may(self, rule: int, wanted: May) -> bool:
         """Whether it has a permission on a node with a rule."""
         return bool(TABLE[rule][self.role - 1] & wanted == wanted)
+
+    @property
+    def overheard(self) -> bool:
+        """Whether others could read along: its channel is signed and not encrypted."""
+        return int(getattr(self.channel, "mode", SIGN_AND_ENCRYPT)) != SIGN_AND_ENCRYPT
 
     def close(self) -> None:
         """End it, and what hangs on it."""

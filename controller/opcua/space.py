@@ -5,18 +5,39 @@ another prefix. So a machine type that nobody here has heard of needs nothing he
 """
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from urllib.parse import quote
 
 from controller.feed import FeedSignal
+from controller.opcua.shown import Argument, Kind, Method, Nameplate, Object, Space, Unless, Variable
 from twin.devices import Mirrored
 from twin.factory import Factory, Machine
 from twin.machine import BUILT_IN
 from twin.node import NodeStatus
-from twin.units import ONE, Unit
+from twin.units import ONE
 from twin.wire import Number, layout
+
+__all__ = [
+    "DEVICE_TYPE",
+    "ENUMERATIONS",
+    "FACTORY",
+    "MAPS",
+    "NODES",
+    "NODE_TYPE",
+    "OUTPUTS",
+    "REFUSAL",
+    "TYPES",
+    "Argument",
+    "Kind",
+    "Method",
+    "Nameplate",
+    "Object",
+    "Space",
+    "Unless",
+    "Variable",
+    "space",
+]  # fmt: skip
 
 TYPES = "type:"
 ENUMERATIONS = "enum:"
@@ -24,170 +45,10 @@ NODES = "node:"
 FACTORY = "factory"
 MAPS = "map-"
 DEVICE_TYPE = TYPES + "Device"
+NODE_TYPE = TYPES + "Node"  # no machine type's name has a capital
 SETPOINT = "setpoint"
 COMMAND = "command"
-_NOT_OURS = ("lost", "refused", "read-only")  # how a node's link begins then
-NODE_TYPE = TYPES + "Node"  # no machine type's name has a capital
-
-
-class Kind(enum.Enum):
-    """How a value is encoded."""
-
-    BOOLEAN = "Boolean"
-    INT32 = "Int32"
-    INT64 = "Int64"
-    UINT32 = "UInt32"
-    DOUBLE = "Double"
-    STRING = "String"
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A Signal as clients see it.
-
-    Attributes:
-        path: the text of its NodeId.
-        enumeration: what its numbers mean, or None.
-        unit: None where there is nothing to count in.
-        range: lowest and highest allowed value in that unit, or None.
-        size: one of that unit in what the Feed carries.
-        sets: which machine and Signal a write asks for; None where nobody may write.
-    """
-
-    path: str
-    name: str
-    kind: Kind
-    enumeration: type[enum.IntEnum] | None
-    unit: Unit | None
-    range: tuple[float, float] | None
-    size: float
-    text: str
-    sets: tuple[str, str] | None = None
-
-    @property
-    def writable(self) -> bool:
-        return self.sets is not None
-
-    def value(self, fed: Any) -> Any:
-        """A value of the Feed as it is shown: in the declared unit, of the declared kind."""
-        return float(fed) / self.size if self.kind is Kind.DOUBLE else _PYTHON[self.kind](fed)
-
-
-_PYTHON: dict[Kind, Callable[[Any], Any]] = {
-    Kind.BOOLEAN: bool, Kind.INT32: int, Kind.INT64: int, Kind.UINT32: int, Kind.STRING: str,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """What a method is given or gives back."""
-
-    name: str
-    kind: Kind
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unless:
-    """What keeps a method from being called, as far as a Signal tells it; one that is not Good keeps nobody.
-
-    Attributes:
-        signal: its path.
-        says: its values, or for texts the beginnings of them.
-        text: why, for people.
-    """
-
-    signal: str
-    says: tuple[bool | int | str, ...]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """Something that can be asked of the factory.
-
-    Attributes:
-        request: its kind in the Feed.
-        machine: the machine it is asked of, or empty.
-        inputs: by the Feed's name for each.
-        outputs: what it gives back.
-        calls: the method of a machine that is none of ours, which takes the inputs; empty for our own requests.
-        unless: when it cannot be called.
-        refusals: the path of the Variable that says what was refused last.
-    """
-
-    path: str
-    name: str
-    text: str
-    request: str
-    machine: str
-    inputs: Mapping[str, Argument]
-    outputs: tuple[Argument, ...] = ()
-    calls: str = ""
-    unless: tuple[Unless, ...] = ()
-    refusals: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Object:
-    """Something that has Variables, Methods and further objects.
-
-    Attributes:
-        type: the path of its type, or empty for a plain object.
-    """
-
-    path: str
-    name: str
-    text: str
-    type: str = ""
-    objects: tuple["Object", ...] = ()
-    variables: tuple[Variable, ...] = ()
-    methods: tuple[Method, ...] = ()
-
-    def everything(self) -> Iterator["Object"]:
-        """It and all below it."""
-        yield self
-        for below in self.objects:
-            yield from below.everything()
-
-
-@dataclass(frozen=True, slots=True)
-class Nameplate:
-    """What the Machinery model asks of every machine."""
-
-    manufacturer: str
-    model: str
-    serial_number: str
-    product_instance_uri: str
-    location: str
-
-
-@dataclass(frozen=True)
-class Space:
-    """All that is shown.
-
-    Attributes:
-        namespace, application: URIs of our NodeIds and of this server.
-        sampling_ms: how often a value can change.
-        enumerations: by the path of their type.
-        types: what machines and nodes are instances of.
-        machines: each with its nameplate.
-        variables: those of all Signals, in the Feed's order; then those that say what was refused last.
-        methods: all that can be called.
-    """
-
-    name: str
-    namespace: str
-    application: str
-    sampling_ms: int
-    enumerations: Mapping[str, type[enum.IntEnum]]
-    types: tuple[Object, ...]
-    machines: tuple[tuple[Object, Nameplate], ...]
-    nodes: tuple[Object, ...]
-    factory: Object
-    variables: tuple[Variable, ...]
-    methods: tuple[Method, ...]
-
+_NOT_OURS = ("lost", "refused", "read-only")  # how the link of a node begins that does not obey us
 
 OUTPUTS = (
     Argument("Accepted", Kind.BOOLEAN, "whether the factory does it; where it does not the call's status is bad"),

@@ -240,6 +240,7 @@ class Gates:
             client = gate.channel.client
             if client is not None and not still(client):
                 for session in tuple(gate.channel.sessions):
+                    session.delete_subscriptions = True
                     session.close()
                 gate.end(StatusCodes.BadSecurityChecksFailed, "the certificate is refused")
 

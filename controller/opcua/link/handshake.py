@@ -188,13 +188,13 @@ class Handshake:
     # ---- close, cancel -----------------------------------------------------------------------------------------------
 
     def _close(self, asked: Asked) -> bytes:
-        """End a session with its subscriptions, whatever the client wishes for those: nobody would own them."""
+        """End a session; its subscriptions with it, or they wait a while for another session of this client, as it wishes."""
         session: Session | None = asked.session
-        if asked.at >= len(asked.content):
-            raise ServiceError(StatusCodes.BadDecodingError)
+        delete = asked.content[asked.at] != 0
         if session is None or session.channel is not asked.channel:
             self._refused(asked, "CloseSession", StatusCodes.BadSessionIdInvalid, None)
             raise ServiceError(StatusCodes.BadSessionIdInvalid)
+        session.delete_subscriptions = delete
         session.close()
         return b""
 

@@ -12,8 +12,8 @@ from controller.opcua.nodes.store import FORWARD, KIND, NO_NODE, OBJECT, REFEREN
 from controller.opcua.roles import TABLE, May
 from controller.opcua.sessions import Session
 
-MOST_REFERENCES: Final = 20_000
-"""References in one answer, about 2 MB."""
+MOST_REFERENCES: Final = 30_000
+"""References in one answer: 1.5 to 3 MB, which clients take."""
 MOST_LOOKED_AT: Final = 1_000_000
 """References that one request may have looked at."""
 MOST_ON_PATH: Final = 50_000

@@ -56,7 +56,7 @@ class Beat:
         waited = self.due - self.came
         self.since += 1
         self._next(now)
-        if self.came >= 0 and waited > self.ahead and self.since >= SHIFT_EVERY and self._beats():
+        if self.came >= 0 and self.ahead < waited <= self.gap + self.ahead // 2 and self.since >= SHIFT_EVERY and self._beats():
             behind = self.came + self.ahead // 2
             self.due = Ns(behind + -(-(self.due - behind) // self.gap) * self.gap)
             self.since = 0
@@ -78,4 +78,4 @@ class Beat:
         """Whether what comes has a period that goes into the interval."""
         if not self.steady or self.gap <= 0 or self.gap > self.interval + self.ahead:
             return False
-        return abs(max(1, round(self.interval / self.gap)) * self.gap - self.interval) <= self.ahead
+        return abs(max(1, round(self.interval / self.gap)) * self.gap - self.interval) <= self.ahead // 4

@@ -181,7 +181,6 @@ class New:
         for group in one.groups.values():
             group.polled.update(position for position, number in self._polls if number == group.number)
             engine.wake(group)
-        engine.settle(one)
 
 
 def is_numeric(engine: Engine, node: int) -> bool:

@@ -164,7 +164,7 @@ def items(content: bytes, at: int) -> Iterator[Item]:
 
 def changes(content: bytes, at: int) -> Iterator[tuple[int, Parameters]]:
     """MonitoredItemModifyRequests, from their count on: item and parameters."""
-    count, at = _some(content, at, 28)
+    count, at = _some(content, at, 24)
     for _ in range(count):
         (item,) = _U32(content, at)
         parameters, at = _parameters(content, at + 4)

@@ -91,6 +91,7 @@ class Engine:
         if found is None or found.session is not session:
             raise ServiceError(StatusCodes.BadSubscriptionIdInvalid)
         found.publishing.revive()
+        self.settle(found)
         return found
 
     def any(self, number: int) -> Subscription | None:

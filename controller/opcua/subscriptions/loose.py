@@ -74,7 +74,9 @@ class Queue:
             self.overflowed = self.size > 1
             if self.marked and self.size > 1:
                 if self.oldest and self.entries:
-                    self.entries[0] = self.marked(self.entries[0])
+                    first = self.marked(self.entries[0])
+                    self.budget.left -= len(first) - len(self.entries[0])
+                    self.entries[0] = first
                 else:
                     entry = self.marked(entry)
         if self.budget.take(len(entry) + OVERHEAD):

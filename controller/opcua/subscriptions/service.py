@@ -95,7 +95,6 @@ class Subscriptions:
         number, wanted_ms, lifetime, keep_alive, most, priority = given
         engine = self.engine
         one = engine.find(number, asked.session)
-        engine.settle(one)
         interval_ms = limits.revised_publishing_ms(wanted_ms)
         life, kept = limits.revised_counts(interval_ms, lifetime, keep_alive)
         publishing = one.publishing
@@ -122,7 +121,6 @@ class Subscriptions:
             if one is None:
                 results.append(StatusCodes.BadSubscriptionIdInvalid)
                 continue
-            self.engine.settle(one)
             one.publishing.enabled, one.publishing.more = bool(enabled), False
             one.counters.enable_count += bool(enabled)
             one.counters.disable_count += not enabled
@@ -215,7 +213,6 @@ class Subscriptions:
         """ResendData: every item that reports tells its value once more."""
         one = self._called(session, inputs)
         one.repeat()
-        self.engine.settle(one)
         return []
 
     def _called(self, session: Session, inputs: Sequence[ua.Variant]) -> Subscription:
@@ -226,6 +223,7 @@ class Subscriptions:
         if one.session is not session:
             raise ServiceError(StatusCodes.BadUserAccessDenied)
         one.publishing.revive()
+        self.engine.settle(one)
         return one
 
     # ---- what others ask

@@ -105,8 +105,9 @@ class TrustStore:
             known.check_uri(uri)
         return known
 
-    def still(self, client: Client) -> bool:
-        """Whether a client would be accepted now: asked of those who are connected, when the list has changed and now and then."""
+    def still(self, client: object) -> bool:
+        """Whether a client that `check` has told of would be accepted now: to be asked when the list has changed, and now and then."""
+        assert isinstance(client, Client), "none of ours"
         try:
             self._client(client.chain)
         except CertificateRefused as refused:
@@ -186,7 +187,12 @@ class TrustStore:
                 for entry in entries:
                     if entry.name.startswith(".") or Path(entry.name).suffix.lower() not in ENDINGS:
                         continue
-                    about = entry.stat()
+                    try:
+                        about = entry.stat()
+                    except FileNotFoundError:
+                        if entry.is_symlink():  # to nowhere; else it was removed just now
+                            found[entry.name] = 0, 0, 0
+                        continue
                     found[entry.name] = about.st_ino, about.st_mtime_ns, about.st_size
                     if len(found) > MOST_FILES:
                         self._tell_once(f"{self.folder / name} has more than {MOST_FILES} files: the rest is left out")
@@ -212,6 +218,8 @@ class TrustStore:
             try:
                 holds = before[1] if before is not None and before[0] == about else read(path, name)
             except (OSError, ValueError) as failed:
+                if isinstance(failed, FileNotFoundError) and not path.is_symlink():  # removed just now
+                    continue
                 self._tell_once(f"{path} is left out: {failed}")
                 broken.append(path.name)
                 continue

@@ -10,7 +10,7 @@ from tests.bench.opcua.checked import checked
 from tests.bench.opcua.served import NAMES, NotReady, Server, command, folder
 
 MANY, SOME, FOLDERS = 10_000, 1_000, 100
-ROUNDS = 3
+ROUNDS = 5
 ORDERS = 600
 DURATION_S = 4.0
 STARTS = 5

@@ -27,6 +27,7 @@ from controller.orders.turn import Answer, Request
 from controller.users import Role
 from tests.controller.factories import shop
 from tests.controller.opcua.answering import Place, listed, our, session
+from tests.controller.test_devices import factory as kitchen
 from twin.clock import LoopClock, Ns, S
 from twin.factory import Factory
 
@@ -118,13 +119,13 @@ async def until(holds: Callable[[], Any]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def faced(folder: Path, factory: Factory | None = None) -> AsyncIterator[Face]:
-    """A face with its core."""
+async def faced(folder: Path, factory: Factory | None = None, first: str = POSITION) -> AsyncIterator[Face]:
+    """A face with its core, once it has told a first value."""
     face = Face(folder, factory or shop(), LoopClock(asyncio.get_running_loop()))
-    face.tell(POSITION, 0.1205)
+    face.tell(first, 0.1205)
     async with face.core():
         following = asyncio.create_task(face.link.run())
-        await until(lambda: face.read(POSITION)[1] == "Good")
+        await until(lambda: face.read(first)[1] == "Good")
         yield face
         following.cancel()
 
@@ -197,6 +198,27 @@ def test_a_refusal_has_a_status_by_its_kind_and_says_why_in_four_places(tmp_path
                 assert face.read("printer-1/LastRefusal") == (f"Start for otto: {text} ({status})", "Good")
                 assert await face.write("belt-1/setpoint/speed", 80.0) == (status, text)
                 assert face.read("belt-1/LastRefusal")[0] == f"belt-1/setpoint/speed for otto: {text} ({status})"
+
+    asyncio.run(act())
+
+
+def test_what_is_written_to_a_machine_that_is_none_of_ours_or_called_there_goes_the_same_way(tmp_path: Path) -> None:
+    async def act() -> None:
+        async with faced(tmp_path, kitchen(), "oven-1/status/temperature") as face:
+            face.judge = lambda request: Answer(request.id, True, "confirmed", [3, "warm"] if request.kind == "call" else None)
+            assert await face.write("oven-1/command/target", 200.0) == ("Good", "confirmed")
+            assert dict(face.asked[-1].args) == {"machine": "oven-1", "signal": "target", "value": 200.0}
+            assert (await face.write("oven-1/command/target", 300.5))[0] == "BadOutOfRange"
+            assert (await face.write("oven-1/status/temperature", 20.0))[0] == "BadNotWritable"
+            called = await face.call("oven-1", "oven-1/call/bake", 5.0, True)
+            assert called == ("Good", [True, "confirmed", '[3, "warm"]'], "")
+            request = face.asked[-1]
+            arguments = {"minutes": 5.0, "loud": True}
+            assert (request.kind, dict(request.args)) == ("call", {"machine": "oven-1", "method": "bake", "arguments": arguments})
+            assert (await face.call("oven-1", "oven-1/call/bake", 5.0))[0] == "BadArgumentsMissing"
+            face.judge = lambda request: Answer(request.id, False, "mismatch: it reads 3 °C", None, Why.MISMATCH)
+            assert await face.write("oven-1/command/target", 200.0) == ("BadDeviceFailure", "mismatch: it reads 3 °C")
+            assert "mismatch: it reads 3 °C (BadDeviceFailure)" in face.read("oven-1/LastRefusal")[0]
 
     asyncio.run(act())
 
@@ -311,6 +333,7 @@ def test_a_core_that_falls_silent_is_doubted_until_it_speaks_again(tmp_path: Pat
 
 def test_whole_numbers_keep_every_digit_beside_values_that_have_a_point(tmp_path: Path) -> None:
     face = Face(tmp_path, shop(), Stepped())
-    rows: dict[str, int | float | str] = {"factory/scan/scans": 2**62 + 1, POSITION: 0.001, "belt-1/status/at_exit": True, "factory/book/state": "open"}
+    rows: dict[str, int | float | str] = {"factory/scan/scans": 2**62 + 1, POSITION: 0.001}
+    rows |= {"belt-1/status/at_exit": True, "factory/book/state": "open"}
     face.values.show(Row(face.at[path], value, 0, "", 1) for path, value in rows.items())
     assert [face.read(path)[0] for path in rows] == [2**62 + 1, pytest.approx(1.0), True, "open"]

@@ -230,13 +230,14 @@ def test_a_later_request_takes_the_oldest_points_and_one_request_never_its_own(c
 
 
 def test_all_points_together_can_be_continued_again_and_again(client: Client) -> None:
-    results = client.browse(*[of(ours("many"), FORWARD, results=0)] * MOST_POINTS, most=600)
+    whole = client.whole(of(2253), 0)
+    results = client.browse(*[of(2253)] * MOST_POINTS, most=len(whole) // 4)
     rounds = 0
     while points := [r.ContinuationPoint for r in results if r.ContinuationPoint]:
         results = client.browse_next(*points)
         assert all(r.StatusCode.is_good() for r in results)
         rounds += 1
-    assert rounds == 4
+    assert rounds in (3, 4)
 
 
 def test_a_node_that_is_taken_away_meanwhile_is_left_out(nodes: Nodes, client: Client) -> None:

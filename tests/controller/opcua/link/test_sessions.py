@@ -316,13 +316,22 @@ def test_a_closed_session_leaves_nothing_behind(wired: Wired) -> None:
     client, hanging = wired.client("otto"), ["a subscription"]
     (session,) = wired.sessions
     session.on_close.append(hanging.clear)
-    client.ask("CloseSession", b"\x00")  # whatever it wishes for its subscriptions
+    client.ask("CloseSession", b"\x01")
+    assert session.delete_subscriptions
     assert not hanging and len(wired.sessions) == 0 and not client.wire.gate.channel.sessions
     assert status_of(lambda: served(client)) == "BadSessionIdInvalid"
     gone = weakref.ref(session)
     del session
     gc.collect()
     assert gone() is None
+
+
+def test_a_client_says_whether_its_subscriptions_end_too(wired: Wired) -> None:
+    for wish in (0, 1):
+        client = wired.client()
+        (session,) = wired.sessions
+        client.ask("CloseSession", bytes([wish]))
+        assert session.delete_subscriptions is bool(wish)
 
 
 def test_connections_leave_nothing_behind(wired: Wired) -> None:

@@ -1,8 +1,10 @@
 """The Foundation's files: those that are served, and all that the coming models need."""
 
+from functools import cache
 from pathlib import Path
 
 from controller.opcua.nodes import sources
+from controller.opcua.nodes.nodeset import Loaded, load
 
 SERVED = sources.files()
 _FOLDER = SERVED[0].parent
@@ -27,3 +29,9 @@ def named(name: str) -> Path:
     """A file by what it is called in short."""
     (found,) = (file for file in (*SERVED, *MORE) if file.name.lower() == f"opc.ua.{name}.nodeset2.xml".lower())
     return found
+
+
+@cache
+def every() -> Loaded:
+    """All files, loaded once for those who only look."""
+    return load((*SERVED, *MORE), NAMESPACES)

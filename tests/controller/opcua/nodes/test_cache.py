@@ -8,15 +8,14 @@ import pytest
 
 from controller.opcua import nodes as address_space
 from controller.opcua.nodes import cache, sources
-from controller.opcua.nodes.nodeset import load
 from controller.opcua.nodes.store import Nodes
-from tests.controller.opcua.nodes.files import MORE, NAMESPACES, SERVED
+from tests.controller.opcua.nodes.files import NAMESPACES, every
 
 
 @pytest.fixture(scope="module")
 def whole() -> Nodes:
     """All files, as they were loaded."""
-    return load((*SERVED, *MORE), NAMESPACES).nodes
+    return every().nodes
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from controller.opcua.nodes.cache import complete
 from controller.opcua.nodes.nodeset import DESIGN_ONLY, Loaded, load
 from controller.opcua.nodes.sources import NodesetError
 from controller.opcua.nodes.store import NO_NODE, VALUE
-from tests.controller.opcua.nodes.files import MORE, NAMESPACES, SERVED, named
+from tests.controller.opcua.nodes.files import MORE, NAMESPACES, SERVED, every, named
 
 UA = "{http://opcfoundation.org/UA/2011/03/UANodeSet.xsd}"
 STANDARD = "http://opcfoundation.org/UA/"
@@ -55,7 +55,7 @@ class Plain:
 @pytest.fixture(scope="module")
 def loaded() -> Loaded:
     """All files."""
-    return load((*SERVED, *MORE), NAMESPACES)
+    return every()
 
 
 @pytest.fixture(scope="module")

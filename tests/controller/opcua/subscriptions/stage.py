@@ -160,6 +160,8 @@ def bare() -> Nodes:
     nodes = Nodes()
     for number, node_class in ((ObjectIds.Server, OBJECT), (40, 32), (45, 32), (46, 32), (33, 32), (26, 128)):
         nodes.add(node_key(0, number), node_class, qualified("N"), NULL_TEXT, rule=Rule.OPEN)
+    nodes.add(node_key(0, 11), 128, qualified("Double"), NULL_TEXT, rule=Rule.OPEN)
+    nodes.refer(nodes.standard(26), nodes.standard(45), nodes.standard(11))
     return nodes
 
 

@@ -7,6 +7,7 @@ import pytest
 from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.ua_binary import struct_to_binary
 
 from controller.opcua.asked import Asked
 from controller.opcua.encoding import node_key
@@ -435,8 +436,9 @@ def test_diagnostics_count_what_happened() -> None:
 def test_many_subscriptions_are_published_over_many_turns_and_nobody_is_forgotten() -> None:
     stage = Stage(1_000)
     clients = [stage.client(str(number)) for number in range(20)]
+    items = b"".join(bytes(struct_to_binary(clients[0].item(at))) for at in range(1_000))
     for client in clients:
-        client.monitor(client.subscribe(), *range(1_000))
+        client.ask("CreateMonitoredItems", struct.pack("<IIi", client.subscribe(), 2, 1_000) + items)
     laid: list[int] = []
     for client in clients:
         client._reply = lambda asked, code, body: laid.append(stage.time.turns)  # type: ignore[method-assign]

@@ -1,6 +1,7 @@
 """The trust list on disk: read when it changes, written so that nothing breaks it; an accident makes nobody trusted."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -179,6 +180,33 @@ def test_a_folder_that_is_gone_trusts_nobody(trust: TrustStore, hand: Hand) -> N
     (trust.folder / "trusted").rename(trust.folder / "elsewhere")
     hand.go(1)
     assert status(trust, client.der) == "BadCertificateUntrusted"
+
+
+def test_a_file_that_goes_while_it_is_looked_at_takes_nobody_with_it(
+    trust: TrustStore, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stays, goes = made(), made("goes", key(2), uri="urn:test:goes")
+    for one in (stays, goes):
+        trust.put(TRUSTED, one.certificate)
+    (trust.folder / TRUSTED / "nowhere.der").symlink_to("nothing")
+    assert status(trust, stays.der) == status(trust, goes.der) == "Good"
+    looked = os.scandir
+
+    def late(path: Path) -> object:
+        entries = list(looked(path))
+        (trust.folder / TRUSTED / file_name(goes.certificate)).unlink(missing_ok=True)
+        return contextlib.nullcontext(entries)
+
+    monkeypatch.setattr(os, "scandir", late)
+    hand.go(1)
+    assert [status(trust, one.der) for one in (stays, goes)] == ["Good", "BadCertificateUntrusted"]
+    ca = authority()
+    trust.put(TRUSTED, ca.certificate)
+    trust.put(TRUSTED_CRL, crl(ca))
+    assert status(trust, made(by=ca, key_=key(3)).der) == "Good"
+    (trust.folder / TRUSTED_CRL / "nowhere.crl").symlink_to("nothing")
+    hand.go(1)
+    assert status(trust, made(by=ca, key_=key(3)).der) == "BadCertificateRevocationUnknown"
 
 
 def test_without_a_file_to_be_opened_what_was_read_still_holds(

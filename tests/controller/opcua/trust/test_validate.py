@@ -141,6 +141,8 @@ def test_k5_one_that_is_revoked_or_nobody_knows() -> None:
     assert judged(client.der, trusting(ca())) == unknown
     assert judged(client.der, trusting(ca(), crls=(crl(ca(), end=NOW - timedelta(seconds=1)),))) == unknown
     assert judged(client.der, trusting(ca(), crls=(crl(ca(), signer=key(9)),))) == unknown  # signed by somebody else
+    renamed = crl(authority("another name", 2))  # by the same key
+    assert judged(client.der, trusting(ca(), crls=(renamed,))) == unknown
     below = made(by=sub())
     chain = below.der + sub().der
     assert judged(chain, trusting(ca(), crls=(crl(sub()),))) == ("BadCertificateIssuerRevocationUnknown", CHECKS)
