@@ -42,7 +42,7 @@ FAR = 2**62
 TRIES = 5
 _TAKEN_APART = (BOOK, USERS, FOLDER)
 _NEVER = ("lock", "nodes", "jobs", "epoch", "reserve")
-_OPEN = ("programs", "calibration", "factory.toml", "owner", "trials.json")
+_OPEN = ("programs", "calibration", "factory.toml", "owner", "trials.json", "setpoints.json")
 """What holds no secret. Anything else may: keys and passwords lie in files of any name."""
 
 

@@ -4,12 +4,13 @@ A line is canonical JSON (keys sorted, no spaces, ASCII) with the hash at its en
 bytes without it: so whatever is changed in a line is found, and nobody has to agree on how JSON is written.
 """
 
-import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final
+
+import msgspec
 
 GENESIS: Final = "0" * 64
 """What the first record of a chain comes after."""
@@ -57,6 +58,9 @@ class Record:
 NAMES: Final = tuple(field.name for field in fields(Record))
 
 
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
 class ChainError(ValueError):
     """A line that is not one of the chain's."""
 
@@ -74,15 +78,15 @@ class Line:
 
 def lay(record: Record, number: int, utc_ns: int, previous: str, key: bytes) -> tuple[bytes, str]:
     """A record's line, with its newline, and its hash."""
-    content: dict[str, Any] = {name: _cut(value) for name, value in asdict(record).items()}
+    content: dict[str, Any] = {name: _cut(getattr(record, name)) for name in NAMES}
     content |= {"number": number, "utc_ns": utc_ns, "previous": previous}
     return seal(content, key)
 
 
 def seal(content: Mapping[str, Any], key: bytes) -> tuple[bytes, str]:
     """A line of any content, with its newline, and its hash."""
-    body = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-    digest = hmac.new(key, body, hashlib.sha256).hexdigest()
+    body = _encode(content).encode("ascii")
+    digest = hmac.digest(key, body, "sha256").hex()
     return body[:-1] + HASH_OPENS + digest.encode("ascii") + b'"}\n', digest
 
 
@@ -93,10 +97,10 @@ def unseal(line: bytes, key: bytes) -> tuple[dict[str, Any], str]:
         ChainError: its hash is not the one of its bytes.
     """
     body, tail = line[:-TAIL] + b"}", line[-TAIL:]
-    expected = hmac.new(key, body, hashlib.sha256).hexdigest()
+    expected = hmac.digest(key, body, "sha256").hex()
     if not hmac.compare_digest(tail, HASH_OPENS + expected.encode("ascii") + b'"}'):
         raise ChainError("its hash is not the one of what it says")
-    return json.loads(body), expected
+    return msgspec.json.decode(body), expected
 
 
 def read(line: bytes, key: bytes) -> Line:

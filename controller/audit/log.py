@@ -36,7 +36,7 @@ MOST_AT_ONCE: Final = 500
 HEAD_EVERY: Final = Ns(3_600 * S)
 LOOK_EVERY_S: Final = 1.0
 """So often the writer looks at the clock while nothing is to be written."""
-READ_AT_START: Final = 16_000_000
+READ_AT_START: Final = 8_000_000
 """Bytes of a log that is read as a whole at a start; of a larger one the last file, the ends of the others, and all heads."""
 DAY_NS: Final = 86_400 * S
 

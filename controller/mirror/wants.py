@@ -174,9 +174,10 @@ async def call(on: Following, method: Method, arguments: Mapping[str, Any]) -> C
         return Came("refused", status_name(refused.code))
     except BROKEN as lost:
         return Came("unknown", f"called, but {said(lost)}")
-    if result.StatusCode.value >> 30:
-        return Came("refused", status_name(result.StatusCode.value))
     outputs = [shown(output.Value) for output in (result.OutputArguments or ())[:MOST_RESULTS]]
+    if result.StatusCode.value >> 30:  # some servers say why in what they give back
+        words = [output for output in outputs if isinstance(output, str) and output]
+        return Came("refused", ", ".join((status_name(result.StatusCode.value), *words))[:MOST_TEXT])
     return Came("confirmed", ", ".join(str(output) for output in outputs)[:MOST_TEXT], outputs)
 
 

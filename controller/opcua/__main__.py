@@ -16,6 +16,7 @@ from typing import Any
 
 import uvloop
 
+from controller.audit.files import AuditError
 from controller.feed import feed_signals, schema_hash
 from controller.opcua.certificate import TOOLS, CertificateError, Identity, own
 from controller.opcua.names import OURS
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for mistake in wrong.mistakes:
             print(f"{given.factory}: {mistake}", file=sys.stderr)
         return 2
-    except (PortTaken, NodesetError, CertificateError, UserError, OSError) as cannot:
+    except (PortTaken, NodesetError, CertificateError, UserError, AuditError, OSError) as cannot:
         print(cannot, file=sys.stderr)
         return 1
     if differs:

@@ -1,4 +1,4 @@
-"""The server's key and certificate, those of the command-line tools on this computer, and what a client's must be like."""
+"""The server's key and certificate, and those of the command-line tools on this computer."""
 
 import os
 import socket
@@ -8,15 +8,13 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from asyncua.ua.status_codes import StatusCodes
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from controller.opcua.guard import Refused
-from controller.opcua.trust.certificates import KEY_BITS, certificate_of, certificates_in, chain_of, der_of, is_self_issued, uris
+from controller.opcua.trust.certificates import KEY_BITS, certificate_of, certificates_in, der_of, is_self_issued, uris
 from controller.opcua.trust.folders import write
 from twin.clock import utc_ns
 
@@ -244,23 +242,3 @@ def _make_certificate(key: rsa.RSAPrivateKey, name: str, uri: str) -> x509.Certi
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
-
-
-def check_client(der: bytes | None) -> None:
-    """That a client's certificate can carry a secure channel: RSA of a fair length, and valid now.
-
-    Who the client is, is told by its user. A list of trusted certificates is not kept.
-
-    Raises:
-        Refused: it cannot.
-    """
-    try:
-        certificate = chain_of(der or b"")[0]
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as broken:
-        raise Refused(StatusCodes.BadCertificateInvalid, "the client's certificate cannot be read") from broken
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size not in KEY_BITS:
-        allowed = f"RSA of {KEY_BITS.start} to {KEY_BITS.stop - 1} bits"
-        raise Refused(StatusCodes.BadCertificateInvalid, f"the client's certificate must be {allowed}")
-    if not certificate.not_valid_before_utc <= now() <= certificate.not_valid_after_utc:
-        raise Refused(StatusCodes.BadCertificateTimeInvalid, "the client's certificate is not valid now")

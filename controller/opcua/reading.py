@@ -146,7 +146,7 @@ class Reading:
 
     def _row(self, role: Role, node: int, wanted: int) -> int | None:
         """The row that a Value is in, where this role reads it."""
-        if wanted != VALUE or node == NO_NODE or node in self._nodes.reads:
+        if wanted != VALUE or node == NO_NODE or node in self._nodes.reads or self._nodes.rules[node] == Rule.SECURITY:
             return None
         row = self._nodes.rows.get(node)
         return row if row is not None and not refused(self._nodes, node, wanted, role) else None
@@ -181,8 +181,8 @@ class Reading:
         if code := refused(self._nodes, node, wanted, role):
             return _status(code)
         if wanted == VALUE and self._nodes.classes[node] == VARIABLE:
-            made = self._value(node, bounds, stamps)
-            return _not_overheard(made) if self._nodes.rules[node] == Rule.SECURITY else made
+            value = self._value(node, bounds, stamps)
+            return _not_overheard(value) if self._nodes.rules[node] == Rule.SECURITY else value
         if node in self.hindrances and wanted in (AttributeIds.Executable, AttributeIds.UserExecutable):
             return self._executable(node, wanted, bounds, role)
         made = attribute(self._nodes, node, wanted, role)
@@ -252,7 +252,7 @@ class Reading:
             case 3:  # NEITHER
                 kept = sizes - np.uint8(16) > _COLUMNS
             case 0:  # SOURCE
-                kept = sizes - np.uint8(7) > _COLUMNS
+                kept = sizes - np.uint8(8) > _COLUMNS
             case _:
                 kept = (sizes - np.uint8(16) > _COLUMNS) | ((sizes - np.uint8(8) <= _COLUMNS) & (sizes > _COLUMNS))
         return block[kept].tobytes(), np.cumsum(kept.sum(axis=1))

@@ -2,17 +2,23 @@
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from asyncua import ua
+from asyncua.ua.status_codes import StatusCodes
 
+from controller.audit.log import Log
 from controller.history import FOLDER as HISTORY
 from controller.opcua import nodes
 from controller.opcua.access import Access
+from controller.opcua.auditing import Auditing
 from controller.opcua.calling import Calling
-from controller.opcua.certificate import Identity, now, own
+from controller.opcua.certificate import Identity, ends_soon, now, own
+from controller.opcua.changes import ModelChanges
 from controller.opcua.commanding import Commanding
 from controller.opcua.core_link import CoreLink, Values
 from controller.opcua.diagnostics import SHUTDOWN, Build, Diagnostics, Status, Totals, made_when_read
@@ -38,11 +44,17 @@ from controller.opcua.trust.validate import Client
 from controller.opcua.view import View
 from controller.opcua.writing import Writing
 from controller.users import Users
-from twin.clock import Clock, utc_ns
+from twin.clock import Clock, Ns, S, utc_ns
+
+log = logging.getLogger("lockstep.opcua")
 
 HOST = "127.0.0.1"
+AUDIT = "audit"
 PATH = "lockstep"
 PRODUCT, MAKER = "urn:lockstep", "Lockstep"
+ANSWERED_S = 0.5
+"""How long answers have to get out before channels end."""
+LOOKED_AT = Ns(S)
 FAREWELL_S = 1.0
 """How long clients with subscriptions are told that the server will end."""
 CAPABILITIES = ("DA", "HD")
@@ -100,14 +112,16 @@ class FactoryServer:
         self.identity = own(state / "pki", "server", space.application)
         self.users = Users(state / "users.json")
         self.trust = TrustStore(state / "pki", clock, now)
-        self._history = History(state / HISTORY)
-        self._offer(space, clock)
+        self.audit = Log(state / AUDIT)
+        self._offer(space, state, clock)
         self._tell_of_itself(space)
         self._push(space.application, clock)
+        self._clock = clock
+        ModelChanges(self.nodes, self.events, utc_ns, state / "opcua-shown.json").start()
 
     # ---- put together
 
-    def _offer(self, space: Space, clock: Clock) -> None:
+    def _offer(self, space: Space, state: Path, clock: Clock) -> None:
         """The services."""
         loop = asyncio.get_running_loop()
         self.methods = Methods()
@@ -117,14 +131,18 @@ class FactoryServer:
         read = self.reading.read_value
         engine = Engine(self.nodes, self.plane, self.events, read, clock, loop.call_later, loop.call_soon)
         self.subscriptions = Subscriptions(engine)
-        past = HistoryRead(self.nodes, dict(_recorded(space, self.built)), self._history)
-        offers = (View(self.nodes), self.reading, self.writing, self.calling, self.subscriptions, past)
+        self.past = HistoryRead(self.nodes, dict(_recorded(space, self.built)), History(state / HISTORY))
+        offers = (View(self.nodes), self.reading, self.writing, self.calling, self.subscriptions, self.past)
         about = About(space.application, PRODUCT, f"Lockstep {space.name}", self.url)
         access = Access(self.users, self.identity.key, clock)
         self.link = Link(_own(self.identity), self.trust, access, clock, about, offers)
         self.link.sessions.on_cancel.append(self.subscriptions.cancel)
         self.subscriptions.register(self.methods)
-        Commanding(self.nodes, self.plane, space, self.core).register(self.methods, self.calling, self.writing, self.reading)
+        urls = (self.url, self.url.replace(HOST, "localhost"))
+        self.auditing = Auditing(self.events, self.nodes, self.audit, utc_ns, clock.now, space.application, urls)
+        self.auditing.listen(self.link.terms, self.link.sessions, self.writing, self.calling)
+        commanding = Commanding(self.nodes, self.plane, space, self.core)
+        commanding.register(self.methods, self.calling, self.writing, self.reading, self.auditing)
 
     def _tell_of_itself(self, space: Space) -> None:
         """Status and diagnostics."""
@@ -139,7 +157,7 @@ class FactoryServer:
 
     def _push(self, uri: str, clock: Clock) -> None:
         """Trust and certificates, for administrators over OPC UA."""
-        push = Push(self.trust, self.identity, uri, clock, _encrypted, lambda *_: None, self._renew)
+        push = Push(self.trust, self.identity, uri, clock, _encrypted, self.auditing.trust_changed, self._renew)
         declare(push, self.methods.register)
         for number, value in properties(push, CAPABILITIES).items():
             made_when_read(self.nodes, number, _variant_of(value))
@@ -148,9 +166,11 @@ class FactoryServer:
         return isinstance(client, Client) and self.trust.still(client)
 
     def _renew(self, identity: Identity) -> None:
-        """Channels that open from now on get another certificate."""
+        """Channels that open from now on get another certificate; the others end, once what is under way is answered."""
         self.identity = identity
         self.link.terms.own = _own(identity)
+        end = partial(self.link.gates.close, StatusCodes.BadSecureChannelClosed, "the server has another certificate")
+        asyncio.get_running_loop().call_later(ANSWERED_S, end)
 
     # ---- run
 
@@ -166,10 +186,22 @@ class FactoryServer:
                 tasks.create_task(self.core.watch()),
                 tasks.create_task(self.link.gates.run()),
                 tasks.create_task(self.trust.follow(lambda: self.link.gates.close_untrusted(self._still))),
+                tasks.create_task(self._look()),
             )
             await self.core.run()
             for task in work:
                 task.cancel()
+
+    async def _look(self) -> None:
+        """Look at the audit log each second, and at how long our certificate is valid."""
+        due, said = self._clock.now(), ""
+        while True:
+            self.auditing.look()
+            if (soon := ends_soon(self.identity)) != said:
+                said = soon
+                log.warning("%s", soon or "the server's certificate has been renewed")
+            due = Ns(due + LOOKED_AT)
+            await self._clock.until(due)
 
     async def stop(self, reason: str = "the server was told to end") -> None:
         """Let clients know why, close all connections and stop listening."""
@@ -179,7 +211,8 @@ class FactoryServer:
             self.status.state, self.status.reason, self.status.ends_ns = SHUTDOWN, reason, utc_ns() + int(FAREWELL_S * 1e9)
             await asyncio.wait([asyncio.create_task(self._everyone_has_left())], timeout=FAREWELL_S)
         self.link.gates.close()
-        await self._history.close()
+        await self.past.asks.close()
+        await asyncio.to_thread(self.audit.close)
 
     async def _everyone_has_left(self) -> None:
         left = asyncio.Event()

@@ -135,15 +135,7 @@ class View:
         for asked in wanted:
             if walk.is_long(SLICE):
                 yield
-            found = walk.found(asked)
-            if isinstance(found, int):
-                results.append(_result(found))
-                continue
-            found.reverse()
-            rest = Rest(found, asked.results, most)
-            told = walk.tell(rest)
-            token = self._keep(points, rest, fresh) if rest.packed else b""
-            results.append(_result(StatusCodes.BadNoContinuationPoints) if token is None else _result(0, token, told))
+            results.append(self._tell(walk, Rest(asked, most), points, fresh))
         return struct.pack("<i", len(results)) + b"".join(results) + NOTHING
 
     def _next(self, session: Session, points: Points, tokens: Sequence[bytes]) -> Work:
@@ -157,10 +149,16 @@ class View:
             if rest is None:
                 results.append(_result(StatusCodes.BadContinuationPointInvalid))
                 continue
-            told = walk.tell(rest)
-            again = self._keep(points, rest, fresh) if rest.packed else b""
-            results.append(_result(0, again or b"", told))
+            results.append(self._tell(walk, rest, points, fresh))
         return struct.pack("<i", len(results)) + b"".join(results) + NOTHING
+
+    def _tell(self, walk: Walk, rest: Rest, points: Points, fresh: set[bytes]) -> bytes:
+        """A BrowseResult."""
+        told = walk.tell(rest)
+        if isinstance(told, int):
+            return _result(told)
+        token = b"" if rest.is_over else self._keep(points, rest, fresh)
+        return _result(StatusCodes.BadNoContinuationPoints) if token is None else _result(0, token, told)
 
     def _keep(self, points: Points, rest: Rest, fresh: set[bytes]) -> bytes | None:
         """A continuation point; None when all there can be are of this same request.

@@ -11,11 +11,11 @@ from twin import node as n
 from twin.clock import MS, Ns
 from twin.export import map_hash
 from twin.factory import Factory
-from twin.wire import Bit, encode, layout
+from twin.wire import Bit, encode, layout, raw
 
 CHUNK = Ns(40_000)
 HEADER = struct.Struct("<4sHHIIIIII")
-STATUS = layout(n.NodeStatus)
+SIGNALS = {signal.name: signal for signal in layout(n.NodeStatus).signals}
 U32 = 0xFFFFFFFF
 START = Ns(0)
 
@@ -46,7 +46,8 @@ class FakeNode:
 
     def __post_init__(self) -> None:
         found = self.factory.nodes[self.name]
-        self.status = dict.fromkeys((s.name for s in STATUS.signals), 0)
+        self.status = dict.fromkeys(SIGNALS, 0)
+        self.set(**self.status)
         self.set(magic=n.MAGIC, version=n.VERSION, map_hash=map_hash(self.factory, self.name), uid=found.uid, boot_id=1)
         self.set(ring_free=self.ring)
         self.heard = self.started = Ns(0)
@@ -65,10 +66,15 @@ class FakeNode:
     def set(self, **values: int) -> None:
         """Show values in the node's Status."""
         self.status.update(values)
-        self.bank[: STATUS.size] = encode(n.NodeStatus(**{k: self._typed(k, v) for k, v in self.status.items()}))
-
-    def _typed(self, name: str, value: int) -> Any:
-        return STATUS[name].type(value)
+        for name, value in values.items():
+            signal = SIGNALS[name]
+            binding, number = signal.binding, raw(signal, signal.type(value))
+            if isinstance(binding, Bit):
+                others = self.bank[binding.register] & ~(1 << binding.bit)
+                self.bank[binding.register] = others | int(number) << binding.bit
+            else:
+                words = struct.unpack(f">{binding.words}H", struct.pack(">" + binding.format, number))
+                self.bank[binding.register : binding.register + binding.words] = words
 
     def show(self, machine: str, **values: Any) -> None:
         """Show values in a machine's Status."""

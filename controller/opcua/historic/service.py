@@ -37,6 +37,10 @@ class Asks(Protocol):
         """The answer to a question; raises ServiceError where there is none."""
         ...
 
+    async def close(self) -> None:
+        """Nobody asks any more."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -75,13 +79,17 @@ class _Details:
 
 
 class HistoryRead:
-    """The service."""
+    """The service.
+
+    Attributes:
+        asks: whoever has History.
+    """
 
     def __init__(self, nodes: Nodes, recorded: Mapping[int, Recorded], history: Asks) -> None:
         """`recorded`: by node number."""
         self._nodes = nodes
         self._recorded = recorded
-        self._history = history
+        self.asks = history
         self._points: dict[Session, dict[bytes, Question]] = {}
         self._number = 0
 
@@ -116,7 +124,7 @@ class HistoryRead:
                 if details.modified:
                     results.append(_result(StatusCodes.GoodNoData, b"", MODIFIED_DATA, struct.pack("<ii", 0, 0)))
                     continue
-                answer = await self._history.ask(question)
+                answer = await self.asks.ask(question)
                 results.append(self._told(session, question, answer))
             except ServiceError as refused:
                 results.append(_result(refused.code))

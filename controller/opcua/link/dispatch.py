@@ -1,6 +1,7 @@
 """Requests -> services -> answers: who may ask what, and what becomes of it (Part 4 §5.3, §7.32 to §7.34)."""
 
 import asyncio
+import logging
 import struct
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from controller.opcua.guard import Refused
 from controller.opcua.link.channel import Channel
 from controller.opcua.sessions import Counter, Session, Sessions
 from twin.clock import Ns, utc_ns
+
+log = logging.getLogger("lockstep.opcua")
 
 MOST_LATER: Final = 8
 """Requests of one session that are at work while others go on."""
@@ -78,12 +81,12 @@ class Dispatch:
     """All services.
 
     Attributes:
-        asked, refused: how many requests there were, and how many of them ended in a fault.
+        refused: how many requests have ended in a fault.
     """
 
     def __init__(self, sessions: Sessions, services: Mapping[str, Handle]) -> None:
         self._find = sessions.find
-        self.asked = self.refused = 0
+        self.refused = 0
         self._rows: dict[bytes, Row] = {}
         self.offer(services)
 
@@ -104,7 +107,6 @@ class Dispatch:
         except THEIRS as broken:
             code = broken.code if isinstance(broken, Refused) else StatusCodes.BadDecodingError
             raise Refused(code, "a request whose header cannot be read") from broken
-        self.asked += 1
         try:
             row = self._may(request, token)
             answer = row.handle(request)
@@ -113,6 +115,7 @@ class Dispatch:
         except Refused as refused:
             request.fault(refused.code)
         except THEIRS:
+            log.debug("a request of %s", channel.address, exc_info=True)
             request.fault(StatusCodes.BadDecodingError)
         else:
             if answer is not None:
@@ -217,6 +220,7 @@ async def _answered(request: Request, work: Coroutine[Any, Any, bytes]) -> None:
             request.fault(ended.args[0])
         raise
     except THEIRS:
+        log.debug("a request of %s", request.channel.address, exc_info=True)
         request.fault(StatusCodes.BadDecodingError)
     else:
         request.reply(body)

@@ -189,7 +189,7 @@ class Gate(asyncio.Protocol):
 
     def sweep(self, now: Ns) -> None:
         """End it when nobody makes use of it, when its client takes no answers, when its keys have run out."""
-        if self.channel.in_use(now):
+        if self.channel.in_use(now) and not self._closing:
             self.idle_since = now
         unread = self._unread_since is not None and now - self._unread_since >= PATIENCE
         if unread or now - self.idle_since >= PATIENCE:

@@ -1,7 +1,7 @@
 """Looks along references for one request, and counts what that costs (Part 4 §5.9)."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,11 +44,19 @@ class Description:
 
 @dataclass(slots=True)
 class Rest:
-    """The references that are still to be told, packed, last one first."""
+    """How far the telling of one node's references has come.
 
-    packed: list[int]
-    results: int
+    Attributes:
+        most: references in one answer.
+        told: how many were told, and `last` the one that was told last.
+        is_over: whether all were told.
+    """
+
+    asked: Description
     most: int
+    told: int = 0
+    last: int = 0
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +126,34 @@ class Walk:
         seen, rules = self._seen, nodes.rules
         return [each for each in packed if seen[rules[each & TARGET]]]
 
-    def tell(self, rest: Rest) -> bytes:
-        """The next references of the rest, encoded, with their count; what is told is taken from it."""
-        nodes, results = self._nodes, rest.results
-        count = max(0, min(rest.most, len(rest.packed), MOST_REFERENCES - self._told))
-        parts: list[bytes] = []
-        told = 0
-        for _ in range(count):
-            packed = rest.packed.pop()
-            number = packed & TARGET
+    def tell(self, rest: Rest) -> bytes | int:
+        """The next references, encoded, with their count; or the status that says why there are none.
+
+        They are looked for anew each time: what was added or taken away meanwhile counts, and so does what the session may see now.
+        """
+        found = self.found(rest.asked)
+        if isinstance(found, int):
+            return found
+        start = _after(found, rest) if rest.told else 0
+        end = start + max(0, min(rest.most, len(found) - start, MOST_REFERENCES - self._told))
+        if end > start:
+            rest.last = found[end - 1]
+        rest.told, rest.is_over = end, end == len(found)
+        self._told += end - start
+        return struct.pack("<i", end - start) + b"".join(self._encoded(found[start:end], rest.asked.results))
+
+    def _encoded(self, packed: list[int], results: int) -> Iterator[bytes]:
+        """ReferenceDescriptions in pieces."""
+        nodes = self._nodes
+        for each in packed:
+            number = each & TARGET
             node_class = nodes.classes[number]
-            if not node_class:  # taken away meanwhile
-                continue
-            told += 1
-            parts += (
-                self._heads.get((packed >> 32, results)) or self._head(packed, results),
-                nodes.keys[number],
-                nodes.browse_names[number] if results & IS_BROWSE_NAME else NULL_NAME,
-                self._display(number) if results & IS_DISPLAY_NAME else NULL_TEXT,
-                _CLASS.pack(node_class if results & IS_CLASS else 0),
-                self._kind(number, node_class) if results & IS_KIND else NULL_NODE,
-            )
-        self._told += told
-        return struct.pack("<i", told) + b"".join(parts)
+            yield self._heads.get((each >> 32, results)) or self._head(each, results)
+            yield nodes.keys[number]
+            yield nodes.browse_names[number] if results & IS_BROWSE_NAME else NULL_NAME
+            yield self._display(number) if results & IS_DISPLAY_NAME else NULL_TEXT
+            yield _CLASS.pack(node_class if results & IS_CLASS else 0)
+            yield self._kind(number, node_class) if results & IS_KIND else NULL_NODE
 
     def follow(self, path: Path) -> list[int] | int:
         """The nodes at the end of a path, or the status that says why there are none."""
@@ -206,6 +219,14 @@ class Walk:
         """The type definition, which only Objects and Variables have."""
         kind = self._nodes.kinds[number] if node_class in (OBJECT, VARIABLE) else NO_NODE
         return NULL_NODE if kind == NO_NODE else self._nodes.keys[kind]
+
+
+def _after(found: list[int], rest: Rest) -> int:
+    """Where it goes on; when the last one told is gone, what stood behind it has moved up by one."""
+    try:
+        return found.index(rest.last) + 1
+    except ValueError:
+        return min(rest.told - 1, len(found))
 
 
 def _is_nameless(name: bytes) -> bool:

@@ -22,6 +22,8 @@ from controller.opcua.nodes.store import Nodes
 from controller.opcua.roles import Rule
 
 PREFIX: Final = "nodes-"
+MOST_KEPT: Final = 3
+"""Caches of one user: several versions may run beside each other."""
 
 
 class Compiled(msgspec.Struct, array_like=True):
@@ -161,16 +163,16 @@ def fingerprint(sources: Iterable[Path]) -> str:
 
 
 def keep(compiled: Compiled, cache: Path) -> None:
-    """Put it in the place of all older ones; where nothing can be written, the next start compiles again."""
+    """Put it beside the latest ones, and take older ones away; where nothing can be written, the next start compiles again."""
     try:
         cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, beside = tempfile.mkstemp(dir=cache.parent, prefix=f".{PREFIX}")
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.msgpack.encode(compiled))
         os.replace(beside, cache)
-        for older in cache.parent.glob(f"{PREFIX}*.msgpack"):
-            if older != cache:
-                older.unlink(missing_ok=True)
+        kept = sorted(cache.parent.glob(f"{PREFIX}*.msgpack"), key=lambda each: each.stat().st_mtime_ns)
+        for older in kept[:-MOST_KEPT]:
+            older.unlink(missing_ok=True)
     except OSError:
         return
 

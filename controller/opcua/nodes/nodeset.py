@@ -35,7 +35,9 @@ CLASSES: Final = {
 }  # fmt: skip
 (WRITE_MASK, USER_WRITE_MASK, IS_ABSTRACT, SYMMETRIC, INVERSE_NAME, CONTAINS_NO_LOOPS, EVENT_NOTIFIER) = range(6, 13)
 (DATA_TYPE_OF, VALUE_RANK, ARRAY_DIMENSIONS, ACCESS_LEVEL, USER_ACCESS_LEVEL, MINIMUM_SAMPLING, HISTORIZING) = range(14, 21)
-(EXECUTABLE, USER_EXECUTABLE, DEFINITION, ROLE_PERMISSIONS, USER_ROLE_PERMISSIONS, ACCESS_RESTRICTIONS) = range(21, 27)
+(EXECUTABLE, USER_EXECUTABLE, DEFINITION, ROLE_PERMISSIONS, USER_ROLE_PERMISSIONS, ACCESS_RESTRICTIONS, ACCESS_LEVEL_EX) = range(
+    21, 28
+)
 DESIGN_ONLY: Final = "for design tools only"
 ROLE_PERMISSION_ENCODING: Final = node_key(0, 128)
 IDENTIFIERS: Final[dict[str, Callable[[str], int | str | bytes]]] = {"i": int, "s": str, "b": b64decode}
@@ -304,6 +306,8 @@ def _attributes(file: _File, node_class: int, of: Element) -> dict[int, bytes]:
     if node_class == VARIABLE:
         access = int(of.get("AccessLevel", "1"))
         found[ACCESS_LEVEL], found[USER_ACCESS_LEVEL] = _byte(str(access & 0xFF)), _byte(of.get("UserAccessLevel", "1"))
+        if access > 0xFF:
+            found[ACCESS_LEVEL_EX] = _uint32(str(access))
         found[HISTORIZING] = _boolean(of.get("Historizing"))
         if (interval := of.get("MinimumSamplingInterval")) is not None:
             found[MINIMUM_SAMPLING] = b"\x0b" + struct.pack("<d", float(interval))

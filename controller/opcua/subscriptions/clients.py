@@ -59,7 +59,7 @@ class Client:
         one = self.subscriptions.get(number)
         if one is None:
             return int(StatusCodes.BadSubscriptionIdInvalid)
-        return 0 if one.drop(sequence) else int(StatusCodes.BadSequenceNumberUnknown)
+        return 0 if one.kept.drop(sequence) else int(StatusCodes.BadSequenceNumberUnknown)
 
     def purge(self, now: Ns) -> None:
         """Give up the requests that nobody waits for any more."""

@@ -4,22 +4,22 @@ What is due is published in order of priority, and among equals whoever was answ
 one turn of the event loop and no more: the next ones wait for the turns after it, so that nobody's request waits long.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 from asyncua.common.utils import ServiceError
-from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
 from controller.opcua.asked import Asked
 from controller.opcua.attributes import refused
 from controller.opcua.encoding import ticks
-from controller.opcua.events import EVENT_NOTIFIER, Event, Events, event
+from controller.opcua.events import EVENT_NOTIFIER, Event, Events
 from controller.opcua.nodes.store import VALUE, Nodes
 from controller.opcua.plane import Plane, Rows
 from controller.opcua.sessions import Session
 from controller.opcua.subscriptions import messages
 from controller.opcua.subscriptions.clients import Client, Request
+from controller.opcua.subscriptions.composing import compose, overflow
 from controller.opcua.subscriptions.limits import (
     MOST_IN_ONE_TURN,
     MOST_PER_SESSION,
@@ -301,6 +301,8 @@ class Engine:
             return 0
         if one.publishing.state == State.LATE:
             one.counters.late_publish_request_count += 1
+        if act is not Act.NOTIFY and one.publishing.state is not State.LATE and not one.available():
+            one.beat.missed = now
         if act is not Act.WAIT and client is not None:
             laid = self._answer(one, client, act)
         elif client is not None and client.free:
@@ -337,17 +339,17 @@ class Engine:
         self._turn += 1
         one.served = self._turn
         if act is Act.KEEP_ALIVE:
-            self._reply(client, one.number, one.kept, False, one.keep_alive(self._utc()))
+            self._reply(client, one.number, tuple(one.kept), False, one.keep_alive(self._utc()))
             return 0
         laid = 0
         while True:
-            made, count = one.compose(self._utc(), client.room, self._overflow)
+            made, count = compose(one, self._utc(), client.room, lambda: overflow(self.nodes, self._utc()))
             laid += count
-            self._reply(client, one.number, one.kept, one.publishing.more, made)
+            self._reply(client, one.number, tuple(one.kept), one.publishing.more, made)
             if not one.publishing.more or not client.free:
                 return laid
 
-    def _reply(self, client: Client, number: int, available: "tuple[int, ...] | dict[int, bytes]", more: bool, said: bytes) -> None:
+    def _reply(self, client: Client, number: int, available: Collection[int], more: bool, said: bytes) -> None:
         request = client.requests.popleft()
         request.asked.reply(messages.published(number, available, more, said, request.results))
         self._emptied(client)
@@ -396,10 +398,3 @@ class Engine:
         value = one.values.get(position)
         attribute = value.attribute if value else EVENT_NOTIFIER if position in one.notifiers else VALUE
         return int(StatusCodes.BadUserAccessDenied) if refused(self.nodes, node, attribute, one.session.role) else 0
-
-    def _overflow(self) -> Event:
-        """The event that tells of lost ones (Part 5 §6.4.34)."""
-        kind = self.nodes.standard(ObjectIds.EventQueueOverflowEventType)
-        server = self.nodes.standard(ObjectIds.Server)
-        told = "Events were lost because their queue was full."
-        return event(self.nodes, kind, server, told, 1, self._utc(), source_name="Internal/EventQueueOverflow")

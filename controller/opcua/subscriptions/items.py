@@ -24,6 +24,7 @@ HANDLE: Final = 4
 SLOT: Final = HANDLE + WIDTH
 ENTRY: Final = SLOT + 24
 """Bytes that an entry of a longer queue takes."""
+MOST_BLOCKS: Final = 200
 NO_ROW: Final = -1
 """The last entry of the mask of touched rows, which is never set."""
 
@@ -233,7 +234,7 @@ class Items:
             return
         self.blocks.append((at, self.slots[at], self.size[at], self.at[at]))
         self.held += len(at)
-        if self.held > 2 * self.room + 1_000 or len(self.blocks) > 5_000:
+        if self.held > 2 * self.room + 1_000 or len(self.blocks) > MOST_BLOCKS:
             self.cut()
 
     def cut(self) -> None:
@@ -310,6 +311,10 @@ class Items:
         taken = wanted[at]
         if int(taken.sum()) > most:
             taken[np.flatnonzero(taken)[most:]] = False
+        if taken.all():
+            self.blocks, self.held = [], 0
+            self.fresh[telling] = False
+            return laid_out(laid, sizes), len(sizes)
         content = laid_out(laid[taken], sizes[taken])
         left = ~taken
         self.blocks = [(at[left], laid[left], sizes[left], places[left])] if left.any() else []

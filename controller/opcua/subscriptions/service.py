@@ -18,6 +18,7 @@ from controller.opcua.subscriptions import decoding, limits
 from controller.opcua.subscriptions.beat import Beat
 from controller.opcua.subscriptions.engine import Engine
 from controller.opcua.subscriptions.items import DISABLED
+from controller.opcua.subscriptions.kept import Kept
 from controller.opcua.subscriptions.monitoring import Monitoring
 from controller.opcua.subscriptions.states import Publishing
 from controller.opcua.subscriptions.subscription import Subscription
@@ -83,7 +84,7 @@ class Subscriptions:
             role=session.role,
             changes=engine.nodes.changes,
             queues=engine.queues,
-            retransmission=engine.retransmission,
+            kept=Kept(engine.retransmission),
         )
         engine.add(made)
         return struct.pack("<IdII", made.number, interval_ms, life, kept)

@@ -1,11 +1,10 @@
 """One subscription: its items, what is queued of them, and its messages. It knows no timer and no connection."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+from asyncua.common.utils import ServiceError
 from numpy.typing import NDArray
 
 from controller.opcua.encoding import data_value, ticks
@@ -17,15 +16,14 @@ from controller.opcua.sessions import Session
 from controller.opcua.subscriptions import messages
 from controller.opcua.subscriptions.beat import Beat
 from controller.opcua.subscriptions.counters import Counters
-from controller.opcua.subscriptions.items import DISABLED, ENTRY, NO_ROW, REPORTING, SLOT, Items, Positions
-from controller.opcua.subscriptions.limits import MOST_NOTIFICATIONS, RETRANSMITTED
-from controller.opcua.subscriptions.loose import OVERHEAD, Budget, Notifier, Value
+from controller.opcua.subscriptions.items import DISABLED, ENTRY, NO_ROW, REPORTING, Items, Positions
+from controller.opcua.subscriptions.kept import Kept
+from controller.opcua.subscriptions.loose import Budget, Notifier, Queue, Value
 from controller.opcua.subscriptions.states import Publishing
 from controller.opcua.subscriptions.values import BOTH
 from controller.users import Role
 from twin.clock import MS, Ns
 
-BAD_ENCODING_LIMITS_EXCEEDED = 0x80080000
 LAST_NUMBER = 0xFFFF_FFFF
 
 Mask = NDArray[np.bool_]
@@ -65,11 +63,12 @@ class Subscription:
         values, notifiers: items that are not sampled in columns, by position.
         groups: by sampling interval.
         links: triggered items by triggering item, both by id.
-        kept: messages that may be asked for again, by sequence number.
+        kept: messages that may be asked for again.
         scheduled: when the timer looks at it next; asleep: whether cycles before that may pass uncounted until then.
         served: the turn in which it was answered last.
         changes: of the nodes, when its items were last held against them.
         polled: how many of its items are polled.
+        start, flip: where the next message begins, so that all items have their turn when not all fit.
     """
 
     number: int
@@ -83,13 +82,12 @@ class Subscription:
     role: Role
     changes: int
     queues: Budget
-    retransmission: Budget
+    kept: Kept
     items: Items = field(default_factory=Items)
     values: dict[int, Value] = field(default_factory=dict)
     notifiers: dict[int, Notifier] = field(default_factory=dict)
     groups: dict[int, Group] = field(default_factory=dict)
     links: dict[int, set[int]] = field(default_factory=dict)
-    kept: "OrderedDict[int, bytes]" = field(default_factory=OrderedDict)
     counters: Counters = field(default_factory=Counters)
     next_number: int = 1
     next_item: int = 1
@@ -102,8 +100,8 @@ class Subscription:
     _text_rows: Positions = field(default_factory=lambda: np.zeros(0, np.int64))
     _texts: Positions = field(default_factory=lambda: np.zeros(0, np.int64))
     _ready: bool | None = False
-    _start: int = 0
-    _flip: bool = False
+    start: int = 0
+    flip: bool = False
 
     # ---- in: what has changed
 
@@ -231,7 +229,10 @@ class Subscription:
     def _look(self, value: Value, read: Read) -> bool:
         if self.session is None or not self._open(value.position):
             return False
-        return value.sample(read(self.session, value.node, value.attribute, value.bounds))
+        try:
+            return value.sample(read(self.session, value.node, value.attribute, value.bounds))
+        except ServiceError as wrong:
+            return value.sample(data_value(None, wrong.code))
 
     def _open(self, position: int) -> bool:
         return self.items.mode[position] != DISABLED and not self.items.denied[position]
@@ -288,7 +289,7 @@ class Subscription:
     def _deny(self, position: int, code: int) -> None:
         items = self.items
         items.denied[position] = True
-        queue = self._queue(position)
+        queue = self.queue(position)
         if queue is None:
             items.overlay(np.array([position]), code)
             return
@@ -298,7 +299,8 @@ class Subscription:
             queue.put(data_value(None, code))
             items.fresh[position] = True
 
-    def _queue(self, position: int) -> Any:
+    def queue(self, position: int) -> Queue | None:
+        """The queue of an item that is not sampled in columns."""
         found = self.values.get(position) or self.notifiers.get(position)
         return found.queue if found is not None else None
 
@@ -307,14 +309,15 @@ class Subscription:
     def available(self) -> bool:
         """NotificationsAvailable (Part 4 §5.14.1.3)."""
         if self._ready is None:
-            self._ready = bool(len(self._telling()))
+            self._ready = bool(len(self.telling()))
         return self._ready
 
-    def stale(self) -> None:
-        """Whether there is something to tell has to be found out anew."""
-        self._ready = None
+    def stale(self, ready: bool | None = None) -> None:
+        """Whether there is something to tell is known, or has to be found out anew."""
+        self._ready = ready
 
-    def _telling(self) -> Positions:
+    def telling(self) -> Positions:
+        """The items that have something to be told."""
         items, used = self.items, slice(0, self.items.count)
         return np.flatnonzero(items.fresh[used] & ((items.mode[used] == REPORTING) | items.triggered[used]))
 
@@ -326,92 +329,16 @@ class Subscription:
 
     # ---- out: messages
 
-    def compose(self, utc: int, room: int, overflow: Callable[[], Event]) -> tuple[bytes, int]:
-        """The next NotificationMessage, which is kept for Republish, and how many notifications it has.
-
-        Args:
-            utc: now [ns since 1970].
-            room: bytes that it may have.
-        """
-        most = max(1, min(self.most or MOST_NOTIFICATIONS, MOST_NOTIFICATIONS, room // SLOT))
-        telling = self._telling()
-        data: list[bytes] = []
-        lists: list[bytes] = []
-        numbers = telling
-        count = 0
-        if self.values or self.notifiers:
-            columns = self.items.row[telling] != NO_ROW
-            numbers = telling[columns]
-            self._flip = not self._flip
-            share = most if not len(numbers) else most // 2 if most > 1 else int(self._flip)
-            self._compose_loose(telling[~columns], share, room // 2, overflow, data, lists)
-            count = len(data) + len(lists)
-        counted = len(data)
-        if most > count:
-            said, more, self._start = self.items.take(numbers, most - count, self._start)
-            counted += more
-            data.append(said)
-        self.publishing.more = bool(len(self._telling()))
-        self._ready = self.publishing.more
-        if not self.publishing.more and self.links:
-            self.items.triggered[: self.items.count] = False
-        kinds = [messages.data_changes(counted, data)] if counted else []
-        if lists:
-            kinds.append(messages.events(lists))
-        self.counters.sent(counted, len(lists))
-        made = messages.message(self.next_number, ticks(utc), kinds)
-        self._keep(made)
-        self.next_number = 1 if self.next_number == LAST_NUMBER else self.next_number + 1
-        return made, counted + len(lists)
-
     def keep_alive(self, utc: int) -> bytes:
         """A keep-alive: it has the number that the next message will have."""
         return messages.message(self.next_number, ticks(utc), ())
 
-    def _compose_loose(
-        self, at: Positions, most: int, room: int, overflow: Callable[[], Event], data: list[bytes], lists: list[bytes]
-    ) -> None:
-        handles = self.items.slots
-        for position in at.tolist():
-            if len(data) + len(lists) >= most or room <= 0:
-                return
-            handle = handles[position, :4].tobytes()
-            into = data if position in self.values else lists
-            for entry in self._entries(position, most - len(data) - len(lists), overflow):
-                if len(entry) > room and into is data:
-                    entry = data_value(None, BAD_ENCODING_LIMITS_EXCEEDED)
-                room -= len(entry) + 4
-                into.append(handle + entry)
-                if room <= 0:
-                    break
-            queue = self._queue(position)
-            self.items.fresh[position] = bool(queue.entries) or (queue.overflowed and position in self.notifiers)
-
-    def _entries(self, position: int, most: int, overflow: Callable[[], Event]) -> Iterator[bytes]:
-        notifier = self.notifiers.get(position)
-        if notifier is not None:
-            yield from notifier.entries(most, overflow)
-            return
-        queue = self.values[position].queue
-        while queue.entries and most > 0:
-            most -= 1
-            yield queue.take()
-
-    # ---- what may be asked for again
-
-    def _keep(self, made: bytes) -> None:
-        while self.kept and (len(self.kept) >= RETRANSMITTED or self.retransmission.left < len(made) + OVERHEAD):
-            self.drop(next(iter(self.kept)))
-            self.counters.discarded_message_count += 1
-        if self.retransmission.take(len(made) + OVERHEAD):
-            self.kept[self.next_number] = made
-
-    def drop(self, number: int) -> bool:
-        """Forget a message: whether there was one with this number."""
-        made = self.kept.pop(number, None)
-        if made is not None:
-            self.retransmission.give(len(made) + OVERHEAD)
-        return made is not None
+    def numbered(self, utc: int, kinds: Sequence[tuple[bytes, ...]]) -> bytes:
+        """A NotificationMessage with the next number; it is kept for Republish."""
+        made = messages.message(self.next_number, ticks(utc), kinds)
+        self.counters.discarded_message_count += self.kept.add(self.next_number, made)
+        self.next_number = 1 if self.next_number == LAST_NUMBER else self.next_number + 1
+        return made
 
     # ---- items go
 
@@ -419,7 +346,7 @@ class Subscription:
         """Empty the queues of some items."""
         self.items.clear(at)
         for position in at.tolist() if self.values or self.notifiers else ():
-            queue = self._queue(position)
+            queue = self.queue(position)
             if queue is not None:
                 queue.clear()
 
@@ -453,7 +380,7 @@ class Subscription:
             self.notifiers = {notifier.position: notifier for notifier in self.notifiers.values()}
             for group in self.groups.values():
                 group.polled = {int(moved[position]) for position in group.polled}
-            self._start = 0
+            self.start = 0
         self.arranged()
 
     def repeat(self) -> None:
@@ -469,8 +396,7 @@ class Subscription:
 
     def release(self) -> None:
         """Give back what it holds."""
-        while self.kept:
-            self.drop(next(iter(self.kept)))
+        self.kept.clear()
         for queue in [one.queue for one in self.values.values()] + [one.queue for one in self.notifiers.values()]:
             queue.clear()
         self.queues.give(self.items.room * ENTRY)

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from twin.clock import Clock, Ns, S
+from twin.clock import MS, Clock, Ns
 
 
 class Cancels(Protocol):
@@ -62,9 +62,13 @@ class Timetable:
             self._armed = None
         self._armed_for = due
         if due >= 0 and self._armed is None:
-            self._armed = self._later(max(0, due - self._clock.now()) / S, self._fire)
+            # Whole milliseconds, upwards: loops round, and one that fires too early would fire again and again.
+            delay_ms = max(0, -(-(due - self._clock.now()) // MS))
+            self._armed = self._later(delay_ms / 1_000, self._fire)
 
     def _fire(self) -> None:
         self._armed = None
-        self._fired()
-        self.arm()
+        try:
+            self._fired()
+        finally:
+            self.arm()

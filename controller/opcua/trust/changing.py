@@ -82,6 +82,7 @@ class Changing:
         self._session = session
         self._method = method
         self._kind = kind
+        self._done: list[Kind] = []
 
     def __enter__(self) -> "Changing":
         return self
@@ -93,7 +94,8 @@ class Changing:
             NotDone: what was raised inside, as a status with the reason.
         """
         if failed is None:
-            self._tell(self._kind, 0, self.text)
+            for kind_ in (self._kind, *self._done):
+                self._tell(kind_, 0, self.text)
             return
         code = _code(failed)
         if code is None:
@@ -104,8 +106,8 @@ class Changing:
             raise NotDone(code, str(failed)) from failed
 
     def updated(self, kind: Kind) -> None:
-        """Tell that it is done."""
-        self._tell(kind, 0, self.text)
+        """Note that it is done, to be told after what was asked for."""
+        self._done.append(kind)
 
     def _tell(self, kind: Kind, code: int, text: str) -> None:
         self._audited(kind, Told(self._session, self._method, code, text))

@@ -95,6 +95,7 @@ class Push:
         self._making = self._replacing = False
         self._pending: _Pending | None = None
         self._sessions: set[Any] = set()
+        store.be(key_of(identity.certificate))
 
     # ---- the trust list as a file ------------------------------------------------------------------------------------
 
@@ -109,12 +110,12 @@ class Push:
         return self.open_with_masks(session, content.ALL)
 
     def open_with_masks(self, session: Session, masks: int) -> int:
-        """OpenWithMasks: a handle to read those parts of the list that the masks name; none of them means all."""
+        """OpenWithMasks: a handle to read those parts of the list that the masks name."""
         self._check(session)
         if masks & ~content.ALL:
             raise ServiceError(StatusCodes.BadInvalidArgument)
         self.store.look()
-        return self.files.open(session, content.encoded(self.store.current, masks or content.ALL), self.store.generation, False)
+        return self.files.open(session, content.encoded(self.store.current, masks), self.store.generation, False)
 
     def close(self, session: Session, handle: int) -> None:
         """Close: what was written is forgotten."""
@@ -241,7 +242,7 @@ class Push:
             _check_group(group, kind)
             name = signing.subject_of(subject) if subject else self.identity.certificate.subject
             if not regenerate:
-                return signing.request(self.identity, self._uri, name, self.identity.key)
+                return signing.request(self._uri, name, self.identity.key)
             if len(nonce or b"") < NONCE:
                 raise Refused(StatusCodes.BadInvalidArgument, f"a nonce of {len(nonce or b'')} bytes; {NONCE} are needed")
             if self._making:
@@ -256,7 +257,7 @@ class Push:
                 signing.wait_with(self.identity, key)
         finally:
             self._making = False
-        return signing.request(self.identity, self._uri, name, key)
+        return signing.request(self._uri, name, key)
 
     def update_certificate(
         self,

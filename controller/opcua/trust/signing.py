@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from controller.opcua.certificate import Identity, alternatives, key_pem, new_key, next_key_file, now, read_key
+from controller.opcua.certificate import Identity, alternatives, key_pem, next_key_file, now, read_key
 from controller.opcua.guard import Refused
 from controller.opcua.trust.certificates import BROKEN, KEY_BITS, certificate_of, chain_of, is_self_issued, uris
 from controller.opcua.trust.folders import write
@@ -81,7 +81,7 @@ def _parted(text: str) -> list[str]:
     return [part for part in parts if part.strip()]
 
 
-def request(identity: Identity, uri: str, subject: x509.Name, key: rsa.RSAPrivateKey) -> bytes:
+def request(uri: str, subject: x509.Name, key: rsa.RSAPrivateKey) -> bytes:
     """A certificate request (PKCS #10, DER) for this application."""
     return (
         x509.CertificateSigningRequestBuilder()
@@ -162,6 +162,3 @@ def _known_key(identity: Identity, certificate: x509.Certificate) -> rsa.RSAPriv
     if waiting.exists() and (key := read_key(waiting)).public_key() == certificate.public_key():
         return key
     raise Refused(StatusCodes.BadCertificateInvalid, "the certificate is for no key that is here")
-
-
-__all__ = ["Offered", "new_key", "offered", "request", "subject_of", "wait_with"]

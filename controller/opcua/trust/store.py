@@ -41,6 +41,7 @@ from twin.clock import Clock, Ns, S
 log = logging.getLogger("lockstep.opcua.trust")
 
 LOOK = S
+AGAIN = Ns(600 * S)
 MOST_FILES = 2_000
 MOST_REJECTED = 50
 REJECTED_AT_ONCE, REJECTED_EVERY = 20, Ns(30 * S)
@@ -57,8 +58,8 @@ class TrustError(ValueError):
 class TrustStore:
     """The trust list, and what clients are held to it."""
 
-    def __init__(self, folder: Path, clock: Clock, wall: Wall, own_key: bytes = b"") -> None:
-        """Make the folders that are missing. `own_key`: see TrustList.
+    def __init__(self, folder: Path, clock: Clock, wall: Wall) -> None:
+        """Make the folders that are missing.
 
         Raises:
             OSError: they cannot be made.
@@ -74,7 +75,7 @@ class TrustStore:
         self._seen: dict[str, _Look] = {}
         self._read: dict[Path, tuple[tuple[int, int, int], tuple[Listed, ...]]] = {}
         self._told: set[str] = set()
-        self._current = TrustList(own_key=own_key)
+        self._current = TrustList()
         self._clients: OrderedDict[bytes, Client] = OrderedDict()
         self._may_reject = Ns(0)
         for name in (*LISTS, REJECTED):
@@ -83,7 +84,7 @@ class TrustStore:
                 made.chmod(0o700)
 
     def be(self, own_key: bytes) -> None:
-        """Take note of our own key, when it has become another one."""
+        """Take note of our own key: who comes with it is refused."""
         self._current = replace(self._current, own_key=own_key)
         self._clients.clear()
 
@@ -106,7 +107,7 @@ class TrustStore:
         return known
 
     def still(self, client: object) -> bool:
-        """Whether a client that `check` has told of would be accepted now: to be asked when the list has changed, and now and then."""
+        """Whether a client that `check` has told of would be accepted now: to be asked whenever `follow` tells."""
         assert isinstance(client, Client), "none of ours"
         try:
             self._client(client.chain)
@@ -127,12 +128,14 @@ class TrustStore:
         return known
 
     async def follow(self, changed: Callable[[], None]) -> None:
-        """Look at the list again and again, and tell when it has changed. Until it is cancelled."""
+        """Tell when the list has changed, and every ten minutes, as certificates and revocation lists run out. Until cancelled."""
+        due = told = self._clock.now()
         while True:
-            before = self.generation
-            await self._clock.until(Ns(self._clock.now() + LOOK))
+            before, due = self.generation, Ns(due + LOOK)
+            await self._clock.until(due)
             _ = self.current
-            if self.generation != before:
+            if self.generation != before or due - told >= AGAIN:
+                told = due
                 changed()
 
     # ---- reading -----------------------------------------------------------------------------------------------------
@@ -172,6 +175,8 @@ class TrustStore:
             self._current = current
             self._clients.clear()
             self.generation += 1
+            counts = len(current.trusted), len(current.issuers), len(current.trusted_crls) + len(current.issuer_crls)
+            log.info("trust list: %d trusted, %d issuers, %d revocation lists", *counts)
 
     def _looked(self, name: str) -> _Look:
         """Each file of a folder, and as "." the folder, with what a change of it would change.

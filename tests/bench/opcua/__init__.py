@@ -5,6 +5,8 @@ same Doubles, and writes all of them every 100 ms; sessions are anonymous over B
 Figures are medians over rounds that go from one server to the next; `spread` is the least and the most of them.
 """
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ def rows(wanted: Callable[[str], bool]) -> Iterator[tuple[str, dict[str, Any], s
     """Name, figures and line of each row that is wanted, measured now."""
     from tests.bench.opcua import figures, storm
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are ended and folders go
     names = [name for name in (*figures.ROWS, *storm.ROWS) if wanted(name)]
     with figures.Field([name for name in names if name in figures.ROWS]) as field:
         for name in names:

@@ -1,11 +1,12 @@
 """Whether our counting client counts right: node-opcua's client looks at the same items at the same time."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.bench.opcua.served import NODE_MODULES, ROOT, Server
+from tests.bench.opcua.served import NODE_MODULES, ROOT, Server, tied
 
 ITEMS, DURATION_S = 100, 5.0
 EDGE = 5
@@ -23,7 +24,8 @@ def checked(server: Server) -> dict[str, Any]:
     server.stand(False)
     pki, nodes = server.state / "pki", server.nodes[:ITEMS]
     script = ["node", str(Path(__file__).parent / "counting.js"), server.url, str(pki), str(round(DURATION_S + 1)), *nodes]
-    other = subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=_environment())
+    environment = {**os.environ, "LOCKSTEP_BENCH_MODULES": str(modules())}
+    other = subprocess.Popen(tied(script, None), cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         ours = server.ask("changes", nodes=nodes, duration_s=DURATION_S, warm_s=0.5, by_generation=True)["counts"]
         told, _ = other.communicate(timeout=60)
@@ -39,8 +41,3 @@ def checked(server: Server) -> dict[str, Any]:
     same = all(ours.get(str(round_)) == theirs.get(str(round_)) for round_ in range(both[0], both[-1] + 1))
     return {"same": same, "rounds": both[-1] - both[0] + 1, "ours": mine, "node-opcua": yours}
 
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "LOCKSTEP_BENCH_MODULES": str(modules())}

@@ -1,6 +1,7 @@
 """The rows that compare servers."""
 
 import statistics
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,10 +61,19 @@ class Field:
         for turn in range(rounds):
             for name in self.names if turn % 2 == 0 else reversed(self.names):
                 if (server := self._running.get((name, count))) is not None:
-                    server.stand(False)
-                    found[name].append(measure(server))
-                    server.stand(True)
+                    self._measured(server, measure, found[name])
         return {name: told for name, told in found.items() if told}
+
+    def _measured(self, server: Server, measure: Callable[[Server], dict[str, Any]], found: list[dict[str, Any]]) -> None:
+        """One that failed a client is not asked again."""
+        server.stand(False)
+        try:
+            found.append(measure(server))
+            server.stand(True)
+        except subprocess.SubprocessError as failed:
+            self.left_out[server.name] = f"with {server.count} Doubles a client of it failed: {failed}"
+            del self._running[server.name, server.count]
+            server.__exit__()
 
     def checked(self) -> dict[str, Any]:
         """What node-opcua's client counts of the same."""

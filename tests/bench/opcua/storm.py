@@ -134,7 +134,7 @@ async def _core(scratch: Path) -> AsyncIterator[Scans]:
     """A core that scans 16 nodes of 32 Signals."""
     nodes = subprocess.Popen(
         tied([sys.executable, "-m", "tests.controller.load_nodes", str(scratch)], None),
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert nodes.stdin is not None and nodes.stdout is not None
     core = None

@@ -195,6 +195,13 @@ def leave_out(state: Path, dice: random.Random) -> str:
     return f"{path.name}: records {first} to {last} left out"
 
 
+def leave_out_a_head(state: Path, dice: random.Random) -> str:
+    heads = Place(state / "audit", "opcua").heads
+    at = dice.randrange(heads.read_bytes().count(b"\n") - 1)  # the last one left out is what nobody can know of
+    _of(heads, lambda every: every.__delitem__(at))
+    return f"{heads.name}: {at} left out"
+
+
 def move(state: Path, dice: random.Random) -> str:
     path = dice.choice([one for one in log_files(state) if one.read_bytes().count(b"\n") > 1])
     first, second = dice.sample(range(path.read_bytes().count(b"\n")), 2)
@@ -279,7 +286,7 @@ def another_key(state: Path, dice: random.Random) -> str:
 
 HARMS: list[Harm] = [
     flip_a_bit, flip_a_bit, alter, alter, leave_out, leave_out, move, put_in, cut_off, append, remove_a_file, exchange_files,
-    add_a_file, another_key,
+    add_a_file, another_key, leave_out_a_head,
 ]  # fmt: skip
 
 
@@ -334,6 +341,32 @@ def test_an_end_that_is_cut_off_whole_records_behind_the_newest_head_is_told_as_
         assert whole(tmp_path).unvouched == 6
         _of(log_files(tmp_path)[0], lambda every: every.__delitem__(slice(0, 7)))
         assert "has no record" in broken(tmp_path).what
+
+
+def test_a_log_that_was_written_anew_with_the_key_is_not_the_one_that_the_heads_tell_of(tmp_path: Path) -> None:
+    told, forged = tmp_path / "told", tmp_path / "forged"
+    with writing(told, keep=Keep()) as log:
+        write(log, 5)
+    (forged / "audit").mkdir(parents=True)
+    shutil.copy(told / "audit" / "key", forged / "audit" / "key")
+    later = Times()
+    later.passed = 1
+    with writing(forged, later, Keep()) as log:
+        write(log, 9)
+    shutil.copy(told / "audit-heads" / "opcua.heads", forged / "audit-heads" / "opcua.heads")
+    assert "is another one" in broken(forged).what
+
+
+def test_the_chains_of_two_writers_cannot_be_exchanged(tmp_path: Path) -> None:
+    for writer, count in (("opcua", 3), (CONSOLE, 4)):
+        with writing(tmp_path, keep=Keep(), writer=writer) as log:
+            write(log, count)
+    for folder, name in (("audit", "{}-00000001.log"), ("audit-heads", "{}.heads")):
+        first, second = (tmp_path / folder / name.format(writer) for writer in ("opcua", CONSOLE))
+        content = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(content)
+        assert isinstance(verify(tmp_path / "audit"), Broken)
 
 
 def test_a_whole_chain_that_is_gone_is_missed_by_its_heads(tmp_path: Path) -> None:

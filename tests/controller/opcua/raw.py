@@ -70,14 +70,17 @@ class Wire(asyncio.Transport):
         return self.closed
 
     def close(self) -> None:
-        """End."""
+        """End, when the client has taken what is left."""
         if not self.closed:
             self.closed = True
-            self._loop.call_soon(self.gate.connection_lost, None)
+            if not (self.full and self.out):
+                self._loop.call_soon(self.gate.connection_lost, None)
 
     def abort(self) -> None:
         """End at once."""
-        self.close()
+        if not self.closed or (self.full and self.out):
+            self.closed, self.full = True, False
+            self._loop.call_soon(self.gate.connection_lost, None)
 
 
 class Raw:

@@ -1,19 +1,12 @@
-"""Our keys and certificates, and what a client's must be like."""
+"""Our keys and certificates."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from asyncua.ua.status_codes import StatusCodes
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from controller.opcua import certificate
-from controller.opcua.certificate import CertificateError, adopt, check_client, ends_soon, own
-from controller.opcua.guard import Refused
+from controller.opcua.certificate import CertificateError, adopt, ends_soon, own
 from tests.controller.opcua.trust.pki import authority
 from tests.controller.opcua.trust.pki import made as signed
 
@@ -81,36 +74,3 @@ def test_k9_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         identity.key_file.chmod(mode)
         with pytest.raises(CertificateError, match="can be read by others"):
             own(tmp_path, "server", URI)
-
-
-def made(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, start: datetime, days: int = 365) -> bytes:
-    """A client's certificate."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    dated = builder.serial_number(1).not_valid_before(start).not_valid_after(start + timedelta(days=days))
-    return dated.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
-
-
-def refusal(der: bytes | None) -> int:
-    """The status that a certificate is refused with; 0 where it is not."""
-    try:
-        check_client(der)
-    except Refused as refused:
-        return refused.code
-    return 0
-
-
-def test_a_clients_certificate_must_be_rsa_of_a_fair_length_and_valid_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificate, "now", lambda: NOW)
-    fair = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
-    yesterday = NOW - timedelta(days=1)
-    good = made(fair, yesterday)
-    assert refusal(good) == 0
-    assert refusal(good + made(fair, yesterday)) == 0  # with the chain behind it
-    invalid, expired = StatusCodes.BadCertificateInvalid, StatusCodes.BadCertificateTimeInvalid
-    assert refusal(made(short, yesterday)) == invalid
-    assert refusal(made(ec.generate_private_key(ec.SECP256R1()), yesterday)) == invalid
-    assert refusal(made(fair, yesterday, days=0.5)) == expired  # type: ignore[arg-type]
-    assert refusal(made(fair, NOW + timedelta(days=1))) == expired
-    assert [refusal(der) for der in (None, b"", b"\x30", bytes(64), good[:-40])] == [invalid] * 5

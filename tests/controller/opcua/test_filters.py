@@ -367,6 +367,22 @@ def test_types_are_converted_as_the_standard_s_table_says() -> None:
             assert (target in IMPLICIT.get(source, ()) or target in EXPLICIT.get(source, ())) == (said in "IE"), (source, target)
 
 
+# Part 4 Table 126 as it is printed: the earlier one is what two types become.
+TABLE_126 = """Double Float Int64 UInt64 Int32 UInt32 StatusCode Int16 UInt16 SByte Byte Boolean Guid String ExpandedNodeId NodeId
+LocalizedText QualifiedName""".split()
+
+
+@pytest.mark.parametrize("first", COLUMNS)
+def test_of_two_types_both_become_the_one_of_higher_precedence(first: str) -> None:
+    for second in COLUMNS:
+        expected: int | None = Kind[first].value if first == second else None
+        if first != second and first in TABLE_126 and second in TABLE_126:
+            target, source = sorted((first, second), key=TABLE_126.index)
+            if TABLE_125[COLUMNS.index(source)][COLUMNS.index(target)] == "I":
+                expected = Kind[target].value
+        assert common(Kind[first].value, Kind[second].value) == expected, (first, second)
+
+
 values = st.one_of(
     st.tuples(st.just(Kind.Boolean), st.booleans()),
     st.tuples(st.sampled_from([Kind.Byte, Kind.UInt16, Kind.UInt32, Kind.UInt64]), st.integers(0, 255)),
@@ -380,8 +396,7 @@ values = st.one_of(
 
 def slow(operator: Operator, first: tuple[Kind, Any], second: tuple[Kind, Any]) -> bool:
     """Table 122 read once more, on fractions and texts: convert to the type that comes first in Table 126, then compare."""
-    order = "Double Float Int64 UInt64 Int32 UInt32 StatusCode Int16 UInt16 SByte Byte Boolean Guid String".split()
-    target = min(first[0].name, second[0].name, key=order.index)
+    target = min(first[0].name, second[0].name, key=TABLE_126.index)
     sides = []
     for kind, content in (first, second):
         if kind.name != target:

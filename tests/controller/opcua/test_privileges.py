@@ -239,6 +239,19 @@ def test_the_matrix_asks_for_every_operation_of_every_rule() -> None:
     assert len(MATRIX) == len(Rule) * sum(len(sorts) for sorts, _ in DO.values())
 
 
+def test_who_may_browse_and_no_more_does_no_more(
+    server: Server, clients: dict[Role | None, Raw], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SERVERS[:] = [server]
+    browsing = tuple((int(May.BROWSE),) * len(Role) for _ in Rule)
+    for module in ("attributes", "sessions", "reading", "nodes.browsing", "subscriptions.subscription"):
+        monkeypatch.setattr(f"controller.opcua.{module}.TABLE", browsing)
+    monkeypatch.setattr(server.nodes, "changes", server.nodes.changes + 1)  # what was kept of the other table counts no more
+    for operation, (sorts, do) in DO.items():
+        for sort in sorts:
+            assert do(clients[Role.ADMINISTRATOR], Rule.OPEN, sort) == (None if operation == "browse" else DENIED), operation
+
+
 def test_user_attributes_say_what_each_role_may(server: Server, clients: dict[Role | None, Raw]) -> None:
     for role, client in clients.items():
         for rule in Rule:

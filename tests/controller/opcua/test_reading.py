@@ -13,14 +13,14 @@ from asyncua.ua.attribute_ids import AttributeIds as Id
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.ua_binary import from_binary, struct_to_binary, variant_from_binary
 from asyncua.ua.uaerrors import UaStatusCodeError
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controller.opcua import ranges
+from controller.opcua import attributes, ranges
 from controller.opcua.encoding import data_value, variant
 from controller.opcua.plane import DOUBLE, INT64, STRING
 from controller.opcua.reading import MOST_PLANS, Reading, reshaped
-from controller.opcua.roles import Rule
+from controller.opcua.roles import May, Rule
 from controller.users import Role
 from tests.controller.opcua.answering import METHOD, OBJECT, Place, ask, listed, our, session
 from tests.controller.opcua.nodes.test_build import whole
@@ -166,6 +166,10 @@ def test_a_range_is_what_numpy_slices(shape: list[int], parts: list[tuple[int, i
 
 
 @given(st.text("0123456789:,-+ x٣", max_size=9))
+@example("1:1")
+@example("1:2")
+@example("4294967296")
+@example(",".join("0" * 9))
 def test_only_a_numeric_range_is_one(text: str) -> None:
     def number(part: str) -> bool:
         return part.isascii() and part.isdigit() and int(part) <= 0xFFFFFFFF
@@ -262,6 +266,15 @@ def test_what_one_may_not_browse_is_unknown_and_what_one_may_not_read_is_denied(
     assert read_one(reading, "trust", Id.RolePermissions, role=Role.OPERATOR) == "BadNodeIdUnknown"
 
 
+def test_a_value_that_may_be_seen_and_not_read_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place()
+    reading = Reading(place.nodes, place.plane)
+    place.constant("plain", 1.0)
+    monkeypatch.setattr(attributes, "TABLE", ((int(May.BROWSE),) * len(Role),) * len(Rule))
+    assert read_one(reading, "plain") == "BadUserAccessDenied"
+    assert read_one(reading, "plain", Id.DisplayName) == ua.LocalizedText("plain")
+
+
 def test_a_method_that_cannot_be_called_now_says_so() -> None:
     place = Place()
     reading = Reading(place.nodes, place.plane)
@@ -356,7 +369,6 @@ def test_data_values_lose_the_times_that_nobody_wants_and_their_picoseconds() ->
     assert [(one.SourceTimestamp, one.ServerTimestamp, one.SourcePicoseconds) for one in found] == [
         (moment(3), None, None), (None, moment(4), None), (moment(3), moment(4), None), (None, None, None),
     ]  # fmt: skip
-
 
 
 def test_a_client_over_the_real_link_reads_and_is_told_why_it_may_not() -> None:

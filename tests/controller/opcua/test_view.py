@@ -240,6 +240,34 @@ def test_all_points_together_can_be_continued_again_and_again(client: Client) ->
     assert rounds in (3, 4)
 
 
+def test_what_a_session_may_no_longer_see_is_not_told_when_it_goes_on(nodes: Nodes) -> None:
+    client = Client(nodes, Someone(Role.ADMINISTRATOR))
+    (first,) = client.browse(of(ours("mixed"), FORWARD, ORGANIZES), most=1)
+    client.session.role = Role.OBSERVER
+    (rest,) = client.browse_next(first.ContinuationPoint)
+    found = names(rest.References)
+    while rest.ContinuationPoint:
+        (rest,) = client.browse_next(rest.ContinuationPoint)
+        found += names(rest.References)
+    assert found and not {"SECURITY", "DIAGNOSTICS"} & set(found)
+
+
+@pytest.mark.parametrize("told", [1, 3])
+def test_what_is_taken_away_or_added_between_two_answers_moves_nothing_else(nodes: Nodes, client: Client, told: int) -> None:
+    organizes, folder = nodes.standard(ORGANIZES), nodes.add(node_key(2, f"f{told}"), OBJECT, qualified("f", 2), NULL_TEXT, rule=0)
+    below = [nodes.add(node_key(2, f"f{told}/{n}"), OBJECT, qualified(str(n), 2), NULL_TEXT, rule=0) for n in range(6)]
+    for child in below[:5]:
+        nodes.refer(folder, organizes, child)
+    (first,) = client.browse(of(ours(f"f{told}"), FORWARD), most=told)
+    nodes.part(folder, organizes, below[0])
+    nodes.refer(folder, organizes, below[5])
+    found = names(first.References)
+    while first.ContinuationPoint:
+        (first,) = client.browse_next(first.ContinuationPoint)
+        found += names(first.References)
+    assert found == [str(n) for n in range(6)]
+
+
 def test_a_node_that_is_taken_away_meanwhile_is_left_out(nodes: Nodes, client: Client) -> None:
     folder, organizes = nodes.find(node_key(2, "mixed")), nodes.standard(ORGANIZES)
     extra = nodes.add(node_key(2, "extra"), OBJECT, qualified("extra", 2), NULL_TEXT, rule=0)

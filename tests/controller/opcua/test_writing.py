@@ -21,7 +21,7 @@ from controller.users import Role
 from tests.controller.opcua.answering import OBJECT, Place, ask, listed, our, session
 
 TEXT = 0x40 | 0x80
-KINDS = {"speed": DOUBLE, "mode": INT32, "on": BOOLEAN, "name": STRING}
+KINDS = {"speed": DOUBLE, "free": DOUBLE, "mode": INT32, "on": BOOLEAN, "name": STRING}
 
 
 class Machine:
@@ -35,7 +35,7 @@ class Machine:
         self.writing.wrote.append(self.wrote.append)
         for name, kind in KINDS.items():
             node, row = self.place.variable(name, kind, Rule.SETPOINT, access=3)
-            self.writing.register(node, Writable(kind, (1.0, 500.0) if kind == DOUBLE else None, self._taking(name)))
+            self.writing.register(node, Writable(kind, (1.0, 500.0) if name == "speed" else None, self._taking(name)))
             if name == "speed":
                 self.place.plane.put(np.array([row]), np.array([100.0]), 0, 5)
                 self.place.plane.commit(6)
@@ -81,6 +81,9 @@ def number(content: Any, kind: str) -> ua.Variant:
         (value("speed", float("nan")), "BadOutOfRange"),
         (value("speed", float("inf")), "BadOutOfRange"),
         (value("speed", -0.0), "BadOutOfRange"),
+        (value("free", -1e9), "Good"),
+        (value("free", -0.0), "BadOutOfRange"),
+        (value("free", float("-inf")), "BadOutOfRange"),
         (value("speed", number(80, "Int32")), "BadTypeMismatch"),
         (value("speed", number(80.0, "Float")), "BadTypeMismatch"),
         (value("speed", "80"), "BadTypeMismatch"),

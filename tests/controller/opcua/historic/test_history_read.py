@@ -88,6 +88,9 @@ class Direct:
     async def ask(self, question: Question) -> Any:
         return self.answers.answer(question)
 
+    async def close(self) -> None:
+        """Nothing to end."""
+
 
 def served(history: Any) -> HistoryRead:
     """The service over four Variables, one constant and one that not everybody may see."""
@@ -184,9 +187,7 @@ def test_of_start_end_and_number_two_must_be_given(folder: Any) -> None:
     start=st.integers(0, 99), end=st.integers(0, 99), most=st.integers(1, 30), bounds=st.booleans(),
     path=st.sampled_from([COLD, COUNT, SAID]),
 )  # fmt: skip
-def test_in_parts_the_same_comes_as_at_once(
-    folder: Any, start: int, end: int, most: int, bounds: bool, path: str
-) -> None:
+def test_in_parts_the_same_comes_as_at_once(folder: Any, start: int, end: int, most: int, bounds: bool, path: str) -> None:
     service, session = served(Direct(folder)), Someone()
     (whole,) = ask(service, request(raw(start, end, bounds=bounds), [value_id(path)]), session)
     parts: list[Any] = []
@@ -230,9 +231,7 @@ def test_a_continuation_point_is_worth_something_once_and_to_its_own_session(fol
 def test_at_a_time_the_line_is_read_where_the_signal_is_kept_as_one(folder: Any) -> None:
     times = [moment(t) for t in (10.0, 30.0, 70.0, 2000.0)]
     service = served(Direct(folder))
-    (line,), (step,) = (
-        ask(service, request(ua.ReadAtTimeDetails(times, True), [value_id(path)])) for path in (LINE, COUNT)
-    )
+    (line,), (step,) = (ask(service, request(ua.ReadAtTimeDetails(times, True), [value_id(path)])) for path in (LINE, COUNT))
     assert rows_of(line)[0][1] == pytest.approx(10.0, abs=1e-5)
     statuses = [value.StatusCode.value for value in line.HistoryData.DataValues]
     assert statuses[0] == 0x402 and statuses[3] == ua.StatusCodes.BadNoData

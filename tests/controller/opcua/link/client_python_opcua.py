@@ -7,15 +7,14 @@ from opcua import Client
 
 url, certificate, key = sys.argv[1:]
 told = []
-for mode in ("Sign", "SignAndEncrypt"):
-    for user in ("", "otto"):
-        client = Client(url, timeout=30)
-        client.application_uri = "urn:example.org:FreeOpcUa:opcua-asyncio"
-        if user:
-            client.set_user(user)
-            client.set_password(f"{user}-password")
-        client.set_security_string(f"Basic256Sha256,{mode},{certificate},{key}")
-        client.connect()
-        told.append(["Basic256Sha256", mode, user, client.get_node("i=2258").get_value()])
-        client.disconnect()
+for mode, user in (("Sign", ""), ("SignAndEncrypt", "otto")):
+    client = Client(url, timeout=30)
+    client.application_uri = "urn:example.org:FreeOpcUa:opcua-asyncio"
+    if user:
+        client.set_user(user)
+        client.set_password(f"{user}-password")
+    client.set_security_string(f"Basic256Sha256,{mode},{certificate},{key}")
+    client.connect()
+    told.append(["Basic256Sha256", mode, user, client.get_node("i=2258").get_value()])
+    client.disconnect()
 print(json.dumps(told))

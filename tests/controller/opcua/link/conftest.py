@@ -36,3 +36,11 @@ def reading(count: int = 1) -> Any:
 def served(client: Raw) -> bool:
     """Whether a client gets its answer."""
     return bool(client.ask("Read", reading()).Results[0].Value.Value == 1.5)
+
+
+def ended(client: Raw) -> str:
+    """How the server has ended a connection."""
+    told = client.told()
+    client.wired.turn()
+    assert client.wire.closed and not [gate for gate in client.wired.link.gates.channels if gate is client.wire.gate.channel]
+    return told

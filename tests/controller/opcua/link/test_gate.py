@@ -115,6 +115,21 @@ def test_nothing_more_is_served_to_who_does_not_take_the_answers(wired: Wired) -
     assert len(served_to) == 200 and not client.wire.paused
 
 
+def test_a_turn_ends_when_there_is_much_to_send(wired: Wired) -> None:
+    sent: list[bytes] = []
+    wired.link.dispatch.offer({"Write": lambda asked: bytes(100_000)})
+    client = wired.client()
+    client.send = sent.append  # type: ignore[method-assign]
+    for _ in range(MOST_PER_TURN):
+        client.post("Write", b"")
+
+    async def at_once() -> int:
+        client.wire.gate.data_received(b"".join(sent))
+        return len(client.wire.out)
+
+    assert MOST_UNREAD < wired.run(at_once()) < MOST_UNREAD + 101_000
+
+
 def test_who_takes_no_answers_for_ten_seconds_is_cut_off(wired: Wired) -> None:
     wired.link.dispatch.offer({"Write": lambda asked: bytes(100_000)})
     client, other = wired.client(), wired.client(name="thief")
@@ -127,15 +142,25 @@ def test_who_takes_no_answers_for_ten_seconds_is_cut_off(wired: Wired) -> None:
     assert client.wire.closed and served(other)
 
 
+def test_who_does_not_take_the_last_word_either_is_gone_in_the_end(wired: Wired) -> None:
+    client = wired.client()
+    client.wire.full = True
+    client.send(b"GET / HTTP/1.1\r\n\r\n")
+    wired.advance(5)
+    assert client.wire.closed and len(wired.link.gates) == 1
+    wired.advance(7)
+    assert len(wired.link.gates) == 0
+
+
 def test_what_is_answered_later_does_not_pile_up_either(wired: Wired) -> None:
     kept: list[Asked] = []
     wired.link.dispatch.offer({"Publish": lambda asked: kept.append(asked)})
     client = wired.client()
     client.post("Publish", b"")
     client.wire.full = True
-    while not client.wire.closed:
+    for _ in range(MOST_KEPT // 1_000_000 + 5):
         kept[0].reply(bytes(1_000_000))
-    assert len(client.wire.out) <= MOST_KEPT + 1_100_000
+    assert client.wire.closed and len(client.wire.out) <= MOST_KEPT + 1_100_000
 
 
 def test_chunks_without_an_end_are_cut_off(wired: Wired) -> None:
@@ -143,7 +168,7 @@ def test_chunks_without_an_end_are_cut_off(wired: Wired) -> None:
     stranger.open(None)
     for raw, most in ((stranger, 16 * 1024), (client, 512 * 1024)):
         sent = 0
-        while not (told := raw.told()):
+        while not (told := raw.told()) and sent < 2 * most:
             raw.send(raw.sealed(bytes(8_000), b"MSGC", 1))
             sent += 8_000
         assert told == "BadRequestTooLarge" and sent <= most + 8_000

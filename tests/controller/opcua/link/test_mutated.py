@@ -141,10 +141,10 @@ def storm(count: int, seed: int) -> list[float]:
 
 
 def test_mutated_messages_end_their_connection_at_most() -> None:
-    storm(300, seed=1)
+    storm(120, seed=1)
 
 
 @pytest.mark.soak
-def test_a_hundred_thousand_mutated_messages_stall_nobody() -> None:
-    took = sorted(storm(100_000, seed=2))
+def test_many_mutated_messages_stall_nobody() -> None:
+    took = sorted(storm(20_000, seed=2))
     assert took[-10] < LONGEST_S  # the machine itself stops for longer now and then

@@ -104,4 +104,4 @@ def test_python_opcua_comes_in(tmp_path: Path) -> None:
         async with serving(tmp_path) as url:
             return await script(url, needed("python-opcua", named), str(HERE / "client_python_opcua.py"))
 
-    assert asyncio.run(come()) == expected("Basic256Sha256")
+    assert asyncio.run(come()) == [["Basic256Sha256", "Sign", "", 1.5], ["Basic256Sha256", "SignAndEncrypt", "otto", 1.5]]

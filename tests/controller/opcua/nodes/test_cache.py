@@ -1,11 +1,13 @@
 """The cache: what comes out is what went in, and nothing else is believed."""
 
 import os
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from controller import prepare as set_up
 from controller.opcua import nodes as address_space
 from controller.opcua.nodes import cache, sources
 from controller.opcua.nodes.store import Nodes
@@ -71,12 +73,13 @@ def test_the_second_start_reads_no_xml_and_has_its_own_namespaces(folder: Path, 
 
 
 @pytest.mark.usefixtures("unpruned")
-def test_another_file_makes_another_cache_and_the_older_one_goes(folder: Path) -> None:
-    address_space.load(NAMESPACES, small(folder))
-    (before,) = folder.glob("nodes-*.msgpack")
-    nodes = address_space.load(NAMESPACES, small(folder, '<UAObject NodeId="i=99" BrowseName="more"/>'))
-    (after,) = folder.glob("nodes-*.msgpack")
-    assert before != after and nodes.standard(99) and not list(folder.glob(".nodes-*"))
+def test_another_file_makes_another_cache_and_the_oldest_ones_go(folder: Path) -> None:
+    made = []
+    for more in range(cache.MOST_KEPT + 2):
+        nodes = address_space.load(NAMESPACES, small(folder, f'<UAObject NodeId="i=9{more}" BrowseName="more"/>'))
+        made += [file for file in folder.glob("nodes-*.msgpack") if file not in made]
+        assert nodes.standard(90 + more) and len(made) == more + 1
+    assert sorted(folder.glob("nodes-*.msgpack")) == sorted(made[-cache.MOST_KEPT :]) and not list(folder.glob(".nodes-*"))
 
 
 @pytest.mark.usefixtures("unpruned")
@@ -120,3 +123,13 @@ def test_files_that_are_missing_are_told_with_what_to_do(tmp_path: Path, monkeyp
         "Opc.Ua.IA.NodeSet2.xml",
         "Opc.Ua.Machinery.NodeSet2.xml",
     ]
+
+
+@pytest.mark.usefixtures("unpruned")
+def test_setting_up_makes_the_cache_so_that_no_start_waits_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = small(folder)
+    for name in ("prepare", "prepare_twins"):
+        monkeypatch.setattr(set_up, name, lambda *_: None)
+    monkeypatch.setattr(cache, "files", lambda: files)
+    monkeypatch.setattr(sys, "argv", ["prepare"])
+    assert set_up.main() == 0 and len(list(folder.glob("nodes-*.msgpack"))) == 1

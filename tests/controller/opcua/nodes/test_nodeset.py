@@ -1,6 +1,7 @@
 """The nodeset files, read a second time in a plain way, are the truth; what is encoded is decoded by asyncua."""
 
 import dataclasses
+import struct
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -353,11 +354,51 @@ ODD = {
 }
 
 
+def data_type(number: int, base: str, fields: str, more: str = "") -> str:
+    """A DataType with its binary encoding at 100 more."""
+    subtype = f'<Reference ReferenceType="i=45" IsForward="false">{base}</Reference>'
+    back = f'<Reference ReferenceType="i=38" IsForward="false">ns=1;i={number}</Reference>'
+    return (
+        f'<UADataType NodeId="ns=1;i={number}" BrowseName="1:T{number}"><References>{subtype}</References>'
+        f'<Definition Name="1:T{number}"{more}>{fields}</Definition></UADataType>'
+        f'<UAObject NodeId="ns=1;i={number + 100}" BrowseName="Default Binary"><References>{back}</References></UAObject>'
+    )
+
+
+def structure(number: int, kind: int, held: str) -> str:
+    """A Variable that holds a structure."""
+    identifier = f"<uax:TypeId><uax:Identifier>ns=1;i={kind + 100}</uax:Identifier></uax:TypeId>"
+    body = f"<uax:Body><T>{held}</T></uax:Body>"
+    return variable(number, value=f"<uax:ExtensionObject>{identifier}{body}</uax:ExtensionObject>")
+
+
+def fields(**types: str) -> str:
+    """Fields by name: their data type, with a `?` behind it when they are optional."""
+    optional = {False: "", True: ' IsOptional="true"'}
+    written = (f'<Field Name="{name}" DataType="{of.rstrip("?")}"{optional[of.endswith("?")]}/>' for name, of in types.items())
+    return "".join(written)
+
+
+STRUCTURES = {
+    30: (data_type(30, "i=22", fields(A="i=6?", B="i=12", C="i=11?")), "<B>x</B><C>1.5</C>",
+         b"\2\0\0\0" + b"\1\0\0\0x" + struct.pack("<d", 1.5)),
+    31: (data_type(31, "ns=1;i=30", '<Field Name="D" DataType="i=1" ValueRank="1"/>'), "<A>7</A><D><Boolean>true</Boolean></D>",
+         b"\1\0\0\0" + b"\7\0\0\0" + b"\xff\xff\xff\xff" + b"\1\0\0\0\1"),
+    32: (data_type(32, "i=12756", fields(A="i=6", B="i=3"), ' IsUnion="true"'), "<B>9</B>",
+         b"\2\0\0\0\x09"),
+    33: (data_type(33, "i=22", fields(E="i=852", F="ns=1;i=32", G="i=24")),
+         "<E>Suspended_3</E><F><A>5</A></F><G><uax:Value><uax:Int16>4</uax:Int16></uax:Value></G>",
+         b"\3\0\0\0" + b"\1\0\0\0\5\0\0\0" + b"\4\4\0"),
+}  # fmt: skip
+"""By the number of its type: how it is written, what is written, and what it comes to (Part 6 §5.2.6 to §5.2.8)."""
+
+
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     """A file full of mistakes, with one Variable that has a name in Korean."""
     korean = variable(20).replace("</DisplayName>", '</DisplayName><DisplayName Locale="ko">값</DisplayName>')
-    content = "".join(written for written, _ in ODD.values()) + korean
+    kinds = "".join(kind + structure(number + 20, number, held) for number, (kind, held, _) in STRUCTURES.items())
+    content = "".join(written for written, _ in ODD.values()) + korean + kinds
     return load((SERVED[0], small(tmp_path_factory.mktemp("odd"), content)), NAMESPACES)
 
 
@@ -369,6 +410,16 @@ def test_what_cannot_be_loaded_is_told_by_its_node_and_its_reason(odd: Loaded) -
         assert reason in missing.reason
     with pytest.raises(NodesetError, match=r"small.xml: ns=1;i=7 1:v7: there is one .* \(8 such\)"):
         complete(odd)
+
+
+@pytest.mark.parametrize("number", list(STRUCTURES))
+def test_structures_are_encoded_by_their_definitions(odd: Loaded, number: int) -> None:
+    body = STRUCTURES[number][2]
+    encoding = key_of(in_namespace(3, number + 100))
+    found = odd.nodes.attributes[odd.nodes.find(key_of(in_namespace(3, number + 20)))][VALUE]
+    assert found == b"\x16" + encoding + b"\x01" + struct.pack("<i", len(body)) + body
+    told = decoded(odd.nodes.attributes[odd.nodes.find(key_of(in_namespace(3, number)))][23])
+    assert told.StructureType == {30: 1, 31: 1, 32: 2, 33: 0}[number] and told.DefaultEncodingId == in_namespace(3, number + 100)
 
 
 def test_other_locales_are_kept_beside_the_first(odd: Loaded) -> None:

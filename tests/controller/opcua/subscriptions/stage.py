@@ -1,4 +1,4 @@
-"""Subscriptions in virtual time: a few nodes, clients that speak the services' bytes, and asyncua's codec as the judge of the answers."""
+"""Subscriptions in virtual time: a few nodes, clients that speak the services' bytes, and asyncua's codec as the judge."""
 
 import heapq
 import itertools
@@ -176,7 +176,14 @@ class Client:
 
     def ask(self, service: str, body: bytes, handle: int | None = None, timeout_ms: int = 0) -> bytes | None:
         asked = Asked(
-            self.session, handle or next(self._handle), body, 0, self.stage.time.now(), self._reply, self._never, timeout_ms=timeout_ms
+            self.session,
+            handle or next(self._handle),
+            body,
+            0,
+            self.stage.time.now(),
+            self._reply,
+            self._never,
+            timeout_ms=timeout_ms,
         )
         return self.stage.services[service](asked)
 

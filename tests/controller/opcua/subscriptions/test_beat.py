@@ -1,4 +1,4 @@
-"""Cycles that follow their source: in its phase, never faster than asked for, and not slower than their grid where there is no beat."""
+"""Cycles that follow their source: in its phase, never faster than asked for, and on their grid where there is no beat."""
 
 import itertools
 
@@ -61,7 +61,11 @@ def test_no_source_whatever_makes_a_cycle_come_more_often_than_its_interval_on_a
         while beat.due <= now:
             ends.append(beat.due)
             beat.expire(beat.due)
+            beat.missed = ends[-1]
+        empty = beat.missed >= 0
         if beat.note(now):
+            if empty and beat.due - now > beat.ahead:
+                ends.pop()
             ends.append(now)
             beat.follow(now)
         for cycle, end in enumerate(ends, 1):
@@ -81,6 +85,21 @@ def test_whatever_the_source_does_few_cycles_are_longer_than_their_interval(gaps
         if beat.note(Ns(at * MS)):
             beat.follow(Ns(at * MS))
     assert long <= sum(gaps) / 100 / 8 + 1
+
+
+@pytest.mark.parametrize("late", [1, 10, 24])
+def test_what_comes_shortly_after_a_cycle_that_had_nothing_in_it_is_told_at_once_and_once(late: int) -> None:
+    stage, client = subscribed()
+    stage.time.to(350)
+    client.answers.clear()
+    for due in (400, 900, 1_000, 1_100):
+        stage.time.to(due + late)
+        stage.put([float(due)])
+        stage.put([due + 0.5])
+    stage.time.to(1_300)
+    said = [(when, changes_of(result)[0][1].Value.Value) for when, _, result in client.answers]
+    assert said[0] == (400 + late, 400.0)  # at once; what came right behind it waits for the next cycle
+    assert [value for _, value in said] == [400.0, 400.5, 900.0, 900.5, 1_000.5, 1_100.5]
 
 
 def test_a_subscription_with_nothing_to_tell_is_looked_at_once_per_keep_alive() -> None:

@@ -1,4 +1,4 @@
-"""Event items in virtual time: filters, queues, and the event that tells of lost ones (Part 4 §5.13.1.5, §7.22.3; Part 5 §6.4.34)."""
+"""Event items in virtual time: filters, queues, the event that tells of lost ones (Part 4 §5.13.1.5, §7.22.3; Part 5 §6.4.34)."""
 
 from functools import cache
 from typing import Any
@@ -30,7 +30,9 @@ def nodes() -> Nodes:
 
 def wanted(severity: int = 0) -> ua.EventFilter:
     fields = [
-        ua.SimpleAttributeOperand(TypeDefinitionId=ua.NodeId(ObjectIds.BaseEventType), BrowsePath=[ua.QualifiedName(name)], AttributeId=13)
+        ua.SimpleAttributeOperand(
+            TypeDefinitionId=ua.NodeId(ObjectIds.BaseEventType), BrowsePath=[ua.QualifiedName(name)], AttributeId=13
+        )
         for name in ("Message", "SourceName", "EventType")
     ]
     made = ua.EventFilter(SelectClauses=fields)

@@ -59,7 +59,7 @@ def test_what_is_wrong_with_an_item_is_its_own_result_and_the_others_are_made() 
     stage.nodes.attributes[unreadable] = {17: variant(2, ua.VariantType.Byte)}  # type: ignore[index]
     wrong = {
         StatusCodes.BadNodeIdUnknown: [client.item(node_key(1, "nowhere")), client.item(3)],
-        StatusCodes.BadAttributeIdInvalid: [client.item(0, attribute=0), client.item(0, attribute=99), client.item(0, attribute=12)],
+        StatusCodes.BadAttributeIdInvalid: [client.item(0, attribute=attribute) for attribute in (0, 99, 12)],
         StatusCodes.BadNotReadable: [client.item(node_key(1, "unreadable"))],
         StatusCodes.BadIndexRangeInvalid: [client.item(0, part="2:1"), client.item(0, part="x")],
         StatusCodes.BadIndexRangeNoData: [client.item(0, part="0")],
@@ -73,7 +73,9 @@ def test_what_is_wrong_with_an_item_is_its_own_result_and_the_others_are_made() 
         StatusCodes.BadMonitoredItemFilterUnsupported: [
             client.item(0, filter=ua.AggregateFilter()), client.item(0, filter=changed(deadband=PERCENT, width=1)),
         ],
-        StatusCodes.BadMonitoredItemFilterInvalid: [client.item(0, filter=changed(trigger=3)), client.item(0, filter=changed(deadband=3))],
+        StatusCodes.BadMonitoredItemFilterInvalid: [
+            client.item(0, filter=changed(trigger=3)), client.item(0, filter=changed(deadband=3)),
+        ],
         StatusCodes.BadDeadbandFilterInvalid: [
             client.item(0, filter=changed(deadband=kind, width=width))
             for kind, width in ((1, -1.0), (1, NAN), (1, math.inf), (2, -0.1), (2, 100.1), (2, NAN))
@@ -368,7 +370,9 @@ def test_values_made_when_they_are_read_and_attributes_are_polled_not_faster_tha
         return data_value(variant(count // 2, ua.VariantType.UInt32))
 
     stage.nodes.reads[stage.variable(node_key(1, "made"))] = read
-    results = client.monitor(number, client.item(node_key(1, "made"), 5, sampling=10.0), client.item(0, 6, attribute=4, sampling=0.0))
+    results = client.monitor(
+        number, client.item(node_key(1, "made"), 5, sampling=10.0), client.item(0, 6, attribute=4, sampling=0.0)
+    )
     assert [result.RevisedSamplingInterval for result in results] == [250.0, 250.0]
     stage.time.to(1_600)
     assert count == 7
@@ -408,7 +412,10 @@ def test_a_modified_item_has_its_new_wishes_for_what_is_queued_already() -> None
     assert (result.StatusCode.value, result.RevisedQueueSize) == (0, 2)
     stage.put([3.5])
     stage.time.to(200)
-    assert [(handle, value.Value.Value, value.StatusCode.value) for handle, value in client.changes()] == [(9, 2.0, OVERFLOW), (9, 3.0, 0)]
+    assert [(handle, value.Value.Value, value.StatusCode.value) for handle, value in client.changes()] == [
+        (9, 2.0, OVERFLOW),
+        (9, 3.0, 0),
+    ]
     assert client.modify(number, 1, handle=9, queue=1, sampling=500.0).RevisedSamplingInterval == 500.0
     stage.put([7.0])
     stage.time.to(400)

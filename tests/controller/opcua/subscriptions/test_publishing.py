@@ -14,8 +14,7 @@ from controller.opcua.encoding import node_key
 from controller.opcua.methods import Methods
 from controller.opcua.subscriptions import limits
 from controller.users import Role
-from tests.controller.opcua.subscriptions.stage import Client, Stage, changed, changes_of, code_of
-from twin.clock import MS
+from tests.controller.opcua.subscriptions.stage import Client, Stage, changes_of, code_of
 
 
 def set_out(doubles: int = 2, **wishes: Any) -> tuple[Stage, Client, int]:
@@ -106,7 +105,10 @@ def test_a_keep_alive_names_the_number_that_the_next_message_will_have() -> None
     stage.time.to(450)
     stage.put([3.0])
     stage.time.to(600)
-    said = [(bool(result.NotificationMessage.NotificationData), result.NotificationMessage.SequenceNumber) for _, _, result in client.answers]
+    said = [
+        (bool(result.NotificationMessage.NotificationData), result.NotificationMessage.SequenceNumber)
+        for _, _, result in client.answers
+    ]
     assert said == [(True, 1), (False, 2), (True, 2)]
 
 
@@ -293,14 +295,16 @@ def test_so_many_messages_are_kept_and_no_more() -> None:
 
 
 def test_what_does_not_fit_into_one_message_comes_with_the_next_ones_at_once() -> None:
-    stage, client, number = set_out(10, most=4)
+    stage, client, _ = set_out(10, most=4)
     client.publish(2)
     stage.time.to(100)
     said = [(len(changes_of(result)), result.MoreNotifications) for _, _, result in client.answers]
     assert said == [(4, True), (4, True)]
     stage.time.to(130)
     client.publish(2)  # row 5: more was promised, so it is answered at once; the second one waits
-    assert [(when, len(changes_of(result)), result.MoreNotifications) for when, _, result in client.answers[2:]] == [(130, 2, False)]
+    assert [(when, len(changes_of(result)), result.MoreNotifications) for when, _, result in client.answers[2:]] == [
+        (130, 2, False)
+    ]
     assert sorted(handle for handle, _ in client.values()) == list(range(10))
 
 

@@ -116,7 +116,7 @@ def test_a_subscription_says_what_a_slow_reading_of_the_standard_says(
     slow.waiting = 0
     stage.put([0.0])
     for at, (requests, put, switch) in enumerate(steps):
-        stage.time.to(at * 100 + 20)
+        stage.time.to(at * 100 + 40)
         one = stage.engine.any(number)
         if one is not None:
             for _ in range(requests):

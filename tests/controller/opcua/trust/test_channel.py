@@ -26,7 +26,6 @@ from controller.opcua.link.whole import Link
 from controller.opcua.methods import Methods
 from controller.opcua.nodes.store import METHOD, OBJECT, Nodes
 from controller.opcua.roles import Rule
-from controller.opcua.trust.certificates import key_of
 from controller.opcua.trust.declared import DECLARED, declare
 from controller.opcua.trust.folders import REJECTED, TRUSTED, files
 from controller.opcua.trust.push import Push
@@ -114,7 +113,7 @@ class Managed:
         """Run it."""
         loop = asyncio.get_running_loop()
         clock = LoopClock(loop)
-        self.store = TrustStore(self.folder / "pki", clock, certificate.now, key_of(self.identity.certificate))
+        self.store = TrustStore(self.folder / "pki", clock, certificate.now)
         self.store.trust_own(self.tools.certificate)
         users = Users(self.folder / "users.json")
         users._write({"anna": User(Role.ADMINISTRATOR.name.lower(), hashed("anna-password", Cost(2, 1)))})

@@ -157,7 +157,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr("controller.opcua.trust.signing.now", hand.wall)
     monkeypatch.setattr(certificate, "new_key", lambda: key(1))
     identity = own(tmp_path / "pki", "server", SERVER)
-    store = TrustStore(tmp_path / "pki", hand, hand.wall, key_of(identity.certificate))
+    store = TrustStore(tmp_path / "pki", hand, hand.wall)
     told: list[tuple[Kind, Told]] = []
     renewed: list[Identity] = []
     push = Push(
@@ -228,7 +228,7 @@ def test_a_list_is_written_in_parts_holds_whole_and_is_read_back(server: Server)
     found = struct_from_binary(ua.TrustListDataType, Buffer(read))
     assert {*found.TrustedCertificates} == {ca.der, client.der} and len(found.TrustedCrls) == 1
     assert server.call("Close", u32(handle)) is None
-    assert [kind for kind, _ in server.told] == [Kind.TRUST_UPDATED, Kind.TRUST_ASKED] and not any(t.code for _, t in server.told)
+    assert [kind for kind, _ in server.told] == [Kind.TRUST_ASKED, Kind.TRUST_UPDATED] and not any(t.code for _, t in server.told)
     handle = server.call("OpenWithMasks", u32(2))
     found = struct_from_binary(ua.TrustListDataType, Buffer(server.read(handle)))
     assert found.SpecifiedLists == 2 and not found.TrustedCertificates and len(found.TrustedCrls) == 1
@@ -408,7 +408,7 @@ def test_an_authority_signs_us_and_from_apply_changes_on_it_is_used(server: Serv
     assert server.call("ApplyChanges") is None
     assert [one.certificate for one in server.renewed] == [ours.certificate] == [server.push.identity.certificate]
     assert server.renewed[0].issuers_der == ca.der
-    assert server.told[-2][0] == Kind.CERTIFICATE_UPDATED
+    assert server.told[-1][0] == Kind.CERTIFICATE_UPDATED
     again = own(tmp_path / "pki", "server", SERVER)
     assert (again.certificate, again.issuers, again.made) == (ours.certificate, (ca.certificate,), False)
     assert server.call("ApplyChanges") == server.call("CancelChanges") == "BadNothingToDo"

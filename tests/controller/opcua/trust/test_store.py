@@ -5,6 +5,8 @@ import contextlib
 import hashlib
 import logging
 import os
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from controller.opcua.trust.folders import ISSUERS, REJECTED, TRUSTED, TRUSTED_C
 from controller.opcua.trust.store import MOST_REJECTED, REJECTED_AT_ONCE, TrustStore
 from controller.opcua.trust.validate import CertificateRefused
 from tests.controller.opcua.trust.pki import DAY, NOW, Hand, Made, authority, crl, key, made
+from twin.clock import Ns, S
 
 
 @pytest.fixture
@@ -74,27 +77,36 @@ def test_a_change_is_seen_within_a_second_and_looked_for_no_oftener(
     assert len(looks) == 12
 
 
-def test_who_is_connected_is_told_of_a_change_and_asked_for_again(trust: TrustStore, hand: Hand) -> None:
-    client, heard = made(), []
-    trust.put(TRUSTED, client.certificate)
-    known = trust.check(client.der)
+def followed(trust: TrustStore, hand: Hand, known: object, until_s: float, act: Callable[[], object]) -> list[tuple[float, bool]]:
+    """When the server is told to ask again whether a client is trusted, and what it hears; `act` is done after 3 s."""
+    heard: list[tuple[float, bool]] = []
+    start = hand.at
 
-    async def follow() -> None:
-        async with asyncio.timeout(10):
-            following = asyncio.create_task(trust.follow(lambda: heard.append(trust.still(known))))
-            while not heard:
-                trust.take(TRUSTED, client.certificate)
-                await asyncio.sleep(0)
-            following.cancel()
-
-    async def until(due: int) -> None:
-        hand.at = max(hand.at, due)  # type: ignore[type-var]
-        await asyncio.sleep(0)
+    async def until(due: Ns) -> None:
+        if due - start > until_s * S:
+            raise asyncio.CancelledError
+        if hand.at < start + 3 * S <= due:
+            act()
+        hand.at = max(hand.at, due)
 
     hand.until = until  # type: ignore[method-assign]
-    assert trust.still(known)
-    asyncio.run(follow())
-    assert heard == [False]
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(trust.follow(lambda: heard.append(((hand.at - start) / S, trust.still(known)))))
+    return heard
+
+
+def test_who_is_connected_is_asked_for_again_when_the_list_changes(trust: TrustStore, hand: Hand) -> None:
+    client = made()
+    trust.put(TRUSTED, client.certificate)
+    known = trust.check(client.der)
+    assert followed(trust, hand, known, 30, lambda: trust.take(TRUSTED, client.certificate)) == [(3, False)]
+
+
+def test_who_is_connected_is_asked_for_again_when_the_certificate_may_have_run_out(trust: TrustStore, hand: Hand) -> None:
+    client = made(end=NOW + timedelta(minutes=15))
+    trust.put(TRUSTED, client.certificate)
+    known = trust.check(client.der)
+    assert followed(trust, hand, known, 1900, lambda: None) == [(600, True), (1200, False), (1800, False)]
 
 
 def test_a_storm_of_clients_who_come_back_costs_one_validation_each(
@@ -128,7 +140,8 @@ def test_what_is_remembered_is_bounded(trust: TrustStore, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no certificate", made.__doc__.encode(), b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"]  # type: ignore[union-attr]
+    "content",
+    [b"", b"no certificate", made.__doc__.encode(), b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"],  # type: ignore[union-attr]
 )
 def test_a_broken_file_is_told_once_by_its_name_and_left_out(
     trust: TrustStore, hand: Hand, content: bytes, caplog: pytest.LogCaptureFixture
