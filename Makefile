@@ -52,8 +52,8 @@ tests/node_modules/.nodesets: tests/package.json tests/package-lock.json
 vm: $(VENV)/.project
 	@$(BIN)/python -m hil.micropython >/dev/null
 
-# Compiled once on a machine, into the user's cache: no order and no test waits for it.
-kernels: $(VENV)/.project
+# Compiled once on a machine, into the user's cache, as OPC UA's address space is: no order, start or test waits for it.
+kernels: $(VENV)/.project tests/node_modules/.nodesets
 	@$(BIN)/python -m controller.prepare
 
 run:
@@ -131,6 +131,7 @@ bench: setup-test $(VENV)/.bench
 	$(BIN)/python -m tests.bench hil
 	$(BIN)/python -m tests.bench firmware
 	$(BIN)/python -m tests.bench fieldbus
+	$(BIN)/python -m tests.bench opcua
 	$(BIN)/python -m tests.bench kinematics
 
 $(VENV)/.bench: tests/requirements-bench.lock $(VENV)/.oracles

@@ -83,30 +83,32 @@ class Log:
         steady: Callable[[], Ns] = wall_ns,
         most: int = MOST_WAITING,
     ) -> None:
-        """Open the chain: what is there is verified, and a new file begins.
+        """Open the chain: what is there is verified, and a new file begins. While the disk refuses that, nothing can be appended, and
+        each record is another try.
 
         Raises:
-            AuditError: it cannot be written, or another one writes it.
+            AuditError: another one writes it, or the key is not ours alone.
         """
         self._place = Place(folder, writer)
         self._keep = keep or Keep()
         self._utc, self._steady = utc, steady
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(most)
         self.failed, self.closed = "", False
+        self.broken: Broken | None = None
+        self._break: str | None = None
         self._dropped = self._dropped_by_disk = self._said_lost = 0
-        self._file = self._handle = -1
+        self._file = self._handle = self._lock = -1
         self._size = self._number = 0
         self._head = self._heads_head = GENESIS
         self._head_due = steady()
+        self._opened = False
         try:
-            self._lock = lock(self._place)
-            try:
-                self.broken, self._break = self._start()
-            except BaseException:
-                os.close(self._lock)
-                raise
-        except OSError as unusable:
-            raise AuditError(f"{folder}: {unusable.strerror or unusable}") from unusable
+            self._open()
+        except OSError as refused:
+            self._give_up(refused)
+        except AuditError:
+            self._close_files()
+            raise
         self._thread = threading.Thread(target=self._run, name=f"audit-{writer}", daemon=True)
         self._thread.start()
 
@@ -175,6 +177,16 @@ class Log:
                 self._write(batch)
             self._look()
         self._say_head()
+        self._close_files()
+
+    def _open(self) -> None:
+        if self._lock < 0:
+            self._lock = lock(self._place)
+        self._number, self._head, self._heads_head = 0, GENESIS, GENESIS
+        self.broken, self._break = self._start()
+        self._opened = True
+
+    def _close_files(self) -> None:
         for handle in (self._handle, self._lock):
             if handle >= 0:
                 os.close(handle)
@@ -182,6 +194,8 @@ class Log:
     def _write(self, batch: list[_Waiting]) -> None:
         lost = self.lost
         try:
+            if not self._opened:
+                self._open()
             if self._handle < 0:
                 self._resume()
             records = [waiting.record for waiting in batch]
@@ -190,7 +204,7 @@ class Log:
             self._bring(records)
             self.failed = ""
             self._said_lost += lost
-        except OSError as refused:
+        except (OSError, AuditError) as refused:
             self._dropped_by_disk += sum(waiting.done is None for waiting in batch)
             self._give_up(refused)
         self._tell(batch)
@@ -227,9 +241,9 @@ class Log:
         write_whole(self._handle, bytes(content))
         self._number, self._head, self._size = number, head, self._size + len(content)
 
-    def _give_up(self, refused: OSError) -> None:
+    def _give_up(self, refused: Exception) -> None:
         """No file is written to again after it failed: what of it is on disk nobody knows."""
-        self.failed = refused.strerror or str(refused)
+        self.failed = getattr(refused, "strerror", None) or str(refused)
         log.error("the audit log cannot be written: %s", self.failed)
         if self._handle >= 0:
             os.close(self._handle)

@@ -8,6 +8,7 @@ it. What it guarantees of every message that passes:
 - every array element takes at least one byte, so there are never more elements than bytes;
 - dimensions multiply to exactly the elements that are there;
 - nothing is nested deeper than `MAX_DEPTH`;
+- texts are UTF-8;
 - of the structures that may stand where any may, only those in `DECODED` do, or whatever else the caller allows.
 """
 
@@ -154,6 +155,21 @@ def _string(walk: Walk) -> None:
     walk.skip(walk.length())
 
 
+def _text(walk: Walk) -> None:
+    """A text in UTF-8: the decoder behind takes others too, and makes texts of them that can't be written or sent on."""
+    size = walk.length()
+    start = walk.at
+    walk.skip(size)
+    _utf8(walk, start)
+
+
+def _utf8(walk: Walk, start: int) -> None:
+    try:
+        walk.since(start).decode()
+    except UnicodeDecodeError as broken:
+        raise _broken(f"a text that is not UTF-8: {broken}") from broken
+
+
 def _node_id(walk: Walk) -> None:
     encoding = walk.number(1)
     match encoding & 0x3F:
@@ -169,12 +185,14 @@ def _node_id(walk: Walk) -> None:
             if size < 0:
                 raise _broken("a NodeId without an identifier")
             walk.skip(size)
+            if encoding & 0x3F == 3:
+                _utf8(walk, walk.at - size)
         case 4:
             walk.skip(18)
         case unknown:
             raise _broken(f"a NodeId of kind {unknown}")
     if encoding & 0x80:
-        _string(walk)
+        _text(walk)
     if encoding & 0x40:
         walk.skip(4)
 
@@ -238,7 +256,8 @@ _BUILT_IN: dict[str, Walker] = {
     **dict.fromkeys(("Int16", "UInt16"), Fixed(2)),
     **dict.fromkeys(("Int32", "UInt32", "Float"), Fixed(4)),
     **dict.fromkeys(("Int64", "UInt64", "Double", "DateTime"), Fixed(8)),
-    **dict.fromkeys(("String", "ByteString", "Bytes", "CharArray"), _string),
+    **dict.fromkeys(("String", "CharArray"), _text),
+    **dict.fromkeys(("ByteString", "Bytes"), _string),
     "Guid": Fixed(16),
     "Null": Fixed(0),
     "NodeId": _node_id,

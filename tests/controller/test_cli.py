@@ -1,5 +1,6 @@
 """The command line as its user types it."""
 
+import io
 import json
 import os
 import subprocess
@@ -98,19 +99,24 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert told in error and error.count("\n") == 1
 
 
-def test_users_are_made_and_changed_from_the_command_line(tmp_path: Path) -> None:
-    def user(*words: str, password: str = "") -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "controller", "user", "--state", str(tmp_path), *words]
-        return subprocess.run(command, input=password + "\n", capture_output=True, text=True, check=False)
+def test_users_are_made_and_changed_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def user(*words: str, password: str = "") -> tuple[int, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(password + "\n"))
+        capsys.readouterr()
+        return main(["user", "--state", str(tmp_path), *words]), capsys.readouterr().err
 
-    assert user("add", "anna", "administrator", password="correct horse").returncode == 0
-    assert user("add", "ben", "observer", password="battery staple").returncode == 0
-    assert user("role", "ben", "operator").returncode == 0
-    assert user("list").stdout.split() == ["anna", "administrator", "ben", "operator"]
-    short = user("passwd", "ben", password="short")
-    assert short.returncode == 1 and "8 to 128 characters" in short.stderr
-    last = user("role", "anna", "operator")
-    assert last.returncode == 1 and "last administrator" in last.stderr
+    command = [sys.executable, "-m", "controller", "user", "--state", str(tmp_path)]
+    subprocess.run([*command, "add", "anna", "administrator"], input="correct horse\n", check=True, text=True)
+    assert user("add", "ben", "observer", password="battery staple")[0] == 0
+    assert user("role", "ben", "operator")[0] == 0
+    shown = subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout
+    assert shown.split() == ["anna", "administrator", "ben", "operator"]
+    code, error = user("passwd", "ben", password="short")
+    assert code == 1 and "8 to 128 characters" in error
+    code, error = user("role", "anna", "operator")
+    assert code == 1 and "last administrator" in error
 
 
 def test_kernels_that_can_be_kept_nowhere_end_in_one_line(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def folder(parent: Path, name: str) -> Path:
 
 @dataclass
 class Server:
-    """A server with `count` Doubles in `folders`; `core` None: wherever there is room.
+    """A server with `count` Doubles in `folders`, and a cache of its own; `core` None: wherever there is room.
 
     Attributes:
         url, ready_s: where it is, and how long after its imports it said so.
@@ -86,7 +86,7 @@ class Server:
         assert isinstance(argv, list)
         self._process = subprocess.Popen(
             tied([*argv, str(self.count), str(self.folders), str(self.state)], self.core), cwd=ROOT, text=True,
-            env={**os.environ, "LOCKSTEP_BENCH_MODULES": str(NODE_MODULES)},
+            env={**os.environ, "LOCKSTEP_BENCH_MODULES": str(NODE_MODULES), "XDG_CACHE_HOME": str(self.state / "cache")},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.state / "errors.txt").open("w"),
         )  # fmt: skip
         threading.Thread(target=self._take_in, daemon=True).start()

@@ -489,6 +489,24 @@ def test_while_the_disk_refuses_appending_fails_and_afterwards_the_chain_goes_on
     whole(tmp_path)
 
 
+@pytest.mark.parametrize("starts", [0, 1])
+def test_on_a_disk_that_is_full_at_the_start_only_appending_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: int
+) -> None:
+    for _ in range(starts):
+        with writing(tmp_path) as log:
+            write(log, 3)
+    monkeypatch.setattr(files.os, "fsync", _refuse)
+    with writing(tmp_path) as log:
+        assert log.failed == "Input/output error" and not log.restricted
+        with pytest.raises(AuditError, match="cannot be written: Input/output error"):
+            write(log, 1)
+        monkeypatch.undo()
+        write(log, 2)
+        assert not log.failed and log.broken is None
+    assert whole(tmp_path).records == starts * 4 + 3
+
+
 def test_a_full_queue_refuses_appending_and_counts_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     sync = os.fsync

@@ -40,22 +40,27 @@ def corpus() -> dict[str, list[bytes]]:
     deadband = ua.uaprotocol_auto.DataChangeFilter(ua.DataChangeTrigger.StatusValue, 1, 5.0)
     clause = ua.SimpleAttributeOperand(ua.NodeId(2041), [ua.QualifiedName("Message")], ua.AttributeIds.Value)
     literal = ua.LiteralOperand(ua.Variant(500, ua.VariantType.UInt16))
-    element = ua.ContentFilterElement(ua.FilterOperator.GreaterThan, [clause, literal])
-    events = ua.EventFilter([clause], ua.ContentFilter([element]))
+    severe = ua.ContentFilterElement(ua.FilterOperator.GreaterThan, [clause, literal])
+    events = ua.EventFilter([clause], ua.ContentFilter([severe]))
+    changed = ua.MonitoringParameters(1, 50.0, deadband, 3, True)
+    stop = ua.CallMethodRequest(ua.NodeId("belt-1", 2), ua.NodeId("belt-1/Stop", 2))
+    below = [ua.BrowseDescription(ua.NodeId(n), 0, ua.NodeId(33), True, 0, 63) for n in (85, 2253)]
+    pasts = (ua.ReadRawModifiedDetails(False), ua.ReadAtTimeDetails([]), ua.ReadProcessedDetails(AggregateType=[ua.NodeId(2342)]))
     item = lambda f, a=13, n=SPEED: ua.MonitoredItemCreateRequest(  # noqa: E731
         ua.ReadValueId(n, a), ua.MonitoringMode.Reporting, ua.MonitoringParameters(1, 100.0, f, 10, True)
     )
     grid = ua.Variant([[1, 2], [3, 4]], ua.VariantType.Int32)
+    stop.InputArguments = [grid, ua.Variant("a")]
     past = ua.HistoryReadValueId(SPEED)
     made: dict[str, list[Any]] = {
         "Read": [ua.ReadParameters(0, ua.TimestampsToReturn.Both, [value] * n) for n in (1, 3)],
         "Write": [ua.WriteParameters([ua.WriteValue(SPEED, 13, None, ua.DataValue(v))]) for v in (ua.Variant(1.0), grid)],
-        "Browse": [ua.BrowseParameters(ua.ViewDescription(), 2, [ua.BrowseDescription(ua.NodeId(n), 0, ua.NodeId(33), True, 0, 63)]) for n in (85, 2253)],
+        "Browse": [ua.BrowseParameters(ua.ViewDescription(), 2, [one]) for one in below],
         "BrowseNext": [ua.BrowseNextParameters(False, [b"0123456789abcdef"])],
         "TranslateBrowsePathsToNodeIds": [ua.TranslateBrowsePathsToNodeIdsParameters([path])],
         "RegisterNodes": [ua.RegisterNodesParameters([SPEED, ua.NodeId(85)])],
         "UnregisterNodes": [ua.UnregisterNodesParameters([SPEED])],
-        "Call": [ua.CallParameters([ua.CallMethodRequest(ua.NodeId("belt-1", 2), ua.NodeId("belt-1/Stop", 2), [grid, ua.Variant("a")])])],
+        "Call": [ua.CallParameters([stop])],
         "CreateSubscription": [ua.CreateSubscriptionParameters(100, 600, 10, 0, True, 0)],
         "ModifySubscription": [ua.ModifySubscriptionParameters(1, 100, 600, 10, 0, 0)],
         "SetPublishingMode": [ua.SetPublishingModeParameters(True, [1])],
@@ -68,14 +73,13 @@ def corpus() -> dict[str, list[bytes]]:
             ua.CreateMonitoredItemsParameters(1, ua.TimestampsToReturn.Both, [item(events, 12, ua.NodeId(2253))]),
         ],
         "ModifyMonitoredItems": [
-            ua.ModifyMonitoredItemsParameters(1, ua.TimestampsToReturn.Both, [ua.MonitoredItemModifyRequest(1, ua.MonitoringParameters(1, 50.0, deadband, 3, True))])
+            ua.ModifyMonitoredItemsParameters(1, ua.TimestampsToReturn.Both, [ua.MonitoredItemModifyRequest(1, changed)])
         ],
         "SetMonitoringMode": [ua.SetMonitoringModeParameters(1, ua.MonitoringMode.Sampling, [1, 2])],
         "SetTriggering": [ua.SetTriggeringParameters(1, 1, [2], [3])],
         "DeleteMonitoredItems": [ua.DeleteMonitoredItemsParameters(1, [9])],
         "HistoryRead": [
-            ua.HistoryReadParameters(details, ua.TimestampsToReturn.Source, False, [past])
-            for details in (ua.ReadRawModifiedDetails(False), ua.ReadAtTimeDetails([]), ua.ReadProcessedDetails(AggregateType=[ua.NodeId(2342)]))
+            ua.HistoryReadParameters(details, ua.TimestampsToReturn.Source, False, [past]) for details in pasts
         ],
         "GetEndpoints": [ua.GetEndpointsParameters("opc.tcp://127.0.0.1:4840", ["en"], [])],
         "FindServers": [ua.FindServersParameters("opc.tcp://127.0.0.1:4840", ["en"], [])],
@@ -232,8 +236,9 @@ def test_a_hundred_thousand_mutated_messages_in_live_connections_hold_no_client_
                 waits.append(time.perf_counter() - begin)
         grown = face.peak_bytes - before
     waits.sort()
-    print(f"canary waits: median {1e3 * waits[len(waits) // 2]:.1f}, longest {1e3 * waits[-1]:.1f} ms; grown {grown / 2**20:.1f} MB")
-    assert waits[len(waits) * 99 // 100] < 4 * STALL_S  # behind a queue of other clients' messages, on a machine that is not ours alone
+    median, most = 1e3 * waits[len(waits) // 2], 1e3 * waits[-1]
+    print(f"canary waits: median {median:.1f}, longest {most:.1f} ms; grown {grown / 2**20:.1f} MB")
+    assert waits[len(waits) * 99 // 100] < 4 * STALL_S  # behind other clients' messages, on a machine that is not ours alone
     assert grown <= GROWTH
 
 

@@ -248,7 +248,7 @@ def test_who_may_browse_and_no_more_does_no_more(
         monkeypatch.setattr(f"controller.opcua.{module}.TABLE", browsing)
     monkeypatch.setattr(server.nodes, "changes", server.nodes.changes + 1)  # what was kept of the other table counts no more
     for operation, (sorts, do) in DO.items():
-        for sort in sorts:
+        for sort in sorts if operation != "receive events" else ():  # nor is the Server's own node left to be monitored
             assert do(clients[Role.ADMINISTRATOR], Rule.OPEN, sort) == (None if operation == "browse" else DENIED), operation
 
 

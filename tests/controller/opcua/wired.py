@@ -80,15 +80,15 @@ class TrustAll:
 
 
 class Loop(VirtualLoop):
-    """Virtual time, and no threads: what would go to one is done at once."""
+    """Virtual time, and no threads: what would go to one is done here."""
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
-        """Do it."""
+        """Do it, and tell in the next turn."""
         done = self.create_future()
         try:
-            done.set_result(func(*args))
+            self.call_soon(done.set_result, func(*args))
         except Exception as failed:  # as an executor does
-            done.set_exception(failed)
+            self.call_soon(done.set_exception, failed)
         return done
 
 

@@ -210,7 +210,7 @@ def test_queues_hold_and_mark_what_a_slow_queue_does(items: list[tuple[int, bool
         queue.put(1)
     for cycle, puts in enumerate(cycles):
         for _ in range(puts):
-            stage.time.to(stage.time.at / 1e6 + 20)
+            stage.time.to(stage.time.at / 1e6 + 30)
             next_value()
             for queue in slow:
                 queue.put(put)
