@@ -24,11 +24,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from controller.folder import CoreError, held
+from controller.history import FOLDER
 from controller.history.cold import cool
 from controller.history.door import Door
 from controller.history.hot import Hot
 from controller.history.kept import HistoryError
-from controller.history.recorder import FOLDER
 from controller.history.tables import COLD, FILE
 from controller.orders.book import Book, BookError
 from controller.orders.generations import newest

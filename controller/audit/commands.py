@@ -1,6 +1,7 @@
 """`lockstep audit`: who did what, and whether the log is as it was written."""
 
 import asyncio
+import heapq
 import json
 import os
 import pwd
@@ -57,12 +58,13 @@ def records(folder: Path) -> Iterator[tuple[str, Line]]:
     """
     names = writers(folder)
     key = key_of(folder) if names else b""
-    found: list[tuple[str, Line]] = []
-    for writer in names:
-        place = Place(folder, writer)
-        for number in place.numbers():
-            found += [(writer, line) for line in _whole(place.file(number), key)]
-    yield from sorted(found, key=lambda each: (each[1].utc_ns, each[0], each[1].number))
+    yield from heapq.merge(*(_chain(Place(folder, writer), key) for writer in names), key=lambda each: each[1].utc_ns)
+
+
+def _chain(place: Place, key: bytes) -> Iterator[tuple[str, Line]]:
+    for number in place.numbers():
+        for line in _whole(place.file(number), key):
+            yield place.writer, line
 
 
 def _whole(path: Path, key: bytes) -> Iterator[Line]:

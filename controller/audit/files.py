@@ -1,5 +1,6 @@
 """Where audit logs lie: STATE/audit/WRITER-00000001.log and so on, their key, and in a second place each chain's heads."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -64,12 +65,13 @@ def key_of(folder: Path, make: bool = False) -> bytes:
 
     Raises:
         AuditError: there is none, it is not a key, or others may read it.
+        OSError: none can be made.
     """
     path = folder / "key"
+    if make and not path.exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_key(path)
     try:
-        if make and not path.exists():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _make_key(path)
         if path.stat().st_mode & 0o077:
             raise AuditError(f"{path} can be read by others: chmod 600 it")
         key = path.read_bytes()
@@ -83,16 +85,15 @@ def key_of(folder: Path, make: bool = False) -> bytes:
 def _make_key(path: Path) -> None:
     """Whole or not at all, and of several who make one at a time the first."""
     fresh = path.with_name(f"key.{secrets.token_hex(8)}")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(secrets.token_bytes(KEY_SIZE))
-        file.flush()
-        os.fsync(file.fileno())
     try:
-        os.link(fresh, path)
-    except FileExistsError:
-        pass
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(KEY_SIZE))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
     finally:
-        os.unlink(fresh)
+        fresh.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

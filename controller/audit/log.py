@@ -1,6 +1,7 @@
 """The audit log's writer: a thread of its own, so that nobody who is audited waits for a disk unless he wants to."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
@@ -24,6 +25,7 @@ from controller.audit.files import (
     shorten,
     write_whole,
 )
+from controller.audit.opening import drop_unfinished, highest, only_begun, size_of
 from controller.audit.verify import Broken, breaks_accepted, verify_chain
 from twin.clock import Ns, S, utc_ns, wall_ns
 
@@ -83,8 +85,9 @@ class Log:
         steady: Callable[[], Ns] = wall_ns,
         most: int = MOST_WAITING,
     ) -> None:
-        """Open the chain: what is there is verified, and a new file begins. While the disk refuses that, nothing can be appended, and
-        each record is another try.
+        """Open the chain: what is there is verified, and a new file begins.
+
+        While the disk refuses that, nothing can be appended, and each record is another try.
 
         Raises:
             AuditError: another one writes it, or the key is not ours alone.
@@ -147,7 +150,7 @@ class Log:
         return self._break is not None
 
     def _put(self, waiting: _Waiting) -> str:
-        if self.closed:
+        if self.closed or not self._thread.is_alive():
             return "it is closed"
         try:
             self._queue.put_nowait(waiting)
@@ -225,9 +228,8 @@ class Log:
 
         futures = [waiting.done for waiting in batch if waiting.done is not None]
         if futures:
-            loop = futures[0].get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(end)
+            with contextlib.suppress(RuntimeError):  # the loop has closed, and nobody waits any more
+                futures[0].get_loop().call_soon_threadsafe(end)
 
     def _bring(self, records: list[Record]) -> None:
         """Bring records to the disk; only then the chain has them."""
@@ -333,16 +335,15 @@ class Log:
     def _start(self) -> tuple[Broken | None, str | None]:
         """Judge what is there and begin a file: what was found, and the hash of the record of it if nobody has accepted it yet."""
         place = self._place
-        numbers = place.numbers()
         self._key = key_of(place.folder, make=True)
-        if not place.heads.exists() and self._only_begun(numbers):
+        if not place.heads.exists() and only_begun(place, self._key):
             self._file = 0
             self._begin(STARTED)
             self._say_head()
             return None, None
-        self._file = numbers[-1] if numbers else 0
-        torn = self._drop_unfinished()
-        found = verify_chain(place, self._key, quick=self._much(numbers))
+        torn = drop_unfinished(place, self._key)
+        self._file = max(place.numbers(), default=0)
+        found = verify_chain(place, self._key, quick=size_of(place) > READ_AT_START)
         if isinstance(found, Broken):
             return found, self._go_on_broken(found)
         last, _ = last_line(place.file(self._file), self._key)
@@ -353,68 +354,14 @@ class Log:
         self._say_head()
         return None, None
 
-    def _much(self, numbers: list[int]) -> bool:
-        """Whether reading all files would keep whoever starts waiting."""
-        paths = (self._place.file(number) for number in numbers)
-        return sum(path.stat().st_size for path in paths if path.exists()) > READ_AT_START
-
-    def _only_begun(self, numbers: list[int]) -> bool:
-        """Whether there is no more than the first record of a first start, which ended before it had written its first head."""
-        if not numbers:
-            return True
-        if numbers != [1]:
-            return False
-        try:
-            last, _ = last_line(self._place.file(1), self._key)
-        except ChainError:
-            return False
-        return last is None or last.number == 1
-
-    def _drop_unfinished(self) -> str:
-        """Cut off what a power cut leaves unfinished at the end, a record or a head: nobody was told of it. What was there."""
-        place = self._place
-        if place.heads.exists():
-            heads = place.heads.read_bytes()
-            shorten(place.heads, heads.rfind(b"\n") + 1)
-        while self._file:
-            path = place.file(self._file)
-            try:
-                last, rest = last_line(path, self._key)
-            except ChainError:
-                break
-            if last is None and self._file - 1 in place.numbers():  # a file in which nothing was ever acknowledged
-                path.unlink()
-                self._file -= 1
-                continue
-            shorten(path, path.stat().st_size - rest)
-            return f"{rest} bytes of an unfinished record at the end of {path.name}" if rest else ""
-        return ""
-
     def _go_on_broken(self, found: Broken) -> str:
         """Begin a chain of its own, which says what was found, with heads of its own: the hash of its first record, which is to be
         accepted."""
         log.error("the audit log is broken: %s", found)
-        self._number = self._highest()
+        self._number = highest(self._place, self._key)
         heads = self._place.heads
         if heads.exists():
             heads.rename(heads.with_name(f"{heads.name}.{self._utc()}"))
         self._begin(BROKEN, str(found))
         self._say_head()
         return self._head
-
-    def _highest(self) -> int:
-        """No number is given again, as far as they can be read."""
-        most = 0
-        for number in self._place.numbers():
-            try:
-                last, _ = last_line(self._place.file(number), self._key)
-            except ChainError:
-                continue
-            most = max(most, last.number if last is not None else 0)
-        heads = self._place.heads
-        for line in heads.read_bytes().split(b"\n") if heads.exists() else ():
-            try:
-                most = max(most, read_head(line, self._key)[0].number)
-            except ChainError:
-                continue
-        return most

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from controller.history import FOLDER
 from controller.history.aggregates import AGGREGATES
 from controller.history.cold import duckdb, quoted
 from controller.history.door import Door, Windows
 from controller.history.kept import QUALITIES, HistoryError, Kept
-from controller.history.recorder import FOLDER
 from twin.clock import MS, US, S, utc_ns
 from twin.factory import FactoryError, read
 from twin.units import ALL, ONE, Unit

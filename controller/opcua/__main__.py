@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler = logging.StreamHandler()
     handler.addFilter(FewTracebacks())
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    log.setLevel(logging.INFO)
+    for told in ("lockstep.opcua", "lockstep.audit"):
+        logging.getLogger(told).setLevel(logging.INFO)
     try:
         factory = read(given.factory)
         signals = feed_signals(factory)

@@ -50,10 +50,13 @@ _MANDATORY: Final[dict[int, bytes]] = {
 """What the attributes that a node must have are where nothing is said."""
 
 # Plain numbers: an IntFlag makes an object at each operation, and thousands of nodes are asked for at once.
-VALUE, _LEVEL, _PERMISSIONS = int(Id.Value), int(Id.AccessLevel), int(Id.RolePermissions)
+VALUE, _LEVEL, _RANK, _PERMISSIONS = int(Id.Value), int(Id.AccessLevel), int(Id.ValueRank), int(Id.RolePermissions)
 _BROWSE, _READ, _SEE_RULES = int(May.BROWSE), int(May.READ), int(May.READ_ROLE_PERMISSIONS)
 _LEAST: Final = _MANDATORY[_LEVEL]
 CURRENT_READ, CURRENT_WRITE, HISTORY_READ, HISTORY_WRITE = 1, 2, 4, 8
+WRITE_FULL_ARRAY_ONLY: Final = 1 << 10
+_SCALAR: Final = b"\xff\xff\xff\xff"
+"""A ValueRank of -1."""
 _ACCESS: Final = (
     (CURRENT_READ, May.READ),
     (CURRENT_WRITE, May.WRITE),
@@ -71,6 +74,12 @@ UNKNOWN, INVALID, DENIED, NOT_READABLE = (
 def access_level(nodes: Nodes, node: int) -> int:
     """Bits of a Variable's AccessLevel."""
     return nodes.attributes[node].get(_LEVEL, _LEAST)[1]
+
+
+def _extended_level(nodes: Nodes, node: int) -> int:
+    """AccessLevelEx (Part 3 §8.58): reading and writing are never done by halves, and an array is written whole."""
+    scalar = nodes.attributes[node].get(_RANK, _MANDATORY[_RANK])[1:] == _SCALAR
+    return access_level(nodes, node) | (0 if scalar else WRITE_FULL_ARRAY_ONLY)
 
 
 def executable(nodes: Nodes, node: int) -> bool:
@@ -115,7 +124,7 @@ def attribute(nodes: Nodes, node: int, wanted: int, role: Role) -> bytes | None:
             allowed = sum(bit for bit, needs in _ACCESS if level & bit and granted & needs == needs)
             return variant(allowed, ua.VariantType.Byte)
         case Id.AccessLevelEx:
-            return nodes.attributes[node].get(wanted) or variant(access_level(nodes, node), ua.VariantType.UInt32)
+            return nodes.attributes[node].get(wanted) or variant(_extended_level(nodes, node), ua.VariantType.UInt32)
         case Id.UserExecutable:
             return variant(executable(nodes, node) and bool(granted & May.CALL))
         case Id.UserWriteMask:

@@ -8,7 +8,7 @@ it. What it guarantees of every message that passes:
 - every array element takes at least one byte, so there are never more elements than bytes;
 - dimensions multiply to exactly the elements that are there;
 - nothing is nested deeper than `MAX_DEPTH`;
-- texts are UTF-8;
+- texts are UTF-8, but for what servers of others send;
 - of the structures that may stand where any may, only those in `DECODED` do, or whatever else the caller allows.
 """
 
@@ -141,7 +141,7 @@ def check(kind: type, data: bytes, at: int = 0, decoded: frozenset[str] | None =
 
     Args:
         kind: a structure as asyncua declares it, such as ua.ReadParameters.
-        decoded: structures that may stand where any may; None for all that asyncua declares.
+        decoded: structures that may stand where any may; None for all that asyncua declares, and for texts that are not UTF-8.
 
     Raises:
         Refused: what the decoder is not to see.
@@ -164,6 +164,8 @@ def _text(walk: Walk) -> None:
 
 
 def _utf8(walk: Walk, start: int) -> None:
+    if walk.decoded is None:  # what a server of others sends is shown, whatever its texts are
+        return
     try:
         walk.since(start).decode()
     except UnicodeDecodeError as broken:

@@ -178,7 +178,7 @@ def _fit(writable: Writable, one: Any) -> Outcome | _Pending:
         return Outcome(StatusCodes.BadWriteNotSupported, "part of a value cannot be written")
     given = one.Value
     if given.SourceTimestamp or given.ServerTimestamp or (given.StatusCode and given.StatusCode.value):
-        return Outcome(StatusCodes.BadWriteNotSupported, "status and times are the server's own")
+        return Outcome(StatusCodes.BadWriteNotSupported, "status and times are the server's own: write the value without them")
     value = given.Value
     scalar = value is not None and not value.is_array and value.Dimensions is None
     if not scalar or value.VariantType.value != writable.kind or value.Value is None:

@@ -80,8 +80,12 @@ class Client:
             request.asked.fault(StatusCodes.BadRequestCancelledByClient)
         return len(cancelled)
 
-    def end(self) -> None:
-        """Nothing can be told any more: answer the requests with that."""
+    def end(self, status: int) -> None:
+        """Answer the requests with a status: nothing can be told any more."""
+        while self.requests:
+            self.requests.popleft().asked.fault(status)
+
+    def end_if_empty(self) -> None:
+        """When nothing is left to be told, answer the requests with that."""
         if not self.subscriptions and not self.notices:
-            while self.requests:
-                self.requests.popleft().asked.fault(StatusCodes.BadNoSubscription)
+            self.end(StatusCodes.BadNoSubscription)

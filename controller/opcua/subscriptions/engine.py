@@ -140,6 +140,7 @@ class Engine:
     def _left(self, session: Session) -> None:
         """A session has ended: its subscriptions go with it, or wait for somebody to take them over."""
         client = self._clients.pop(session)
+        client.end(StatusCodes.BadSessionClosed)
         for one in client.subscriptions.values():
             self.settle(one)
             one.session = None
@@ -326,7 +327,7 @@ class Engine:
             if client.notices:
                 number, notice = client.notices.popleft()
                 self._reply(client, number, (), False, notice)
-                client.end()
+                client.end_if_empty()
                 continue
             late = [one for one in client.subscriptions.values() if one.publishing.would()]
             if not late:

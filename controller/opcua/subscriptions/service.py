@@ -198,7 +198,7 @@ class Subscriptions:
             if one is not None:
                 self.engine.remove(one)
             results.append(0 if one is not None else StatusCodes.BadSubscriptionIdInvalid)
-        self.engine.of(asked.session).end()
+        self.engine.of(asked.session).end_if_empty()
         return _results(results)
 
     # ---- methods

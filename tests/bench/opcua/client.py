@@ -327,7 +327,7 @@ def storm(asked: dict[str, Any]) -> dict[str, Any]:
             deadline.wait()
             client.wire.close()
         except (OSError, Malformed) as error:
-            failed.append(f"{type(error).__name__}: {error}")
+            failed.append(f"{type(error).__name__}: {error}"[:300])
 
     deadline = threading.Event()
     threads = [threading.Thread(target=one, args=(index,), daemon=True) for index in range(asked["clients"])]

@@ -1,6 +1,6 @@
 """What subscriptions cost in themselves: `python -m tests.bench.opcua.engine`. No network, no cryptography, one process.
 
-Prints µs per 10,000 notifications, from the commit to the encoded answer, and what creating items costs.
+Prints µs of processor time per 10,000 notifications, from the commit to the encoded answer, and what creating items costs.
 """
 
 import struct
@@ -36,13 +36,13 @@ def publishing(subscriptions: int, items: int, queue: int = 1) -> tuple[float, f
             client.publish()
         stage.time.to(cycle * 100)
         values += 1
-        started = time.perf_counter()
+        started = time.process_time()
         stage.plane.put(rows, values, 0, cycle)
-        done = time.perf_counter()
+        done = time.process_time()
         stage.plane.commit(cycle)
-        longest = max(longest, time.perf_counter() - done)
+        longest = max(longest, time.process_time() - done)
         stage.time.turn()
-        put, published = put + done - started, published + time.perf_counter() - done
+        put, published = put + done - started, published + time.process_time() - done
     told = sum(sizes) / 34
     return put / told * 1e10, published / told * 1e10, longest * 1e3
 
@@ -51,9 +51,9 @@ def create(client, subscription: int, keys: list[bytes], queue: int = 1) -> floa
     """Seconds that one CreateMonitoredItems takes."""
     body = b"".join(struct_to_binary(item(key, at, queue=queue)) for at, key in enumerate(keys))
     asked = Asked(client.session, 1, struct.pack("<IIi", subscription, 2, len(keys)) + body, 0, 0, client._reply, client._never)  # type: ignore[arg-type]
-    started = time.perf_counter()
+    started = time.process_time()
     client.stage.services["CreateMonitoredItems"](asked)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def main() -> None:

@@ -83,6 +83,31 @@ def test_a_call_that_makes_no_sense_does_not_reach_the_core(
     assert site.core.asked == []
 
 
+def alone(value: float) -> ua.DataValue:
+    """A value without a time."""
+    return ua.DataValue(ua.Variant(value))
+
+
+def test_a_setpoint_is_written_by_a_client_as_clients_write_and_a_refusal_can_be_read(site: Site) -> None:
+    async def write() -> tuple[str, ...]:
+        async with connected(site.face, "otto", PASSWORDS["otto"]) as client:
+            speed, refusal = client.get_node(node("belt-1/setpoint/speed")), client.get_node(node("belt-1/LastRefusal"))
+            await speed.write_value(alone(80.0))
+            with pytest.raises(ua.uaerrors.BadWriteNotSupported):
+                await speed.write_value(80.0)  # asyncua adds a time of its own, which Part 4 has us refuse
+            site.core.answer = lambda request: Answer(request.id, False, "not now", None, "busy")
+            with pytest.raises(ua.uaerrors.BadTooManyOperations):
+                await speed.write_value(alone(90.0))
+            with pytest.raises(ua.uaerrors.BadOutOfRange):
+                await speed.write_value(alone(900.0))
+            with pytest.raises(ua.uaerrors.BadNotWritable):
+                await client.get_node(node("belt-1/status/speed")).write_value(alone(80.0))
+            return str(await refusal.read_value()), *[str(r.args["value"]) for r in site.core.asked]
+
+    last, *asked_for = asyncio.run(write())
+    assert last.startswith("belt-1/setpoint/speed for otto: 900 is outside 1 to 500") and asked_for == ["80.0", "90.0"]
+
+
 def test_a_call_that_waits_for_its_answer_holds_nothing_else_up(site: Site) -> None:
     waiting: list[Request] = []
 

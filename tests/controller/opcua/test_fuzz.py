@@ -1,4 +1,4 @@
-"""Mutated messages at every service, and in live connections beside a client with manners: nothing falls over, nothing stands still."""
+"""Mutated messages at every service, and in live connections beside a client with manners: nothing falls over or stalls."""
 
 import contextlib
 import random

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.opcua import guard
+from controller.opcua.names import in_namespace
 
 numbers = st.integers(0, 2**31 - 1)
 texts = st.none() | st.text(max_size=20)
@@ -144,3 +145,14 @@ def test_a_cut_message_is_never_read_beyond_its_end(kind: type) -> None:
 def test_any_bytes_at_all_are_walked_in_steps_forward(kind: type, content: bytes) -> None:
     walked = walked_length(kind, content)
     assert walked is None or 0 <= walked <= len(content)
+
+
+def test_a_text_that_is_not_utf_8_is_refused_but_from_servers_of_others() -> None:
+    asked = struct_to_binary(ua.CallMethodRequest(in_namespace(2, "a"), in_namespace(2, "b"), [ua.Variant("text")]))
+    for found in (b"text", b"\x01\x00\x00\x00a"):
+        assert asked.count(found) == 1
+        broken = asked.replace(found, found[:-1] + b"\xff")
+        with pytest.raises(guard.Refused):
+            guard.check(ua.CallMethodRequest, broken)
+        guard.check(ua.CallMethodRequest, broken, decoded=None)
+    guard.check(ua.CallMethodRequest, asked)

@@ -84,11 +84,12 @@ class Loop(VirtualLoop):
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """Do it, and tell in the next turn."""
-        done = self.create_future()
+        done: asyncio.Future[Any] = self.create_future()
         try:
-            self.call_soon(done.set_result, func(*args))
+            result, tell = func(*args), done.set_result
         except Exception as failed:  # as an executor does
-            self.call_soon(done.set_exception, failed)
+            result, tell = failed, done.set_exception
+        self.call_soon(lambda: None if done.done() else tell(result))
         return done
 
 

@@ -293,6 +293,14 @@ def test_a_lost_session_waits_a_minute_for_its_client(wired: Wired) -> None:
     assert len(wired.sessions) == 1
 
 
+def test_a_session_that_was_never_activated_does_not_outlive_its_connection(wired: Wired) -> None:
+    client = opened(wired)
+    client.create()
+    client.wire.close()
+    wired.turn()
+    assert len(wired.sessions) == 0
+
+
 def test_a_session_ends_when_its_client_asks_for_nothing(wired: Wired) -> None:
     client, idle = wired.client(timeout_ms=10_000), wired.client(timeout_ms=10_000)
     for _ in range(5):
@@ -324,6 +332,14 @@ def test_a_closed_session_leaves_nothing_behind(wired: Wired) -> None:
     del session
     gc.collect()
     assert gone() is None
+
+
+def test_without_its_session_a_connection_may_send_as_little_as_before(wired: Wired) -> None:
+    client = wired.client()
+    assert status_of(lambda: client.ask("Write", bytes(20_000))) == "BadServiceUnsupported"
+    client.ask("CloseSession", b"\x01")
+    client.post("Write", bytes(20_000))
+    assert client.told() == "BadRequestTooLarge"
 
 
 def test_a_client_says_whether_its_subscriptions_end_too(wired: Wired) -> None:

@@ -10,7 +10,7 @@ from asyncua.ua.status_codes import StatusCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.opcua.encoding import NULL_TEXT, data_value, node_key, qualified, variant
+from controller.opcua.encoding import NULL_TEXT, TICKS_1970, data_value, node_key, qualified, variant
 from controller.opcua.nodes.store import VARIABLE
 from controller.opcua.plane import BOOLEAN, DOUBLE, FLOAT, INT16, INT64, STRING, UINT64
 from controller.opcua.subscriptions import limits
@@ -201,6 +201,9 @@ def test_queues_hold_and_mark_what_a_slow_queue_does(items: list[tuple[int, bool
         else:
             stage.put([float(put)])
 
+    one = stage.engine.any(number)
+    assert one
+    one.beat.since = -(1 << 60)  # no cycle is made longer: here they are counted
     next_value()
     made = [client.item(0, at, queue=size, oldest=oldest) for at, (size, oldest, _) in enumerate(items)]
     for item, (_, _, stamps) in zip(made, items, strict=True):
@@ -323,6 +326,23 @@ def test_a_trigger_says_which_changes_count(trigger: int, wanted: list[Any]) -> 
     stage.put([2.0], source=7, status=0x80000000)
     stage.time.to(600)
     assert len(client.changes()) == 1
+
+
+@pytest.mark.parametrize("queue", [1, 5])
+def test_the_times_that_are_asked_for_are_the_values_own(queue: int) -> None:
+    stage, client, number = set_out([INT16, DOUBLE, BOOLEAN])
+    stage.time.to(50)
+    stage.plane.put(*_whole([0, 1, 2], [7, 8, 1]), 0x40000000, TICKS_1970 + 10_000_000)
+    stage.plane.commit(TICKS_1970 + 20_000_000)
+    for stamps in range(4):
+        client.monitor(number, *[client.item(row, 10 * stamps + row, queue=queue) for row in range(3)], stamps=stamps)
+    stage.time.to(200)
+    seconds: dict[int, list[Any]] = {}
+    for handle, value in sorted(client.changes(), key=lambda pair: pair[0]):
+        assert (value.Value.Value, value.StatusCode.value) == ((7, 8, 1)[handle % 10], 0x40000000)
+        times = [time and round(time.timestamp()) for time in (value.SourceTimestamp, value.ServerTimestamp)]
+        seconds.setdefault(handle // 10, []).append(times)
+    assert seconds == {0: 3 * [[1, None]], 1: 3 * [[None, 2]], 2: 3 * [[1, 2]], 3: 3 * [[None, None]]}
 
 
 def test_integers_beyond_what_a_double_holds_are_told_apart() -> None:

@@ -336,8 +336,10 @@ def test_a_message_is_no_longer_than_the_client_takes() -> None:
 def test_when_its_session_ends_a_subscription_ends_or_waits_as_the_client_wished() -> None:
     for delete in (True, False):
         stage, client, number = set_out(life=30, alive=10)
+        client.publish()
         client.session.delete_subscriptions = delete
         client.session.close()
+        assert [code for _, code, _ in client.answers] == [StatusCodes.BadSessionClosed]
         assert (stage.engine.any(number) is None) == delete
         stage.time.to(3_100)
         assert stage.engine.any(number) is None and stage.engine.items == 0
