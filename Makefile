@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check install -qq --require-hashes
 PYTEST := $(BIN)/python -m pytest
 PYTEST_ARGS ?=
+PEERS := tests/bench/opcua/peers
 TOGETHER := @$(MAKE) --no-print-directory --jobs=2
 
 # $(call get,what,Debian packages): root on Debian gets them; else one line names what is missing.
@@ -126,7 +127,7 @@ check-firmware: setup-test
 soak: setup-test
 	$(PYTEST) -m soak $(PYTEST_ARGS)
 
-bench: setup-test $(VENV)/.bench
+bench: setup-test $(VENV)/.bench $(PEERS)/node_modules/.peers
 	$(PYTEST) -m bench --capture=no $(PYTEST_ARGS)
 	$(BIN)/python -m tests.bench hil
 	$(BIN)/python -m tests.bench firmware
@@ -137,6 +138,11 @@ bench: setup-test $(VENV)/.bench
 $(VENV)/.bench: tests/requirements-bench.lock $(VENV)/.oracles
 	@echo "setup: peers to measure against"
 	@$(BIN)/python $(PIP) --requirement tests/requirements-bench.lock
+	@touch $@
+
+$(PEERS)/node_modules/.peers: $(PEERS)/package.json $(PEERS)/package-lock.json
+	@echo "setup: an OPC UA server of another stack to measure against (node-opcua)"
+	@cd $(PEERS) && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
 # ---- housekeeping ----------------------------------------------------------------------------------------------------
@@ -156,10 +162,11 @@ lock:
 	echo 'micropython-esp32-stubs==1.29.0.post1' | $(COMPILE) - --output-file tests/requirements-stubs.lock
 	printf 'opcua==0.98.13\ncryptography\n' | $(COMPILE) - --output-file tests/requirements-opcua.lock
 	echo 'setuptools' | $(COMPILE) - --output-file tests/requirements-opcua-build.lock
-	cd tests && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
-	cd tests && node -e '$(NO_FUNDING)'
+	for folder in tests $(PEERS); do \
+		( cd $$folder && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund && \
+			node -e '$(NO_FUNDING)' ) || exit 1; done
 
 clean:
-	rm -rf $(VENV) .venv-opcua .typings tests/node_modules build dist
+	rm -rf $(VENV) .venv-opcua .typings tests/node_modules $(PEERS)/node_modules build dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

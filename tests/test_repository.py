@@ -41,8 +41,9 @@ def test_every_locked_requirement_has_a_version_and_a_hash_and_no_address(lock: 
     assert requirements and unhashed == []
 
 
-def test_every_locked_npm_package_has_a_hash_and_no_address() -> None:
-    lock = (ROOT / "tests" / "package-lock.json").read_text()
+@pytest.mark.parametrize("folder", ["tests", "tests/bench/opcua/peers"])
+def test_every_locked_npm_package_has_a_hash_and_no_address(folder: str) -> None:
+    lock = (ROOT / folder / "package-lock.json").read_text()
     packages = {name: entry for name, entry in json.loads(lock)["packages"].items() if name}
     assert packages and all(entry["integrity"].startswith("sha512-") for entry in packages.values())
     assert "resolved" not in lock and "://" not in lock

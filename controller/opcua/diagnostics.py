@@ -285,7 +285,7 @@ class Diagnostics:
         made.ClientCertificate = session.certificate
         if session.channel is not None:
             made.SecurityMode = ua.MessageSecurityMode(session.channel.mode)
-            made.SecurityPolicyUri = session.channel.policy_uri
+            made.SecurityPolicyUri = session.channel.policy.uri
         return made
 
     def _structured(self, number: int, below: Sequence[tuple[str, int]], made: Callable[[], Any]) -> None:
@@ -326,7 +326,7 @@ def _children(parent: str) -> list[tuple[str, int]]:
 def _field(made: Callable[[], Any], name: str) -> Callable[[Any], bytes]:
     def read(_: Any) -> bytes:
         whole = made()
-        hint = str(type(whole).__annotations__[name]).removeprefix("ua.").strip("'\"")
+        hint = str(type(whole).__annotations__[name]).strip("'\"").removeprefix("ua.")
         return _encoded(getattr(whole, name), hint)
 
     return read

@@ -75,6 +75,7 @@ class Reading:
     def __init__(self, nodes: Nodes, plane: Plane) -> None:
         self._nodes, self._plane = nodes, plane
         self._plans: OrderedDict[tuple[bytes, int, Role], _Plan] = OrderedDict()
+        self._known: dict[Role, dict[bytes, int]] = {}
         self._bytes, self._changes = 0, nodes.changes
         self._born = ticks(utc_ns())
         self.hindrances: dict[int, Callable[[], str]] = {}
@@ -118,6 +119,7 @@ class Reading:
     def _planned(self, listed: bytes, stamps: int, role: Role) -> _Plan:
         if self._changes != self._nodes.changes:
             self._plans.clear()
+            self._known.clear()
             self._bytes, self._changes = 0, self._nodes.changes
         key = listed, stamps, role
         plan = self._plans.get(key)
@@ -135,10 +137,17 @@ class Reading:
         rows: list[int] = []
         others: list[tuple[int, Piece]] = []
         find, kinds = self._nodes.find, self._plane.kinds.tobytes()
+        known = self._known.setdefault(role, {})
         for item in items(listed):
-            found = find(item[0])
-            row = self._row(role, found, item[1]) if not item[2] and item[3] is None else None
+            key, wanted, text, encoding = item
+            is_plain = wanted == VALUE and not text and encoding is None
+            if is_plain and key in known:
+                rows.append(known[key])
+                continue
+            found = find(key)
+            row = self._row(role, found, wanted) if is_plain else None
             if row is not None and kinds[row] != STRING:
+                known[key] = row
                 rows.append(row)
             else:
                 others.append((len(rows), self._item(found, item, stamps, role)))

@@ -12,6 +12,7 @@ from controller.opcua import nodes
 from controller.opcua.access import Who
 from controller.opcua.diagnostics import SHUTDOWN, Build, Diagnostics, Status, Totals
 from controller.opcua.encoding import node_key
+from controller.opcua.link.policies import BASIC256SHA256, Policy
 from controller.opcua.nodes import Nodes
 from controller.opcua.roles import May, Rule, may
 from controller.opcua.sessions import Counter, Session, Sessions
@@ -42,7 +43,7 @@ class Sealed:
     """What diagnostics ask of a channel."""
 
     mode: int = 3
-    policy_uri: str = "http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256"
+    policy: Policy = BASIC256SHA256
 
 
 class Three:
@@ -128,6 +129,7 @@ def test_a_session_has_an_object_of_its_own_while_it_lives(shown: Any) -> None:
     security = read(space, "", node_key(1, f"{session.key.hex()}/SessionSecurityDiagnostics"))
     assert (security.ClientUserIdOfSession, security.ClientCertificate) == ("otto", b"certificate")
     assert security.SecurityMode == ua.MessageSecurityMode.SignAndEncrypt
+    assert security.SecurityPolicyUri == "http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256"
     session.close()
     assert len(space.reads) == before and space.find(session.key) == -1
     assert not diagnostics._since and not diagnostics._names
