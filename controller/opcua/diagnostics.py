@@ -16,6 +16,7 @@ from controller.opcua.encoding import NULL_TEXT, data_value, node_key, qualified
 from controller.opcua.names import in_namespace
 from controller.opcua.nodes.store import NO_NODE, OBJECT, VALUE, VARIABLE, Nodes
 from controller.opcua.roles import Rule
+from controller.opcua.session_security import UA_BINARY, SessionSecurity
 from controller.opcua.sessions import Session, Sessions
 from twin.clock import utc_ns
 
@@ -170,7 +171,7 @@ class Diagnostics:
         _reads(nodes, "Server_ServerDiagnostics_SubscriptionDiagnosticsArray", lambda _: _array(self._subscribed.diagnostics(None)))
         _reads(nodes, f"{_SESSIONS}_SessionDiagnosticsArray", lambda _: _array([self.session(s) for s in self._sessions]))
         security = f"{_SESSIONS}_SessionSecurityDiagnosticsArray"
-        _reads(nodes, security, lambda _: _array([self.security(s) for s in self._sessions]))
+        _reads(nodes, security, lambda _: _array([self.security(s).whole() for s in self._sessions]))
         nodes.rules[nodes.standard(_id(security))] = Rule.SECURITY
         for name in (f"{_SESSIONS}_SessionDiagnosticsArray", "Server_ServerDiagnostics_SubscriptionDiagnosticsArray"):
             nodes.rules[nodes.standard(_id(name))] = Rule.DIAGNOSTICS
@@ -274,23 +275,26 @@ class Diagnostics:
         made.TotalRequestCount = totals(sum(c.total for c in counters), sum(c.errors for c in counters))
         return made
 
-    def security(self, session: Session) -> Any:
+    def security(self, session: Session) -> SessionSecurity:
         """As SessionSecurityDiagnosticsDataType."""
-        made: Any = ua.SessionSecurityDiagnosticsDataType()
-        made.SessionId = _session_id(session)
-        made.ClientUserIdOfSession = session.who.name or None
-        made.ClientUserIdHistory = list(self._names.get(session, ()))
-        made.AuthenticationMechanism = "UserName" if session.who.name else "Anonymous"
-        made.TransportProtocol = "http://opcfoundation.org/UA-Profile/Transport/uatcp-uasc-uabinary"
-        made.ClientCertificate = session.certificate
-        if session.channel is not None:
-            made.SecurityMode = ua.MessageSecurityMode(session.channel.mode)
-            made.SecurityPolicyUri = session.channel.policy.uri
-        return made
+        channel: Any = session.channel
+        name: Any = session.who.name
+        given: Any = (
+            _session_id(session),
+            name or None,
+            list(self._names.get(session, ())),
+            "UserName" if name else "Anonymous",
+            UA_BINARY,
+            "http://opcfoundation.org/UA-Profile/Transport/uatcp-uasc-uabinary",
+            channel.mode if channel is not None else ua.MessageSecurityMode.Invalid,
+            channel.policy.uri if channel is not None else None,
+            session.certificate,
+        )
+        return SessionSecurity(*given)
 
     def _structured(self, number: int, below: Sequence[tuple[str, int]], made: Callable[[], Any]) -> None:
         """A Variable that is a structure, and one for each of its fields."""
-        self._nodes.reads[number] = _stamped(lambda _: variant(made()))
+        self._nodes.reads[number] = _stamped(lambda _: variant(_whole(made())))
         for name, child in below:
             if child != NO_NODE:
                 self._nodes.reads[child] = _stamped(_field(made, name))
@@ -321,6 +325,10 @@ def _children(parent: str) -> list[tuple[str, int]]:
     """The fields of the summary, with the numbers of their nodes in namespace 0."""
     return [(field.name, _id(f"{parent}_{field.name}")) for field in fields(ua.ServerDiagnosticsSummaryDataType)
             if hasattr(ObjectIds, f"{parent}_{field.name}")]  # fmt: skip
+
+
+def _whole(told: Any) -> Any:
+    return told.whole() if isinstance(told, SessionSecurity) else told
 
 
 def _field(made: Callable[[], Any], name: str) -> Callable[[Any], bytes]:
