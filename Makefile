@@ -6,7 +6,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run setup setup-test vm kernels mbpoll narrow test check lint types board-types imports check-firmware soak bench lock clean
+.PHONY: run setup setup-test vm kernels mbpoll narrow test check lint types board-types imports check-firmware collect soak bench lock clean
+
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV := .venv
@@ -107,7 +109,7 @@ test:
 	$(TOGETHER) check
 	$(PYTEST) --numprocesses 3 --dist worksteal $(PYTEST_ARGS)
 
-check: lint types board-types imports check-firmware
+check: lint types board-types imports check-firmware collect
 
 lint: setup-test
 	$(BIN)/ruff check .
@@ -123,6 +125,10 @@ imports: setup-test
 
 check-firmware: setup-test
 	$(BIN)/python -m tests.compile_firmware
+
+# Every test can be found, and is compiled once: beside the type checker, so that no worker has to.
+collect: setup-test
+	@out="$$($(PYTEST) --collect-only -qq 2>&1)" || { echo "$$out"; exit 1; }
 
 soak: setup-test
 	$(PYTEST) -m soak $(PYTEST_ARGS)

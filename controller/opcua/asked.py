@@ -1,8 +1,7 @@
-"""One request as a service sees it, and what a service is."""
+"""One request as a service sees it."""
 
 import enum
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from asyncua.common.utils import Buffer, ServiceError
@@ -115,15 +114,6 @@ class Asked:
 
 Handle = Callable[[Asked], bytes | None]
 """A service: the response's fields, or None when it answers later. Raises ServiceError for a fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A service that is served."""
-
-    name: str
-    handle: Handle
-    needs: Needs = field(default=Needs.SESSION)
 
 
 def few(asked: Any) -> Any:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from asyncua import ua
+from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
@@ -176,6 +177,8 @@ class Diagnostics:
         for name in (f"{_SESSIONS}_SessionDiagnosticsArray", "Server_ServerDiagnostics_SubscriptionDiagnosticsArray"):
             nodes.rules[nodes.standard(_id(name))] = Rule.DIAGNOSTICS
         _constant(nodes, "Server_ServerDiagnostics_EnabledFlag", variant(True, ua.VariantType.Boolean))
+        flag = nodes.standard(_id("Server_ServerDiagnostics_EnabledFlag"))  # nobody can switch it off
+        nodes.put(flag, int(AttributeIds.AccessLevel), variant(1, ua.VariantType.Byte))
 
     def summary(self) -> Any:
         """As ServerDiagnosticsSummaryDataType."""

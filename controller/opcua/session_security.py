@@ -11,6 +11,7 @@ from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
 from controller.opcua.encoding import key_of, octets, string
+from controller.opcua.names import standard
 
 UA_BINARY = "UA Binary"
 
@@ -45,5 +46,5 @@ class SessionSecurity:
             string(fields.SecurityPolicyUri),
             octets(fields.ClientCertificate),
         )
-        kind: Any = ua.NodeId(ObjectIds.SessionSecurityDiagnosticsDataType_Encoding_DefaultBinary)
-        return ua.ExtensionObject(TypeId=kind, Body=b"".join(content))
+        made: Any = ua.ExtensionObject
+        return made(standard(ObjectIds.SessionSecurityDiagnosticsDataType_Encoding_DefaultBinary), b"".join(content))

@@ -19,6 +19,7 @@ from hil.rig import Rig
 from hil.scenario import Scenario, ScenarioError, Stage, play, put_part
 from hil.targets.vm import FREE, Costs
 from twin.clock import Ns, seconds, wall_ns
+from twin.devices import Device, ModbusDevice
 from twin.factory import Factory, read
 from twin.trace import Trace
 
@@ -56,11 +57,19 @@ class Performed:
 
 
 def at_free_ports(factory: Factory) -> Factory:
-    """The factory with its virtual nodes at ports that are free now, so that any number of runs go side by side."""
+    """The factory with what is virtual in it at ports that are free now, so that any number of runs go side by side."""
     nodes = {
         name: replace(node, host="127.0.0.1", port=free_port()) if node.virtual else node for name, node in factory.nodes.items()
     }
-    return replace(factory, nodes=nodes)
+    devices = {name: _at_free_port(device) for name, device in factory.devices.items()}
+    return replace(factory, nodes=nodes, devices=devices)
+
+
+def _at_free_port(device: Device) -> Device:
+    reached = device.reached
+    if not device.virtual or not isinstance(reached, ModbusDevice) or reached.serial is not None:
+        return device
+    return replace(device, reached=replace(reached, host="127.0.0.1", port=free_port()))
 
 
 @contextmanager

@@ -12,8 +12,10 @@ from hil.campaigns.plan import COMES_ALONG
 from hil.judging.verdict import Requirement, never
 from hil.rig import LinkCut, LinkHealed, PowerOn, Rig
 from hil.scenario import SCENARIOS, RequirementFailed, ScenarioError, Stage, play
+from tests.controller.factories import DEMO
 from twin.clock import MS, Ns, S
-from twin.factory import Factory, read
+from twin.devices import ModbusDevice
+from twin.factory import Factory, Node, read
 from twin.faults import FaultError
 
 SECOND = Ns(S)
@@ -42,6 +44,18 @@ def test_a_scenario_goes_through_its_waits_in_factory_time(tmp_path: Path) -> No
         cuts = [entry.time for entry in rig.trace.of(LinkCut)]
     assert times[0] == cuts[0] == 700 * MS
     assert 900 * MS <= times[1] <= 1000 * MS and times[2] >= 2 * S
+
+
+def test_two_runs_of_one_factory_share_no_port(tmp_path: Path) -> None:
+    demo = read(DEMO)
+    runs = [at_free_ports(demo) for _ in range(2)]
+    ports = [
+        place.port
+        for run in runs
+        for place in (*run.nodes.values(), *(device.reached for device in run.devices.values()))
+        if isinstance(place, Node | ModbusDevice) and place.serial is None
+    ]
+    assert len(set(ports)) == len(ports) and {"meter-1", "ur-1"} <= set(runs[0].devices)
 
 
 def test_an_event_of_before_is_not_waited_for(tmp_path: Path) -> None:

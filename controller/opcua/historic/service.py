@@ -134,17 +134,17 @@ class HistoryRead:
         number = self._nodes.find(one.key)
         if number == NO_NODE or not session.may(self._nodes.rules[number], May.BROWSE):
             raise ServiceError(StatusCodes.BadNodeIdUnknown)
-        if one.point:
-            kept = self._points_of(session).pop(one.point, None)
-            if kept is None:
-                raise ServiceError(StatusCodes.BadContinuationPointInvalid)
-            return kept
         recorded = self._recorded.get(number)
         if recorded is None:
             is_variable = self._nodes.classes[number] == VARIABLE
             raise ServiceError(StatusCodes.BadHistoryOperationUnsupported if is_variable else StatusCodes.BadNodeIdInvalid)
         if not session.may(self._nodes.rules[number], May.READ_HISTORY):
             raise ServiceError(StatusCodes.BadUserAccessDenied)
+        if one.point:
+            kept = self._points_of(session).pop(one.point, None)
+            if kept is None or kept.path != recorded.path:
+                raise ServiceError(StatusCodes.BadContinuationPointInvalid)
+            return kept
         if one.index_range:
             raise ServiceError(StatusCodes.BadIndexRangeNoData)
         if one.encoded:

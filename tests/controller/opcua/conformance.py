@@ -122,7 +122,8 @@ CORE = (
     .absent("Attribute Write Index", "Parts of arrays are written", "what can be written are single numbers", optional=True)
     .tested("Attribute Write Values", "Values are written, several at once",
             "test_writing.py::test_a_machine_gets_a_value_that_fits_and_nothing_else",
-            "test_writing.py::test_several_writes_are_asked_for_one_after_the_other_and_answered_in_their_order", optional=True)
+            "test_writing.py::test_several_writes_are_asked_for_one_after_the_other_and_answered_in_their_order",
+            f"{SPACE}::test_only_setpoints_say_that_they_can_be_written", optional=True)
     .group("Base Information")
     .tested("Base Info Core Structure", "Server, ServerCapabilities and the folders that the standard begins with",
             f"{SPACE}::test_the_server_object_and_its_capabilities_are_complete",
@@ -281,7 +282,9 @@ STANDARD = (
     .group("Base Information")
     .tested("Base Info Diagnostics", "Sessions, subscriptions and requests are counted, for each session and in all",
             f"{SESSIONS}::test_diagnostics_count_a_clients_session_subscriptions_and_requests_while_it_lives",
-            "test_diagnostics.py::test_a_session_has_an_object_of_its_own_while_it_lives")
+            f"{SESSIONS}::test_an_administrator_sees_how_each_session_came_in",
+            "test_diagnostics.py::test_every_value_that_is_made_when_it_is_read_is_of_its_nodes_type",
+            note="always on; an array's entries have no Variables of their own besides")
     .group("Discovery Services")
     .absent("Discovery Register", "It registers with a discovery server", "there is no discovery server to register with")
     .absent("Discovery Register2", "It registers with what it is capable of", "there is no discovery server to register with")

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.controller.opcua.conformance import ITEMS, SPACE, Facet
 
-POLICIES, CHANNEL = "link/test_policies.py", "link/test_channel.py"
+POLICIES, IN_TWO_MODES = "link/test_policies.py", "link/test_channel.py::test_channels_open_by_three_policies_in_two_modes"
 HISTORY, EVENTS, FILTERS = "historic/test_history_read.py", "subscriptions/test_events.py", "test_filters.py"
 READ_BY_ASYNCUA = (f"{POLICIES}::test_asyncua_reads_our_messages_and_we_its",)
 OPENED_BY_ASYNCUA = (f"{POLICIES}::test_openings_are_read_by_asyncua_and_its_by_us",)
@@ -14,9 +14,9 @@ CLOSED_FORM = f"{HISTORY}::test_every_aggregate_of_a_staircase_is_its_closed_for
 ALGORITHMS = (
     Facet("SecurityPolicies Basic256Sha256, Aes128-Sha256-RsaOaep, Aes256-Sha256-RsaPss")
     .group("Security")
-    .tested("AsymmetricEncryptionAlgorithm_RSA-OAEP-SHA1", "Basic256Sha256 and Aes128: openings are encrypted", *OPENED_BY_ASYNCUA)
+    .tested("AsymmetricEncryptionAlgorithm_RSA-OAEP-SHA1", "Basic256Sha256, Aes128: openings are encrypted", *OPENED_BY_ASYNCUA)
     .tested("AsymmetricEncryptionAlgorithm_RSA-OAEP-SHA2-256", "Aes256: openings are encrypted", *OPENED_BY_ASYNCUA)
-    .tested("AsymmetricSignatureAlgorithm_RSA-PKCS15-SHA2-256", "Basic256Sha256 and Aes128: openings are signed", *OPENED_BY_ASYNCUA)
+    .tested("AsymmetricSignatureAlgorithm_RSA-PKCS15-SHA2-256", "Basic256Sha256, Aes128: openings are signed", *OPENED_BY_ASYNCUA)
     .tested("AsymmetricSignatureAlgorithm_RSA-PSS-SHA2-256", "Aes256: openings are signed", *OPENED_BY_ASYNCUA)
     .tested("CertificateSignatureAlgorithm_RSA-PKCS15-SHA2-256", "Certificates are signed with SHA-256, others are refused",
             "trust/test_validate.py::test_k6_one_that_openssl_has_signed_with_a_broken_hash")
@@ -32,8 +32,8 @@ ALGORITHMS = (
             "trust/test_validate.py::test_steps_come_in_the_standards_order",
             "trust/test_validate.py::test_openssl_accepts_and_refuses_the_same",
             "trust/test_channel.py::test_a_stranger_learns_nothing_is_kept_and_comes_in_once_it_is_trusted")
-    .tested("Security Encryption Required", "Endpoints that encrypt", f"{CHANNEL}::test_channels_open_by_three_policies_in_two_modes")
-    .tested("Security Signing Required", "Endpoints that sign", f"{CHANNEL}::test_channels_open_by_three_policies_in_two_modes")
+    .tested("Security Encryption Required", "Endpoints that encrypt", IN_TWO_MODES)
+    .tested("Security Signing Required", "Endpoints that sign", IN_TWO_MODES)
 )  # fmt: skip
 NOBODY = (
     Facet("User Token – Anonymous Facet")

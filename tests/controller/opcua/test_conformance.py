@@ -20,7 +20,8 @@ LEAST = 0.8
 def _collected(path: str) -> frozenset[str]:
     """The names of the tests that pytest would collect from a file, without those of its soak."""
     tree = ast.parse((TESTS / path).read_text(encoding="utf-8"))
-    return frozenset(one.name for one in tree.body if isinstance(one, ast.FunctionDef) and one.name.startswith("test_") and _runs(one))
+    functions = [one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name.startswith("test_")]
+    return frozenset(one.name for one in functions if _runs(one))
 
 
 def _runs(test: ast.FunctionDef) -> bool:

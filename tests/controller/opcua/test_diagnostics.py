@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from asyncua import ua
 from asyncua.common.utils import Buffer
+from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.ua_binary import struct_from_binary
 
 from controller.opcua import nodes
@@ -13,6 +14,7 @@ from controller.opcua.access import Who
 from controller.opcua.diagnostics import SHUTDOWN, Build, Diagnostics, Status, Totals
 from controller.opcua.encoding import node_key
 from controller.opcua.link.policies import BASIC256SHA256, Policy
+from controller.opcua.names import standard
 from controller.opcua.nodes import Nodes
 from controller.opcua.roles import May, Rule, may
 from controller.opcua.sessions import Counter, Session, Sessions
@@ -46,6 +48,21 @@ class Sealed:
     policy: Policy = BASIC256SHA256
 
 
+@dataclass
+class Security:
+    """SessionSecurityDiagnosticsDataType as Part 5 §12.12 has it: asyncua's own cannot read it."""
+
+    SessionId: ua.NodeId
+    ClientUserIdOfSession: ua.String
+    ClientUserIdHistory: list[ua.String]
+    AuthenticationMechanism: ua.String
+    Encoding_: ua.String
+    TransportProtocol: ua.String
+    SecurityMode: ua.MessageSecurityMode
+    SecurityPolicyUri: ua.String
+    ClientCertificate: ua.ByteString
+
+
 class Three:
     """Subscriptions for a test: three, of two intervals, the last of another session."""
 
@@ -58,6 +75,12 @@ class Three:
 
     def waiting(self, session: Session) -> int:
         return 7
+
+
+@pytest.fixture(autouse=True)
+def _read_by_the_standard(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = standard(ObjectIds.SessionSecurityDiagnosticsDataType_Encoding_DefaultBinary)
+    monkeypatch.setitem(ua.extension_objects_by_typeid, kind, Security)
 
 
 @pytest.fixture
@@ -73,10 +96,10 @@ def shown() -> tuple[Nodes, Status, Diagnostics, Sessions]:
 
 def read(space: Nodes, name: str, key: bytes | None = None) -> Any:
     """A value as a client decodes it."""
-    number = space.find(key or node_key(0, getattr(ua.ObjectIds, name)))
+    number = space.find(key or node_key(0, getattr(ObjectIds, name)))
     if number in space.reads:
         buffer = Buffer(space.reads[number](None))
-        value = struct_from_binary(ua.DataValue, buffer)
+        value: Any = struct_from_binary(ua.DataValue, buffer)
         assert len(buffer) == 0 and value.SourceTimestamp is not None
         return value.Value.Value
     return ua.ua_binary.variant_from_binary(Buffer(space.attributes[number][13])).Value
@@ -117,9 +140,9 @@ def test_a_session_has_an_object_of_its_own_while_it_lives(shown: Any) -> None:
     space, _, diagnostics, sessions = shown
     before = len(space.reads)
     session = opened(sessions, diagnostics)
-    parent = space.standard(ua.ObjectIds.Server_ServerDiagnostics_SessionsDiagnosticsSummary)
+    parent = space.standard(ObjectIds.Server_ServerDiagnostics_SessionsDiagnosticsSummary)
     number = space.find(session.key)
-    assert number in set(space.targets(parent, space.standard(ua.ObjectIds.HasComponent)))
+    assert number in set(space.targets(parent, space.standard(ObjectIds.HasComponent)))
     told = read(space, "", node_key(1, f"{session.key.hex()}/SessionDiagnostics"))
     assert (told.SessionName, told.CurrentSubscriptionsCount, told.CurrentMonitoredItemsCount) == ("panel", 2, 10)
     assert (told.ReadCount.TotalCount, told.TotalRequestCount.ErrorCount, told.LocaleIds) == (12, 3, ["ko", "en"])
@@ -128,6 +151,11 @@ def test_a_session_has_an_object_of_its_own_while_it_lives(shown: Any) -> None:
     assert counted == told.ReadCount
     security = read(space, "", node_key(1, f"{session.key.hex()}/SessionSecurityDiagnostics"))
     assert (security.ClientUserIdOfSession, security.ClientCertificate) == ("otto", b"certificate")
+    assert (security.ClientUserIdHistory, security.AuthenticationMechanism) == (["otto"], "UserName")
+    told = space.find(node_key(1, f"{session.key.hex()}/SessionSecurityDiagnostics"))
+    for number in space.targets(told, space.standard(ObjectIds.HasComponent)):
+        name = space.browse_names[number][6:].decode()
+        assert read(space, "", space.keys[number]) == getattr(security, name, security.Encoding_), name
     assert security.SecurityMode == ua.MessageSecurityMode.SignAndEncrypt
     assert security.SecurityPolicyUri == "http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256"
     session.close()
@@ -143,9 +171,16 @@ def test_whoever_may_not_see_other_peoples_sessions_does_not(shown: Any) -> None
     assert [may(role, space.rules[space.find(session.key)], May.BROWSE) for role in Role] == [False, False, True, True]
 
 
-def test_every_value_that_is_made_when_it_is_read_is_one(shown: Any) -> None:
+def test_every_value_that_is_made_when_it_is_read_is_of_its_nodes_type(shown: Any) -> None:
     space, _, diagnostics, sessions = shown
     opened(sessions, diagnostics)
     for number in space.reads:
-        read(space, "", space.keys[number])
+        told: Any = struct_from_binary(ua.DataValue, Buffer(space.reads[number](None))).Value
+        kind = ua.ua_binary.variant_from_binary(Buffer(space.attributes[number][14])).Value
+        is_list = ua.ua_binary.variant_from_binary(Buffer(space.attributes[number][15])).Value == 1
+        assert told.is_array == is_list, space.keys[number]
+        if kind.NamespaceIndex == 0 and kind.Identifier <= ObjectIds.LocalizedText:
+            assert told.VariantType.value == kind.Identifier, space.keys[number]
+        elif kind.Identifier in (ObjectIds.ServerState, ObjectIds.MessageSecurityMode):
+            assert told.VariantType == ua.VariantType.Int32, space.keys[number]
     assert len(space.reads) > 60

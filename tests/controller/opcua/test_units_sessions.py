@@ -7,20 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 from asyncua import ua
+from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.ua_binary import struct_to_binary
+from asyncua.ua.uaerrors import BadRequestCancelledByClient, UaStatusCodeError
 
 from controller.opcua.encoding import ticks
+from controller.opcua.link.policies import AES256, BASIC256SHA256
+from controller.opcua.names import standard
 from controller.opcua.plane import DOUBLE
 from controller.users import Role
-from tests.controller.opcua.raw import Raw
+from tests.controller.opcua.raw import SIGN, Raw
 from tests.controller.opcua.subscriptions.stage import changes_of, item
+from tests.controller.opcua.test_diagnostics import Security
 from tests.controller.opcua.whole import Whole
-from tests.controller.opcua.wired import decoded, status_of
+from tests.controller.opcua.wired import decoded
 
 SESSIONS, SUBSCRIPTIONS, ITEMS, QUEUE, REQUESTS = 50, 5, 500, 5, 10
 """Session Minimum 50 Parallel, Subscription Minimum 05, Monitor Items 500, Monitor MinQueueSize_05, Publish Min 10."""
-STATUS = ua.NodeId(ObjectIds.Server_ServerStatus_State)
+STATUS = standard(ObjectIds.Server_ServerStatus_State)
 CREATED = np.dtype([("status", "<u4"), ("id", "<u4"), ("sampling", "<f8"), ("queue", "<u4"), ("filter", "V3")])
 """MonitoredItemCreateResult without a FilterResult."""
 UTC = 1_800_000_000_000_000_000
@@ -33,7 +38,7 @@ def whole() -> Iterator[Whole]:
 
 
 def read(client: Raw, *nodes: ua.NodeId) -> list[Any]:
-    wanted = [ua.ReadValueId(node, ua.AttributeIds.Value) for node in nodes]
+    wanted = [ua.ReadValueId(node, AttributeIds.Value) for node in nodes]
     return list(client.ask("Read", ua.ReadParameters(0, ua.TimestampsToReturn.Both, wanted)).Results)
 
 
@@ -55,9 +60,14 @@ def publish(client: Raw) -> int:
     return client.post("Publish", struct.pack("<i", -1))
 
 
+def told_in(answer: Any) -> list[tuple[int, Any]]:
+    """Client handles and values of a Publish response."""
+    return [(handle, value.Value.Value if value.Value else None) for handle, value in changes_of(answer)]
+
+
 def call(client: Raw, method: int, *inputs: Any) -> Any:
     given = [ua.Variant(one, ua.VariantType.UInt32) for one in inputs]
-    asked = ua.CallMethodRequest(ua.NodeId(ObjectIds.Server), ua.NodeId(method), given)
+    asked = ua.CallMethodRequest(standard(ObjectIds.Server), standard(method), given)
     (result,) = client.ask("Call", struct.pack("<i", 1) + struct_to_binary(asked)).Results
     return result
 
@@ -97,7 +107,7 @@ def test_fifty_sessions_are_served_at_once_and_half_of_them_have_all_the_profile
     for at, (client, number) in enumerate((client, number) for client, numbers in owned.items() for number in numbers):
         if at % 2 == 0:  # half of the subscriptions
             made = np.frombuffer(monitor(client, number, items)[-4 - ITEMS * CREATED.itemsize : -4], CREATED)
-            created += np.count_nonzero((made["status"] == 0) & (made["queue"] >= QUEUE))
+            created += int(np.count_nonzero((made["status"] == 0) & (made["queue"] >= QUEUE)))
     engine = whole.server.subscriptions.engine
     assert created == engine.items == ITEMS * 63 and len(engine) == SESSIONS // 2 * SUBSCRIPTIONS
 
@@ -109,7 +119,7 @@ def test_fifty_sessions_are_served_at_once_and_half_of_them_have_all_the_profile
     # All five tell that they are there; then the three that have items what has changed. Two requests are left over.
     found = [decoded(client.answer(number)) for number in requests[:8]]
     assert {one.SubscriptionId for one in found} == set(owned[client])
-    told = [value.Value.Value for one in found for _, value in changes_of(one) if value.Value]
+    told = [value for one in found for _, value in told_in(one)]
     assert told.count(7.25) == 3 * ITEMS
     leave(*clients)
     whole.turn()
@@ -128,7 +138,7 @@ def test_ten_publish_requests_of_a_session_wait_and_each_is_answered(whole: Whol
         whole.advance(0.11)
         answers.append(decoded(client.answer(requests[value])))
     assert [one.NotificationMessage.SequenceNumber for one in answers] == list(range(1, REQUESTS + 1))
-    assert [changes_of(one)[0][1].Value.Value for one in answers] == [100.0 + value for value in range(REQUESTS)]
+    assert [told_in(one)[0][1] for one in answers] == [100.0 + value for value in range(REQUESTS)]
     leave(client)
 
 
@@ -139,7 +149,8 @@ def test_a_session_cancels_its_own_waiting_requests_by_their_handle(whole: Whole
     requests, kept = [publish(client), publish(client)], publish(other)
     for number in requests:
         assert client.ask("Cancel", struct.pack("<I", number)).CancelCount == 1
-        assert status_of(lambda number=number: decoded(client.answer(number))) == "BadRequestCancelledByClient"
+        with pytest.raises(BadRequestCancelledByClient):
+            decoded(client.answer(number))
     assert client.ask("Cancel", struct.pack("<I", kept + 7)).CancelCount == 0
     whole.advance(1.1)
     assert decoded(other.answer(kept)).SubscriptionId
@@ -148,13 +159,13 @@ def test_a_session_cancels_its_own_waiting_requests_by_their_handle(whole: Whole
 
 def test_a_session_goes_on_as_another_user_with_that_users_rights_and_its_subscriptions(whole: Whole) -> None:
     client = whole.client(user="otto")
-    hidden = ua.NodeId(ObjectIds.ServerConfiguration_MaxTrustListSize)
+    hidden = standard(ObjectIds.ServerConfiguration_MaxTrustListSize)
     number = subscribe(client)
     before, session = read(client, hidden)[0].StatusCode.name, client.token
     client.activate("anna")
     after = read(client, hidden)[0].StatusCode.name
     assert (before, after, client.token) == ("BadNodeIdUnknown", "Good", session)
-    with pytest.raises(ua.UaStatusCodeError):
+    with pytest.raises(UaStatusCodeError):
         client.activate("anna", "wrong")
     assert read(client, hidden)[0].StatusCode.is_good()
     assert call(client, ObjectIds.Server_GetMonitoredItems, number).StatusCode.is_good()
@@ -163,8 +174,8 @@ def test_a_session_goes_on_as_another_user_with_that_users_rights_and_its_subscr
 
 def test_five_continuation_points_of_a_session_are_good_at_once(whole: Whole) -> None:
     client = whole.client(user="otto")
-    down = ua.NodeId(ObjectIds.HierarchicalReferences)
-    busy = [ua.NodeId(number) for number in (ObjectIds.BaseObjectType, ObjectIds.BaseEventType, ObjectIds.Server,
+    down = standard(ObjectIds.HierarchicalReferences)
+    busy = [standard(number) for number in (ObjectIds.BaseObjectType, ObjectIds.BaseEventType, ObjectIds.Server,
                                              ObjectIds.Server_ServerCapabilities, ObjectIds.BaseDataVariableType)]  # fmt: skip
     forward = ua.BrowseDirection.Forward
     asked = [ua.BrowseDescription(node, forward, down, True, 0, 63) for node in busy]
@@ -199,11 +210,11 @@ def test_monitored_items_are_named_and_their_values_sent_again_on_demand(whole: 
     first, again = publish(client), publish(client)
     whole.advance(0.11)
     values = [(70 + at, 3.5) for at in range(3)]
-    assert [(handle, one.Value.Value) for handle, one in changes_of(decoded(client.answer(first)))] == values
+    assert told_in(decoded(client.answer(first))) == values
     whole.advance(0.5)
     assert call(client, ObjectIds.Server_ResendData, number).StatusCode.is_good()
     whole.advance(0.11)
-    assert [(handle, one.Value.Value) for handle, one in changes_of(decoded(client.answer(again)))] == values
+    assert told_in(decoded(client.answer(again))) == values
     leave(client, other)
 
 
@@ -216,15 +227,16 @@ def test_diagnostics_count_a_clients_session_subscriptions_and_requests_while_it
     name = "Server_ServerDiagnostics"
     wanted = (f"{name}_EnabledFlag", f"{name}_ServerDiagnosticsSummary", f"{name}_SubscriptionDiagnosticsArray",
               f"{name}_SessionsDiagnosticsSummary_SessionDiagnosticsArray")  # fmt: skip
-    nodes = [ua.NodeId(getattr(ObjectIds, one)) for one in wanted]
+    nodes = [standard(getattr(ObjectIds, one)) for one in wanted]
     enabled, summary, subscriptions, sessions = (one.Value.Value for one in read(erin, *nodes))
     assert enabled is True and (summary.CurrentSessionCount, summary.CurrentSubscriptionCount) == (2, 1)
     (told,) = subscriptions
     assert (told.SubscriptionId, told.MonitoredItemCount, told.PublishingInterval) == (number, 1, 100.0)
     mine = next(one for one in sessions if one.CurrentSubscriptionsCount)
     assert (mine.ReadCount.TotalCount, mine.CreateSubscriptionCount.TotalCount, mine.CurrentMonitoredItemsCount) == (2, 1, 1)
-    forward, down = ua.BrowseDirection.Forward, ua.NodeId(ObjectIds.HierarchicalReferences)
-    place = ua.BrowseDescription(ua.NodeId(ObjectIds.Server_ServerDiagnostics_SessionsDiagnosticsSummary), forward, down, True, 1, 63)
+    forward, down = ua.BrowseDirection.Forward, standard(ObjectIds.HierarchicalReferences)
+    parent = standard(ObjectIds.Server_ServerDiagnostics_SessionsDiagnosticsSummary)
+    place = ua.BrowseDescription(parent, forward, down, True, 1, 63)
 
     def objects() -> set[ua.NodeId]:
         (found,) = erin.ask("Browse", ua.BrowseParameters(ua.ViewDescription(), 0, [place])).Results
@@ -235,3 +247,16 @@ def test_diagnostics_count_a_clients_session_subscriptions_and_requests_while_it
     assert mine.SessionId not in objects()
     assert read(erin, nodes[1])[0].Value.Value.CurrentSubscriptionCount == 0
     leave(erin)
+
+
+def test_an_administrator_sees_how_each_session_came_in(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind: Any = standard(ObjectIds.SessionSecurityDiagnosticsDataType_Encoding_DefaultBinary)
+    monkeypatch.setitem(ua.extension_objects_by_typeid, kind, Security)
+    anna, client = whole.client(user="anna"), whole.client(user="otto", policy=AES256, mode=SIGN)
+    array = standard(ObjectIds.Server_ServerDiagnostics_SessionsDiagnosticsSummary_SessionSecurityDiagnosticsArray)
+    told = {one.ClientUserIdOfSession: one for one in read(anna, array)[0].Value.Value}
+    assert set(told) == {"anna", "otto"}
+    assert (told["otto"].SecurityMode, told["otto"].SecurityPolicyUri) == (SIGN, AES256.uri)
+    assert (told["otto"].ClientCertificate, told["anna"].SecurityPolicyUri) == (client.der, BASIC256SHA256.uri)
+    assert {one.Encoding_ for one in told.values()} == {"UA Binary"}
+    leave(anna, client)

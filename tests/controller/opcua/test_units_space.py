@@ -10,6 +10,8 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds as Id
 from asyncua.ua.object_ids import ObjectIds
 
+from controller.opcua.names import node_id
+from controller.opcua.names import standard as numbered
 from controller.users import Role
 from tests.controller.opcua.raw import Raw
 from tests.controller.opcua.whole import Whole
@@ -56,7 +58,7 @@ class Seen:
         self.client = client
         self.nodes: dict[ua.NodeId, Any] = {}
         self.below: dict[ua.NodeId, list[Any]] = {}
-        level = [ua.NodeId(ObjectIds.RootFolder)]
+        level = [numbered(ObjectIds.RootFolder)]
         while level:
             found = self.targets(level, ObjectIds.HierarchicalReferences, subtypes=True)
             self.below.update(zip(level, found, strict=True))
@@ -67,7 +69,7 @@ class Seen:
     def targets(self, nodes: list[Any], reference: int, *, subtypes: bool, inverse: bool = False) -> list[list[Any]]:
         """What a reference leads to, for each node; every continuation point is followed."""
         way = ua.BrowseDirection.Inverse if inverse else ua.BrowseDirection.Forward
-        asked = [ua.BrowseDescription(node, way, ua.NodeId(reference), subtypes, 0, 63) for node in nodes]
+        asked = [ua.BrowseDescription(node, way, numbered(reference), subtypes, 0, 63) for node in nodes]
         results = [one for part in chunks(asked) for one in self._browse(part)]
         assert all(result.StatusCode.is_good() for result in results)
         found = [list(result.References or ()) for result in results]
@@ -101,7 +103,7 @@ class Seen:
     @cached_property
     def instances(self) -> list[Any]:
         """All objects, variables and methods below Objects."""
-        reached, level = set[Any](), [ua.NodeId(ObjectIds.ObjectsFolder)]
+        reached, level = set[Any](), [numbered(ObjectIds.ObjectsFolder)]
         while level:
             level = [one.NodeId for key in level for one in self.below.get(key, ()) if one.NodeId not in reached]
             reached |= set(level)
@@ -119,7 +121,7 @@ def chunks(each: list[Any]) -> Iterator[list[Any]]:
 
 def standard(name: str) -> ua.NodeId:
     """A node of the standard by its name."""
-    return ua.NodeId(getattr(ObjectIds, name))
+    return numbered(getattr(ObjectIds, name))
 
 
 @pytest.fixture(scope="module")
@@ -173,10 +175,10 @@ def test_placeholders_of_a_type_are_marked_and_no_instance_has_them(seen: Seen) 
 
 
 def test_the_server_object_and_its_capabilities_are_complete(seen: Seen) -> None:
-    for name, kind in CORE.items():
+    for name, must_be in CORE.items():
         (one,) = seen.read([standard(name)])
-        assert one.StatusCode.is_good() and isinstance(one.Value.Value, kind), name
-    root = {one.NodeId for one in seen.below[ua.NodeId(ObjectIds.RootFolder)]}
+        assert one.StatusCode.is_good() and isinstance(one.Value.Value, must_be), name
+    root = {one.NodeId for one in seen.below[numbered(ObjectIds.RootFolder)]}
     assert root == {standard(name) for name in ("ObjectsFolder", "TypesFolder", "ViewsFolder")}
     types = {one.NodeId for one in seen.below[standard("TypesFolder")]}
     assert types >= {standard(f"{name}TypesFolder") for name in ("Object", "Variable", "Reference", "Data", "Event")}
@@ -224,3 +226,9 @@ def test_extended_access_levels_promise_whole_values_and_say_that_arrays_are_wri
     for one, level, rank in zip(extended, plain, ranks, strict=True):
         assert one & 0xFF == level and not one >> 8 & 0b11  # Part 3 §8.58: neither NonatomicRead nor NonatomicWrite
         assert one >> 10 == (rank != -1)  # WriteFullArrayOnly, and nothing that is reserved
+
+
+def test_only_setpoints_say_that_they_can_be_written(seen: Seen) -> None:
+    variables = [key for key in seen.instances if seen.nodes[key].NodeClass == ua.NodeClass.Variable]
+    writable = {key for key, level in zip(variables, seen.values(variables, Id.AccessLevel), strict=True) if level & 2}
+    assert writable == {node_id("belt-1/setpoint/speed")}

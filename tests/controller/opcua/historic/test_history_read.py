@@ -228,6 +228,17 @@ def test_a_continuation_point_is_worth_something_once_and_to_its_own_session(fol
     assert not service._points.get(mine)
 
 
+def test_a_continuation_point_is_of_no_use_for_another_signal_or_when_the_right_is_gone(folder: Any) -> None:
+    service, mine = served(Direct(folder)), Someone()
+    (first,) = ask(service, request(raw(0, 30, 5), [value_id("secret")]), mine)
+    again = request(raw(0, 30, 5), [value_id("secret", first.ContinuationPoint)])
+    mine.allowed = False
+    assert ask(service, again, mine)[0].StatusCode.name == "BadNodeIdUnknown"
+    mine.allowed = True
+    other = request(raw(0, 30, 5), [value_id(COUNT, first.ContinuationPoint)])
+    assert ask(service, other, mine)[0].StatusCode.name == "BadContinuationPointInvalid"
+
+
 def test_at_a_time_the_line_is_read_where_the_signal_is_kept_as_one(folder: Any) -> None:
     times = [moment(t) for t in (10.0, 30.0, 70.0, 2000.0)]
     service = served(Direct(folder))
