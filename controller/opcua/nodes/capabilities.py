@@ -22,7 +22,22 @@ from controller.opcua.view import MOST_POINTS
 from controller.opcua.where import MOST_ELEMENTS
 
 LOCALES: Final = ("en",)
-PROFILES: Final = ("http://opcfoundation.org/UA-Profile/Server/StandardUA2017",)
+PROFILES: Final = (
+    "http://opcfoundation.org/UA-Profile/Transport/uatcp-uasc-uabinary",
+    *(
+        f"http://opcfoundation.org/UA-Profile/Server/{facet}"
+        for facet in (
+            "EnhancedDataChangeSubscription2017",
+            "StandardDataChangeSubscription2017",
+            "DataAccess",
+            "Methods",
+            "Auditing",
+            "HistoricalRawData",
+            "HistoricalDataAtTime",
+        )
+    ),
+)
+"""Those of which nothing that is required is missing; the whole of StandardUA2017 wants a discovery server and X509 users besides."""
 AGGREGATES: Final = tuple(BY_NUMBER)
 """Numbers of the aggregate functions' nodes."""
 OPERATIONS: Final = (
