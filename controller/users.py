@@ -3,12 +3,13 @@
 import enum
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import string
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,12 +17,16 @@ import msgspec
 
 from twin.clock import Ns, S
 
+log = logging.getLogger("lockstep.users")
+
 FORMAT = 1
 NAME_LETTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 LONGEST_NAME = 64
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 FIRST_USER = "operator"
 START = Ns(0)
+FORGOTTEN = Ns(900 * S)
+LONGEST_WAIT_S = 300
 
 
 class Role(enum.IntEnum):
@@ -115,8 +120,9 @@ class Users:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read: tuple[int, int, int] | None = None
+        self._read: tuple[int, ...] | None = None
         self._users: Mapping[str, User] = {}
+        self._broken = self._told = ""
 
     @property
     def all(self) -> Mapping[str, User]:
@@ -127,24 +133,63 @@ class Users:
         """
         try:
             about = self._path.stat()
+            # Rights and st_ctime: who mends the file with chmod changes nothing else of it.
+            seen = (about.st_ino, about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_mode)
+            if seen != self._read:
+                content = b"" if about.st_mode & 0o077 else self._path.read_bytes()
+                self._users, self._broken = self._parsed(content, about.st_mode)
+                self._read = seen
         except FileNotFoundError:
-            return {}
-        seen = (about.st_ino, about.st_mtime_ns, about.st_size)
-        if seen != self._read:
-            if about.st_mode & 0o077:
-                raise UserError(f"{self._path} can be read by others: chmod 600 it")
-            self._users = _parse(self._path)
-            self._read = seen
+            self._users, self._read, self._broken = {}, None, ""
+        except OSError as failed:  # not kept: the next look may succeed, and nothing in the file would tell
+            raise UserError(f"{self._path} cannot be used: {failed}") from failed
+        if self._broken:
+            raise UserError(self._broken)
         return self._users
 
-    def role(self, name: str) -> Role | None:
-        """The role that a user has now; None without such a user."""
-        user = self.all.get(name)
-        return Role.of(user.role) if user else None
+    def _parsed(self, content: bytes, mode: int) -> tuple[Mapping[str, User], str]:
+        """The users in a file; those of before and what is wrong with it, where it cannot be used."""
+        try:
+            if mode & 0o077:
+                raise UserError(f"{self._path} can be read by others: chmod 600 it")
+            return _parse(self._path, content), ""
+        except UserError as broken:
+            return self._users, str(broken)
+
+    def _known(self) -> Mapping[str, User]:
+        """Every user as far as is known: while the file cannot be used, as it was before; that is logged once."""
+        try:
+            found, wrong = self.all, ""
+        except UserError as broken:
+            found, wrong = self._users, str(broken)
+        if wrong != self._told:
+            self._told = wrong
+            log.error("%s", f"{wrong}; until then nobody logs in, and roles stay as they were" if wrong else "users are read again")
+        return found
+
+    def role(self, name: str, generation: str | None = None) -> Role | None:
+        """The role that a user has now; None without such a user. While the file cannot be used: the role of before.
+
+        Args:
+            generation: of the password that was shown: None is told, too, where it is not the present one's.
+        """
+        user = self._known().get(name)
+        return Role.of(user.role) if user and generation in (None, user.scrypt.salt) else None
+
+    def generation(self, name: str) -> str:
+        """What tells a user's password from the one before; empty without such a user."""
+        user = self._known().get(name)
+        return user.scrypt.salt if user else ""
 
     def verify(self, name: str, password: str) -> Role | None:
-        """The role of a user whose password this is, else None. Costs about 50 ms of a processor either way."""
-        user = self.all.get(name)
+        """The role of a user whose password this is, else None. Costs about 50 ms of a processor either way.
+
+        While the file cannot be used no password is right.
+        """
+        try:
+            user = self.all.get(name)
+        except UserError:
+            user = None
         if len(password) > LONGEST_PASSWORD:
             return None
         fits = matches(password, user.scrypt if user else _nobody())
@@ -218,10 +263,12 @@ def _checked(password: str) -> str:
     return password
 
 
-def _parse(path: Path) -> Mapping[str, User]:
+def _parse(path: Path, content: bytes) -> Mapping[str, User]:
     try:
-        file = msgspec.json.decode(path.read_bytes(), type=_File)
-    except (OSError, msgspec.MsgspecError) as broken:
+        file = msgspec.json.decode(content, type=_File)
+        for user in file.users.values():
+            bytes.fromhex(user.scrypt.salt + user.scrypt.digest)
+    except (ValueError, msgspec.MsgspecError) as broken:
         raise UserError(f"{path} cannot be used: {broken}") from broken
     if file.format != FORMAT:
         raise UserError(f"{path} has format {file.format}; this version reads {FORMAT}")
@@ -232,39 +279,48 @@ def _parse(path: Path) -> Mapping[str, User]:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """How often in a row a login failed, and until when the next one is refused unseen."""
+    """How often in a row a login failed, when last, and until when the next one is refused unseen."""
 
     failed: int = 0
+    last: Ns = START
     locked_until: Ns = START
 
-    def after_failure(self, now: Ns) -> "Tries":
-        """One more failure; from the fourth on each doubles the wait, from 1 s to 5 minutes."""
-        failed = self.failed + 1
-        wait_s = 0 if failed < 4 else min(2 ** (failed - 4), 300)
-        return replace(self, failed=failed, locked_until=Ns(now + wait_s * S))
+    def after_failure(self, now: Ns, free: int = 3) -> "Tries":
+        """One more failure; behind the first `free` ones each doubles the wait, from 1 s to 5 minutes.
+
+        One failure is forgotten every 15 minutes, not all of them at once: who rests gains no more guesses than who waits.
+        """
+        failed = max(self.failed - (now - self.last) // FORGOTTEN, 0) + 1
+        wait_s = 0 if failed <= free else min(2 ** min(failed - free - 1, 9), LONGEST_WAIT_S)
+        return Tries(failed, now, Ns(now + wait_s * S))
 
 
 class Lock:
-    """Failed logins of each name and address. Bounded: when full, the entry that is free again first is forgotten."""
+    """Failed logins of each of something. Bounded: when full, the entry that is free again first is forgotten.
+
+    Args:
+        free: how many failures cost no wait.
+    """
 
     MOST = 1000
 
-    def __init__(self) -> None:
-        self._tries: dict[tuple[str, str], Tries] = {}
+    def __init__(self, free: int = 3) -> None:
+        self._free = free
+        self._tries: dict[tuple[str, ...], Tries] = {}
 
     def __len__(self) -> int:
         return len(self._tries)
 
-    def locked(self, who: tuple[str, str], now: Ns) -> bool:
+    def locked(self, who: tuple[str, ...], now: Ns) -> bool:
         """Whether a login is refused without a look at its password."""
         return now < self._tries.get(who, Tries()).locked_until
 
-    def failed(self, who: tuple[str, str], now: Ns) -> None:
+    def failed(self, who: tuple[str, ...], now: Ns) -> None:
         """A login failed."""
         if who not in self._tries and len(self._tries) >= self.MOST:
             del self._tries[min(self._tries, key=lambda other: self._tries[other].locked_until)]
-        self._tries[who] = self._tries.get(who, Tries()).after_failure(now)
+        self._tries[who] = self._tries.get(who, Tries()).after_failure(now, self._free)
 
-    def succeeded(self, who: tuple[str, str]) -> None:
+    def succeeded(self, who: tuple[str, ...]) -> None:
         """A login succeeded: what failed before is forgotten."""
         self._tries.pop(who, None)

@@ -126,8 +126,11 @@ class Log:
         return done
 
     def note(self, record: Record) -> bool:
-        """Have a record written when there is time; whether there is room for it. What had none is counted in the log."""
-        if self._put(_Waiting(record, None)):
+        """Have a record written when there is time; whether there is room for it. What had none is counted in the log.
+
+        Half of the room is left to those who wait for theirs.
+        """
+        if self._queue.qsize() >= self._queue.maxsize // 2 or self._put(_Waiting(record, None)):
             self._dropped += 1
             return False
         return True

@@ -161,6 +161,10 @@ class Door:
         found = self._ask(lambda _: [gap for gap in self._gaps if gap[1] < FAR])
         return [Missing(b * 1000, e * 1000, cause) for b, e, cause in found if e * 1000 > from_ns and b * 1000 < to_ns]
 
+    def until(self) -> int:
+        """Up to when there is a record of anything, UTC [ns]; 0 where there is none."""
+        return self._ask(lambda _: self._gaps[-1][0] * 1000 if self._gaps else 0)
+
     def raw(self, path: str, from_ns: int, to_ns: int) -> Series:
         """The kept samples of from <= time < to. A gap is a sample of quality NONE, also where it began earlier.
 

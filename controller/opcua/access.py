@@ -1,10 +1,9 @@
 """Who a client is: nobody in particular, or a user with a password."""
 
-import asyncio
 import hmac
 import logging
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from asyncua import ua
@@ -15,53 +14,58 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from controller.opcua.link.policies import ENCRYPTIONS
+from controller.opcua.logins import Logins
 from controller.opcua.names import standard
-from controller.users import Lock, Role, Users
+from controller.users import Role, Users
 from twin.clock import Clock
 
 log = logging.getLogger("lockstep.opcua")
 
-MOST_WAITING = 8
 LONGEST_SECRET = 1024
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # what Basic256Sha256 asks for
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """A client's user: the empty name is nobody in particular, who may look."""
+    """A client's user: the empty name is nobody in particular, who may look.
+
+    Attributes:
+        generation: of the password that was shown: what a user may do ends with it.
+    """
 
     name: str = ""
+    generation: str = field(default="", compare=False, repr=False)
 
 
 NOBODY = Who()
 
 
 class Access:
-    """Checks users' passwords, one at a time, and makes those wait who guess."""
+    """Who users are, by their passwords, and what they may do at this moment."""
 
     def __init__(self, users: Users, key: rsa.RSAPrivateKey, clock: Clock) -> None:
         self._users = users
         self._key = key
-        self._clock = clock
-        self._lock = Lock()
-        self._one_at_a_time = asyncio.Semaphore(1)
-        self._waiting = 0
+        self._logins = Logins(users, clock)
 
     def may(self, who: Who, role: Role) -> bool:
         """Whether a user has a role, or a higher one, at this moment."""
-        has = self._users.role(who.name) if who.name else None
+        has = self._users.role(who.name, who.generation) if who.name else None
         return has is not None and has >= role
 
     def role(self, who: Who) -> Role:
-        """A user's role at this moment; nobody in particular, and whose user is gone, is an observer."""
-        return (self._users.role(who.name) if who.name else None) or Role.OBSERVER
+        """A user's role at this moment; nobody in particular, and whose user is gone or has another password, is an observer."""
+        return (self._users.role(who.name, who.generation) if who.name else None) or Role.OBSERVER
 
-    async def identify(self, token: Any, nonce: bytes, address: str, key: rsa.RSAPrivateKey | None = None) -> Who:
+    async def identify(
+        self, token: Any, nonce: bytes, address: str, key: rsa.RSAPrivateKey | None = None, client: str = ""
+    ) -> Who:
         """Who shows a token.
 
         Args:
             nonce: what the server sent last; a password is encrypted together with it.
             key: of the certificate that it is encrypted for, if that is not the present one.
+            client: thumbprint of the certificate of the application that asks; without one its address stands for it.
 
         Raises:
             ServiceError: the token is of no kind that is served, or name and password aren't right, or not to be tried
@@ -74,28 +78,12 @@ class Access:
         if not isinstance(token, ua.UserNameIdentityToken):
             raise ServiceError(StatusCodes.BadIdentityTokenRejected)
         name, password = token.UserName or "", self._password(token, nonce, key or self._key)
-        if not await self._right(name, password, address):
+        generation = self._users.generation(name)
+        if not await self._logins.right(name, password, client or address):
             log.warning("login refused: user %r from %s", name[:64], address)
             raise ServiceError(StatusCodes.BadUserAccessDenied)
         log.info("login: user %r from %s", name, address)
-        return Who(name)
-
-    async def _right(self, name: str, password: str, address: str) -> bool:
-        if self._waiting >= MOST_WAITING:
-            raise ServiceError(StatusCodes.BadTooManyOperations)
-        self._waiting += 1
-        try:
-            async with self._one_at_a_time:  # a check takes 16 MB and 50 ms: no crowd may take more
-                who = (name, address)
-                if self._lock.locked(who, self._clock.now()):
-                    return False
-                if await asyncio.to_thread(self._users.verify, name, password) is None:
-                    self._lock.failed(who, self._clock.now())
-                    return False
-                self._lock.succeeded(who)
-                return True
-        finally:
-            self._waiting -= 1
+        return Who(name, generation)
 
     def _password(self, token: ua.UserNameIdentityToken, nonce: bytes, key: rsa.RSAPrivateKey) -> str:
         """The password, encrypted for this server and this nonce, so that a recorded one is worth nothing."""

@@ -41,8 +41,8 @@ def secret(name: str) -> bool:
 
 def status_name(code: int) -> str:
     """A status by its name; of an unknown one the number."""
-    name = str(get_name_and_doc(code)[0]) if code else "Good"
-    return name if name and "Unknown" not in name else f"0x{code:08X}"
+    name, told = get_name_and_doc(code) if code else ("Good", "")
+    return str(name) if not told.startswith("Unknown StatusCode") else f"0x{code:08X}"
 
 
 def node_text(key: bytes) -> str:

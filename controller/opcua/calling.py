@@ -12,7 +12,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.ua.status_codes import StatusCodes
 
 from controller.opcua.arguments import HAS_COMPONENT, Wanted, declared, mismatches
-from controller.opcua.asked import Asked, Handle, few
+from controller.opcua.asked import MOST_CALLS, Asked, Handle
 from controller.opcua.attributes import executable
 from controller.opcua.diagnosis import NOTHING, infos
 from controller.opcua.encoding import NULL_NODE, key_of, variant
@@ -24,6 +24,8 @@ from controller.opcua.sessions import Session
 UNKNOWN, MISSING, INVALID = StatusCodes.BadNodeIdUnknown, StatusCodes.BadMethodInvalid, StatusCodes.BadNodeIdInvalid
 
 UNSURE = "nobody waited for the answer: whether it was done is not known"
+BROKEN = "the server has failed at it: whether it was done is not known"
+NOT_BEGUN = "nobody waited for the answer: it was not begun"
 
 
 class NotDone(ServiceError):
@@ -82,7 +84,7 @@ class Calling:
         Raises:
             ServiceError: BadDecodingError, BadNothingToDo, BadTooManyOperations.
         """
-        wanted = few(asked.decoded(ua.CallParameters).MethodsToCall)
+        wanted = asked.operations(ua.CallParameters, "MethodsToCall", MOST_CALLS)
         done: list[Called] = []
         for one in wanted:
             made = self._begin(asked, one)
@@ -95,8 +97,14 @@ class Calling:
     def _later(self, asked: Asked, wanted: Sequence[Any], done: list[Called], first: Any) -> None:
         """Answer when the first one that takes its time is over, and those after it."""
         work = self._rest(asked, wanted, done, first)
+
+        def unbegun() -> None:
+            if inspect.iscoroutine(first):
+                first.close()
+            self._unbegun(asked, wanted[len(done) :])
+
         try:
-            asked.later(work)
+            asked.later(work, unbegun)
         except ServiceError:
             work.close()
             if inspect.iscoroutine(first):
@@ -105,13 +113,22 @@ class Calling:
 
     async def _rest(self, asked: Asked, wanted: Sequence[Any], done: list[Called], first: Any) -> bytes:
         made = first
-        for one in wanted[len(done) :]:
-            made = self._begin(asked, one) if made is None else made
-            if not isinstance(made, Called):
-                made = await self._end(asked, one, made)
+        for at, one in enumerate(wanted[len(done) :], len(done) + 1):
+            try:
+                made = self._begin(asked, one) if made is None else made
+                if not isinstance(made, Called):
+                    made = await self._end(asked, one, made)
+            except BaseException:
+                self._unbegun(asked, wanted[at:])
+                raise
             done.append(self._told(made))
             made = None
         return _answer(done, asked.diagnostics)
+
+    def _unbegun(self, asked: Asked, left: Sequence[Any]) -> None:
+        """Tell of those whose turn never came."""
+        for one in left:
+            self._told(_bad(asked, one, NotDone(StatusCodes.BadOperationAbandoned, NOT_BEGUN)))
 
     async def _end(self, asked: Asked, one: Any, under_way: Any) -> Called:
         try:
@@ -120,6 +137,9 @@ class Calling:
             return _bad(asked, one, refused)
         except asyncio.CancelledError:
             self._told(_bad(asked, one, NotDone(StatusCodes.BadTimeout, UNSURE)))
+            raise
+        except BaseException:
+            self._told(_bad(asked, one, NotDone(StatusCodes.BadInternalError, BROKEN)))
             raise
 
     def _told(self, made: Called) -> Called:
@@ -130,10 +150,15 @@ class Calling:
     def _begin(self, asked: Asked, one: Any) -> Any:
         """What became of a call; or what must be waited for."""
         try:
+            if not asked.stands:
+                raise ServiceError(StatusCodes.BadUserAccessDenied)
             result: Result = self._served(asked.session, one)(asked.session, one.InputArguments or ())
             return result if inspect.isawaitable(result) else _good(asked, one, result)
         except ServiceError as refused:
             return _bad(asked, one, refused)
+        except BaseException:
+            self._told(_bad(asked, one, NotDone(StatusCodes.BadInternalError, BROKEN)))
+            raise
 
     # ---- looking up
 

@@ -12,7 +12,7 @@ from asyncua.ua.status_codes import StatusCodes
 from controller.feed import Answered, Changes, FeedLost, Follower, Hello, Row, Snapshot, Told, follow
 from controller.opcua.encoding import ticks
 from controller.opcua.plane import Plane, Rows, put_each
-from controller.opcua.space import Variable
+from controller.opcua.space import Kind, Variable
 from controller.orders.order import Why
 from twin.clock import MS, Clock, Ns, S, utc_ns
 
@@ -61,22 +61,30 @@ class Values:
         self._fed = np.zeros(len(self._variables), bool)
 
     def show(self, rows: Iterable[Row]) -> None:
-        """Rows have come; they count together."""
+        """Rows have come; they count together. What is none of its Variable's kind is no value, and out of range."""
         wholes: list[tuple[int, Any, int, int]] = []
+        unsigned: list[tuple[int, Any, int, int]] = []
         others: list[tuple[int, Any, int, int]] = []
         for row in rows:
             index, is_known = row.index, row.value is not None
-            told = code(row.quality, row.cause, is_known)
+            told, variable, value = code(row.quality, row.cause, is_known), self._variables[index], None
+            if is_known:
+                try:
+                    value = variable.value(row.value)
+                except (ValueError, OverflowError) as wrong:
+                    told = StatusCodes.BadOutOfRange
+                    log.debug("%s: %s", variable.path, wrong)
             self._told[index], self._fed[index] = told, True
             source = ticks(row.utc_ns) if row.utc_ns else 0
-            if not is_known:
+            if value is None:
                 self._plane.put_nothing(self._rows[index : index + 1], told, np.array([source]))
                 continue
-            value = self._variables[index].value(row.value)
-            # Beyond 2**53 a whole number is only itself among whole numbers.
-            (wholes if isinstance(value, int) else others).append((self._at[index], value, told, source))
-        for several in (wholes, others):
-            put_each(self._plane, several)
+            # Beyond 2**53 a whole number is only itself among whole numbers, and beyond 2**63 only among those without a sign.
+            alike = unsigned if variable.kind is Kind.UINT64 else wholes if isinstance(value, int) else others
+            alike.append((self._at[index], value, told, source))
+        put_each(self._plane, wholes)
+        put_each(self._plane, unsigned, np.uint64)
+        put_each(self._plane, others)
         self._plane.commit(ticks(utc_ns()))
 
     def doubt(self, lost: bool = True) -> None:

@@ -3,43 +3,40 @@
 Everything is made at the moment it is read: nobody pays for what nobody looks at.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
+import numpy as np
 from asyncua import ua
+from asyncua.common.utils import Buffer
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
-from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.ua_binary import struct_from_binary
+from numpy.typing import NDArray
 
-from controller.opcua.encoding import NULL_TEXT, data_value, node_key, qualified, text, ticks, variant
+from controller.opcua.encoding import NULL_TEXT, node_key, qualified, text, variant
+from controller.opcua.link.dispatch import SECURITY
+from controller.opcua.made import constant, number_of, once_a_second, stamped
 from controller.opcua.names import in_namespace
 from controller.opcua.nodes.store import NO_NODE, OBJECT, VALUE, VARIABLE, Nodes
 from controller.opcua.roles import Rule
+from controller.opcua.session_counts import SessionCounts
 from controller.opcua.session_security import UA_BINARY, SessionSecurity
 from controller.opcua.sessions import Session, Sessions
 from twin.clock import utc_ns
 
-RUNNING, SHUTDOWN = 0, 4
-WHOLE, DEGRADED = 255, 100
-"""ServiceLevel with a core, and while there is none and values are old (Part 4 §6.6.2.4.2)."""
-SECURITY = frozenset(
-    (
-        StatusCodes.BadUserAccessDenied,
-        StatusCodes.BadIdentityTokenInvalid,
-        StatusCodes.BadIdentityTokenRejected,
-        StatusCodes.BadApplicationSignatureInvalid,
-        StatusCodes.BadCertificateInvalid,
-        StatusCodes.BadCertificateUriInvalid,
-        StatusCodes.BadNonceInvalid,
-        StatusCodes.BadSecurityChecksFailed,
-    )
-)
-"""Refusals of sessions that are about who somebody is."""
 _SUMMARY = "Server_ServerDiagnostics_ServerDiagnosticsSummary"
 _SESSIONS = "Server_ServerDiagnostics_SessionsDiagnosticsSummary"
 _IN_SESSION = "SessionDiagnosticsObjectType"
+
+
+class Served(Protocol):
+    """Whoever answers requests: how many it refused, and how many of them for reasons of security."""
+
+    refused: int
+    insecure: int
 
 
 class Subscribed(Protocol):
@@ -53,6 +50,22 @@ class Subscribed(Protocol):
         """How many Publish requests wait."""
         ...
 
+    def total(self) -> int:
+        """How many subscriptions were made since the start."""
+        ...
+
+    def intervals(self) -> Sequence[float]:
+        """PublishingInterval of each subscription there is."""
+        ...
+
+    def load(self, session: Session) -> tuple[int, int]:
+        """How many subscriptions a session has, and how many monitored items."""
+        ...
+
+    def held(self, nodes: NDArray[np.bool_]) -> Iterable[int]:
+        """Which of some nodes, a mask by number, are monitored."""
+        ...
+
 
 @dataclass
 class Totals:
@@ -63,9 +76,6 @@ class Totals:
     rejected_session_count: int = 0
     session_timeout_count: int = 0
     session_abort_count: int = 0
-    cumulated_subscription_count: int = 0
-    security_rejected_requests_count: int = 0
-    rejected_requests_count: int = 0
 
     def follow(self, sessions: Sessions) -> None:
         """Count what becomes of sessions."""
@@ -83,83 +93,20 @@ class Totals:
 
     def _closed(self, session: Session) -> None:
         self.session_timeout_count += session.timed_out
-        for counter in session.counts.values():
-            self.rejected_requests_count += counter.errors
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """What this server is."""
-
-    product_uri: str
-    manufacturer: str
-    product: str
-    version: str
-
-
-class Status:
-    """ServerStatus and ServiceLevel.
-
-    Attributes:
-        state: ServerState.
-        reason: why it will end, empty while it goes on.
-        ends_ns: UTC at which it will, 0 while it goes on.
-    """
-
-    def __init__(self, build: Build, complete: Callable[[], bool]) -> None:
-        """`complete`: whether there is a core to follow."""
-        self.state, self.reason, self.ends_ns = RUNNING, "", 0
-        self._build, self._complete = build, complete
-        self._started_ns = utc_ns()
-
-    def hang_on(self, nodes: Nodes) -> None:
-        """Let the standard's nodes tell it."""
-        started = data_time(self._started_ns)
-        built = self._build
-        status = "Server_ServerStatus"
-        info = f"{status}_BuildInfo"
-        constant = {
-            f"{info}_ProductUri": variant(built.product_uri, ua.VariantType.String),
-            f"{info}_ManufacturerName": variant(built.manufacturer, ua.VariantType.String),
-            f"{info}_ProductName": variant(built.product, ua.VariantType.String),
-            f"{info}_SoftwareVersion": variant(built.version, ua.VariantType.String),
-            f"{info}_BuildNumber": variant("", ua.VariantType.String),
-            f"{info}_BuildDate": variant(started, ua.VariantType.DateTime),
-            info: variant(self._build_info()),
-            f"{status}_StartTime": variant(started, ua.VariantType.DateTime),
-        }
-        for name, value in constant.items():
-            _constant(nodes, name, value)
-        _reads(nodes, status, lambda _: variant(self.structure()))
-        _reads(nodes, f"{status}_CurrentTime", lambda _: variant(data_time(utc_ns()), ua.VariantType.DateTime))
-        _reads(nodes, f"{status}_State", lambda _: variant(self.state, ua.VariantType.Int32))
-        _reads(nodes, f"{status}_SecondsTillShutdown", lambda _: variant(self._seconds_left(), ua.VariantType.UInt32))
-        _reads(nodes, f"{status}_ShutdownReason", lambda _: variant(ua.LocalizedText(self.reason or None)))
-        _reads(nodes, "Server_ServiceLevel", lambda _: variant(WHOLE if self._complete() else DEGRADED, ua.VariantType.Byte))
-
-    def _seconds_left(self) -> int:
-        return max(0, -(-(self.ends_ns - utc_ns()) // 10**9)) if self.ends_ns else 0
-
-    def _build_info(self) -> Any:
-        b, started = self._build, data_time(self._started_ns)
-        return ua.BuildInfo(b.product_uri, b.manufacturer, b.product, b.version, "", started)
-
-    def structure(self) -> Any:
-        """As ServerStatusDataType."""
-        reason = ua.LocalizedText(self.reason or None)
-        now, started = data_time(utc_ns()), data_time(self._started_ns)
-        left: Any = self._seconds_left()
-        return ua.ServerStatusDataType(started, now, ua.ServerState(self.state), self._build_info(), left, reason)
+        self.session_abort_count += session.aborted
 
 
 class Diagnostics:
     """ServerDiagnostics, with an object for each session."""
 
-    def __init__(self, nodes: Nodes, sessions: Sessions, subscribed: Subscribed, totals: Totals, server_uri: str) -> None:
+    def __init__(
+        self, nodes: Nodes, sessions: Sessions, subscribed: Subscribed, totals: Totals, served: Served, server_uri: str
+    ) -> None:
         self._nodes = nodes
         self._sessions = sessions
         self._subscribed = subscribed
         self._totals = totals
+        self._served = served
         self._server_uri = server_uri
         self._since: dict[Session, int] = {}
         self._names: dict[Session, list[str]] = {}
@@ -168,27 +115,30 @@ class Diagnostics:
         """Let the standard's nodes tell it."""
         nodes = self._nodes
         below = [(name, nodes.find(node_key(0, number))) for name, number in _children(_SUMMARY)]
-        self._structured(nodes.standard(_id(_SUMMARY)), below, self.summary)
-        _reads(nodes, "Server_ServerDiagnostics_SubscriptionDiagnosticsArray", lambda _: _array(self._subscribed.diagnostics(None)))
-        _reads(nodes, f"{_SESSIONS}_SessionDiagnosticsArray", lambda _: _array([self.session(s) for s in self._sessions]))
+        self._structured(nodes.standard(number_of(_SUMMARY)), below, self.summary)
+        subscriptions = "Server_ServerDiagnostics_SubscriptionDiagnosticsArray"
+        once_a_second(nodes, subscriptions, lambda: _array(self._subscribed.diagnostics(None)))
+        every = f"{_SESSIONS}_SessionDiagnosticsArray"
+        once_a_second(nodes, every, lambda: _array([self.counts(s).whole() for s in self._sessions]))
         security = f"{_SESSIONS}_SessionSecurityDiagnosticsArray"
-        _reads(nodes, security, lambda _: _array([self.security(s).whole() for s in self._sessions]))
-        nodes.rules[nodes.standard(_id(security))] = Rule.SECURITY
-        for name in (f"{_SESSIONS}_SessionDiagnosticsArray", "Server_ServerDiagnostics_SubscriptionDiagnosticsArray"):
-            nodes.rules[nodes.standard(_id(name))] = Rule.DIAGNOSTICS
-        _constant(nodes, "Server_ServerDiagnostics_EnabledFlag", variant(True, ua.VariantType.Boolean))
-        flag = nodes.standard(_id("Server_ServerDiagnostics_EnabledFlag"))  # nobody can switch it off
+        once_a_second(nodes, security, lambda: _array([self.security(s).whole() for s in self._sessions]))
+        nodes.rules[nodes.standard(number_of(security))] = Rule.SECURITY
+        for name in (every, subscriptions):
+            nodes.rules[nodes.standard(number_of(name))] = Rule.DIAGNOSTICS
+        constant(nodes, "Server_ServerDiagnostics_EnabledFlag", variant(True, ua.VariantType.Boolean))
+        flag = nodes.standard(number_of("Server_ServerDiagnostics_EnabledFlag"))  # nobody can switch it off
         nodes.put(flag, int(AttributeIds.AccessLevel), variant(1, ua.VariantType.Byte))
 
     def summary(self) -> Any:
         """As ServerDiagnosticsSummaryDataType."""
-        total, subscriptions = self._totals, self._subscribed.diagnostics(None)
+        intervals = self._subscribed.intervals()
         made: Any = ua.ServerDiagnosticsSummaryDataType()
-        for field in fields(total):
-            setattr(made, "".join(word.capitalize() for word in field.name.split("_")), getattr(total, field.name))
+        for field in fields(self._totals):
+            setattr(made, "".join(word.capitalize() for word in field.name.split("_")), getattr(self._totals, field.name))
+        made.CumulatedSubscriptionCount = self._subscribed.total()
+        made.RejectedRequestsCount, made.SecurityRejectedRequestsCount = self._served.refused, self._served.insecure
         made.CurrentSessionCount = len(self._sessions)
-        made.CurrentSubscriptionCount = len(subscriptions)
-        made.PublishingIntervalCount = len({one.PublishingInterval for one in subscriptions})
+        made.CurrentSubscriptionCount, made.PublishingIntervalCount = len(intervals), len(set(intervals))
         return made
 
     # ---- one session
@@ -198,9 +148,10 @@ class Diagnostics:
         if session in self._since:
             return
         self._since[session], self._names[session] = utc_ns(), []
-        parent = self._nodes.find(node_key(0, _id(_SESSIONS)))
+        parent = self._nodes.find(node_key(0, number_of(_SESSIONS)))
         if parent == NO_NODE:
             return
+        self._nodes.reuse(self._subscribed.held)
         added = list(self._objects(session, parent))
         session.on_close.append(lambda: self._closed(session, added))
 
@@ -218,7 +169,7 @@ class Diagnostics:
 
     def _objects(self, session: Session, parent: int) -> Iterator[int]:
         nodes, own = self._nodes, session.key
-        kind = nodes.standard(_id(_IN_SESSION))
+        kind = nodes.standard(number_of(_IN_SESSION))
         top = nodes.add(own, OBJECT, qualified(session.name), text(session.name), rule=Rule.DIAGNOSTICS)
         nodes.refer(parent, nodes.standard(ObjectIds.HasComponent), top)
         nodes.refer(top, nodes.standard(ObjectIds.HasTypeDefinition), kind)
@@ -228,16 +179,16 @@ class Diagnostics:
             ("SessionSecurityDiagnostics", lambda: self.security(session), Rule.SECURITY),
         )
         for name, made, rule in each:
-            declared = nodes.find(node_key(0, _id(f"{_IN_SESSION}_{name}")))
+            declared = nodes.find(node_key(0, number_of(f"{_IN_SESSION}_{name}")))
             number = self._like(declared, top, f"{own.hex()}/{name}", rule)
             yield number
             below = [(child, self._like(declared_child, number, f"{own.hex()}/{name}/{child}", rule))
                      for child, declared_child in self._declared(declared)]  # fmt: skip
             self._structured(number, below, made)
             yield from (child for _, child in below)
-        declared = nodes.find(node_key(0, _id(f"{_IN_SESSION}_SubscriptionDiagnosticsArray")))
+        declared = nodes.find(node_key(0, number_of(f"{_IN_SESSION}_SubscriptionDiagnosticsArray")))
         number = self._like(declared, top, f"{own.hex()}/SubscriptionDiagnosticsArray", Rule.DIAGNOSTICS)
-        nodes.reads[number] = _stamped(lambda _: _array(self._subscribed.diagnostics(session)))
+        nodes.reads[number] = stamped(lambda _: _array(self._subscribed.diagnostics(session)))
         yield number
 
     def _declared(self, declared: int) -> list[tuple[str, int]]:
@@ -257,26 +208,14 @@ class Diagnostics:
 
     def session(self, session: Session) -> Any:
         """As SessionDiagnosticsDataType."""
-        made: Any = ua.SessionDiagnosticsDataType()
-        subscriptions = self._subscribed.diagnostics(session)
-        made.SessionId, made.SessionName, made.ServerUri = _session_id(session), session.name, self._server_uri
-        made.EndpointUrl, made.LocaleIds = session.endpoint_url, list(session.locales)
-        made.ClientDescription = session.description or ua.ApplicationDescription(ApplicationUri=session.client_uri)
-        made.ActualSessionTimeout, made.MaxResponseMessageSize = session.timeout_ms, session.max_response
+        return _decoded(self.counts(session).whole().Body)
+
+    def counts(self, session: Session) -> SessionCounts:
+        """The same, laid out."""
         since = self._since.get(session, utc_ns())
-        made.ClientConnectionTime = data_time(since)
-        made.ClientLastContactTime = data_time(since + session.heard - session.created)
-        made.CurrentSubscriptionsCount = len(subscriptions)
-        made.CurrentMonitoredItemsCount = sum(one.MonitoredItemCount for one in subscriptions)
-        made.CurrentPublishRequestsInQueue = self._subscribed.waiting(session)
-        for name, counter in session.counts.items():
-            if hasattr(made, f"{name}Count"):
-                counted: Any = ua.ServiceCounterDataType
-                setattr(made, f"{name}Count", counted(counter.total, counter.errors))
-        totals: Any = ua.ServiceCounterDataType
-        counters = session.counts.values()
-        made.TotalRequestCount = totals(sum(c.total for c in counters), sum(c.errors for c in counters))
-        return made
+        heard = since + session.heard - session.created
+        waiting = self._subscribed.waiting(session)
+        return SessionCounts(session, self._server_uri, since, heard, *self._subscribed.load(session), waiting)
 
     def security(self, session: Session) -> SessionSecurity:
         """As SessionSecurityDiagnosticsDataType."""
@@ -297,22 +236,13 @@ class Diagnostics:
 
     def _structured(self, number: int, below: Sequence[tuple[str, int]], made: Callable[[], Any]) -> None:
         """A Variable that is a structure, and one for each of its fields."""
-        self._nodes.reads[number] = _stamped(lambda _: variant(_whole(made())))
+        self._nodes.reads[number] = stamped(lambda _: variant(_whole(made())))
         for name, child in below:
             if child != NO_NODE:
-                self._nodes.reads[child] = _stamped(_field(made, name))
+                self._nodes.reads[child] = stamped(_field(made, name))
 
 
 # ---- bytes --------------------------------------------------------------------------------------------------------------
-
-
-def data_time(at_utc_ns: int) -> datetime:
-    """UTC as asyncua takes it."""
-    return datetime.fromtimestamp(at_utc_ns / 1e9, UTC)
-
-
-def _id(name: str) -> int:
-    return int(getattr(ObjectIds, name))
 
 
 def _name(browse_name: bytes) -> str:
@@ -326,8 +256,14 @@ def _session_id(session: Session) -> Any:
 
 def _children(parent: str) -> list[tuple[str, int]]:
     """The fields of the summary, with the numbers of their nodes in namespace 0."""
-    return [(field.name, _id(f"{parent}_{field.name}")) for field in fields(ua.ServerDiagnosticsSummaryDataType)
+    return [(field.name, number_of(f"{parent}_{field.name}")) for field in fields(ua.ServerDiagnosticsSummaryDataType)
             if hasattr(ObjectIds, f"{parent}_{field.name}")]  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _decoded(body: bytes) -> Any:
+    """The fields of a SessionDiagnosticsDataType: whoever reads one of them reads all of them, one by one."""
+    return struct_from_binary(ua.SessionDiagnosticsDataType, Buffer(body))
 
 
 def _whole(told: Any) -> Any:
@@ -362,27 +298,3 @@ def _encoded(value: Any, hint: str) -> bytes:
 
 def _array(structures: Sequence[Any]) -> bytes:
     return variant(ua.Variant(list(structures), ua.VariantType.ExtensionObject, is_array=True))
-
-
-def _stamped(read: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    def made(session: Any) -> bytes:
-        now = ticks(utc_ns())
-        return data_value(read(session), 0, now, now)
-
-    return made
-
-
-def made_when_read(nodes: Nodes, number: int, read: Callable[[Any], bytes]) -> None:
-    """Let a node of the standard that is shown give a Variant whenever it is read."""
-    found = nodes.find(node_key(0, number))
-    if found != NO_NODE:
-        nodes.reads[found] = _stamped(read)
-
-
-def _reads(nodes: Nodes, name: str, read: Callable[[Any], bytes]) -> None:
-    made_when_read(nodes, _id(name), read)
-
-
-def _constant(nodes: Nodes, name: str, value: bytes) -> None:
-    nodes.put(nodes.standard(_id(name)), VALUE, value)
-

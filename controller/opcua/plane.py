@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.opcua.encoding import string
+from controller.opcua.encoding import data_value, string
 
 Rows = NDArray[np.int64]
 Touched = Callable[[Rows], None]
@@ -34,6 +34,10 @@ BAD: Final = 30
 """A status whose bits from here on are 2 is bad: then there is no value (Part 4 §7.11)."""
 WAITING: Final = 0x80320000
 """BadWaitingForInitialData."""
+SOURCE, SERVER, BOTH, NEITHER = range(4)
+"""TimestampsToReturn."""
+_UNDATED: Final = np.array((NEITHER, SERVER, SERVER, NEITHER), np.uint8)
+"""What is left of each where a value has no source time."""
 
 
 class Plane:
@@ -44,7 +48,7 @@ class Plane:
         numbers: (n,) float64: the value, as deadbands see it; NaN for texts and where there is none.
         known: (n,) whether there is a value.
         status: (n,) uint32.
-        source, server: (n,) int64 DateTime.
+        source, server: (n,) int64 DateTime; a source time of 0 is none, and is left out of what is told.
         encoded: (n, WIDTH) uint8: the DataValue, of which `sizes` bytes count; of a text nothing here does.
         sizes: (n,) uint8; 0 for texts.
         texts: encoded Variant of each row that is a text and has one.
@@ -70,21 +74,26 @@ class Plane:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def grow(self, kinds: Sequence[int]) -> range:
-        """Add rows that wait for their first value: their numbers."""
+    def grow(self, kinds: Sequence[int], server: int = 0) -> range:
+        """Add rows that wait for their first value: their numbers.
+
+        Args:
+            server: since when [DateTime].
+        """
         first, more = len(self), len(kinds)
         self.kinds = np.append(self.kinds, np.array(kinds, np.uint8))
         self.numbers = np.append(self.numbers, np.full(more, np.nan))
         self.known = np.append(self.known, np.zeros(more, bool))
         self.status = np.append(self.status, np.full(more, WAITING, np.uint32))
         self.source = np.append(self.source, np.zeros(more, np.int64))
-        self.server = np.append(self.server, np.zeros(more, np.int64))
+        self.server = np.append(self.server, np.full(more, server, np.int64))
         self.encoded = np.vstack((self.encoded, np.zeros((more, WIDTH), np.uint8)))
         self.sizes = np.append(self.sizes, np.zeros(more, np.uint8))
         self.serial = np.append(self.serial, np.zeros(more, np.int64))
         self.bits = np.append(self.bits, np.full(more, UNKNOWN, np.uint64))
         rows = np.arange(first, first + more)
         self._lay_empty(rows)
+        self._stamp(rows)
         return range(first, first + more)
 
     def put(self, rows: Rows, values: "NDArray[Any]", status: Statuses, source: Times) -> None:
@@ -143,22 +152,55 @@ class Plane:
         self.put_status(rows, status, source)
 
     def commit(self, server: int) -> Rows:
-        """Make what was put count: stamp it with the server's time, and tell the listeners which rows it was."""
+        """Make what was put count: stamp it with the server's time, and tell the listeners which rows it was.
+
+        Raises:
+            Exception: the first that a listener raised, when all have been told.
+        """
         if not self._touched:
             return np.zeros(0, np.int64)
         rows = np.unique(np.concatenate(self._touched)) if len(self._touched) > 1 else self._touched[0]
         self._touched.clear()
         self.server[rows] = server
         self._stamp(rows)
+        failed: list[Exception] = []
         for tell in self.listeners:
-            tell(rows)
+            try:
+                tell(rows)
+            except Exception as wrong:  # whatever it is, those behind are told, and then whoever commits
+                failed.append(wrong)
+        if failed:
+            raise failed[0]
         return rows
 
     def data_value(self, row: int) -> bytes:
-        """One row's DataValue with both times."""
-        if self.kinds[row] == STRING and self.known[row]:
+        """One row's DataValue with both times, as far as there are two."""
+        is_text = self.kinds[row] == STRING and self.known[row]
+        if self.source[row] == 0:
+            value = self.texts[row] if is_text else self.encoded[row, 1 : self.sizes[row] - AFTER].tobytes()
+            return data_value(value or None, int(self.status[row]), 0, int(self.server[row]))
+        if is_text:
             return bytes((ALL,)) + self.texts[row] + self._tail(row)
         return self.encoded[row, : self.sizes[row]].tobytes()
+
+    def stamped(self, rows: Rows, stamps: "NDArray[np.uint8] | int") -> "tuple[NDArray[np.uint8], NDArray[np.uint8]]":
+        """DataValues of rows of numbers with the times that are asked for and are there: (k, WIDTH) bytes, and how many count.
+
+        Args:
+            stamps: TimestampsToReturn, one for all or (k,).
+        """
+        laid, sizes = self.encoded[rows], self.sizes[rows]
+        wanted = np.where(self.source[rows] == 0, _UNDATED[stamps], np.uint8(stamps) if isinstance(stamps, int) else stamps)
+        for kind, mask, less in ((SOURCE, 0x08, 8), (SERVER, 0x04, 8), (NEITHER, 0x0C, 16)):
+            which = np.flatnonzero(wanted == kind)
+            if not len(which):
+                continue
+            if kind == SERVER:  # it gets where the other was
+                column = sizes[which].astype(np.int64)[:, None] + np.arange(-8, 0)
+                laid[which[:, None], column - 8] = laid[which[:, None], column]
+            laid[which, 0] &= np.uint8(0xFF ^ mask)
+            sizes[which] -= np.uint8(less)
+        return laid, sizes
 
     def _tail(self, row: int) -> bytes:
         return b"".join((self.status[row].tobytes(), self.source[row].tobytes(), self.server[row].tobytes()))
@@ -202,8 +244,12 @@ def _octets(numbers: "NDArray[Any]", size: int) -> "NDArray[np.uint8]":
     return np.ascontiguousarray(numbers).view(np.uint8).reshape(-1, size)
 
 
-def put_each(plane: Plane, each: Iterable[tuple[int, Any, int, int]]) -> None:
-    """Put rows as they come from the Feed: row, value, status, source time."""
+def put_each(plane: Plane, each: Iterable[tuple[int, Any, int, int]], whole_as: type[np.integer[Any]] = np.int64) -> None:
+    """Put rows as they come from the Feed: row, value, status, source time.
+
+    Args:
+        whole_as: what holds them when all are whole numbers.
+    """
     rows: list[int] = []
     values: list[Any] = []
     statuses: list[int] = []
@@ -219,5 +265,5 @@ def put_each(plane: Plane, each: Iterable[tuple[int, Any, int, int]]) -> None:
         statuses.append(status)
         sources.append(source)
     if rows:
-        found = np.array(values, np.int64 if whole else np.float64)
+        found = np.array(values, whole_as if whole else np.float64)
         plane.put(np.array(rows), found, np.array(statuses, np.uint32), np.array(sources, np.int64))

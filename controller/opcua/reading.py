@@ -5,8 +5,8 @@ A client reads the same nodes again and again: what a request's bytes come to is
 
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -15,14 +15,16 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
 from numpy.typing import NDArray
 
-from controller.opcua.asked import MOST_OPERATIONS, Asked, Handle
+from controller.opcua.asked import Asked, Handle
 from controller.opcua.attributes import INVALID, UNKNOWN, VALUE, attribute, executable, refused
-from controller.opcua.encoding import NULL_NODE, data_value, read_key, ticks, variant
+from controller.opcua.encoding import NULL_NODE, data_value, ticks, variant
+from controller.opcua.listed import Encoding, Item, items
 from controller.opcua.nodes.store import NO_NODE, VARIABLE, Nodes
 from controller.opcua.plane import STRING, WIDTH, Plane, Rows
 from controller.opcua.ranges import Bounds, parse, part
 from controller.opcua.roles import TABLE, May, Rule
 from controller.opcua.sessions import Session
+from controller.opcua.slices import Work, sliced
 from controller.users import Role
 from twin.clock import utc_ns
 
@@ -30,13 +32,15 @@ SOURCE, SERVER, BOTH, NEITHER = range(4)
 """TimestampsToReturn."""
 MOST_PLANS: Final = 256
 MOST_PLAN_BYTES: Final = 4 << 20
+OTHER_BYTES: Final = 450
+"""What a plan keeps for each result that is in no row of numbers."""
+SLICE: Final = 20_000
+"""Bytes of values that are made or cut before others get their turn."""
+MAKING: Final = 200
+"""What making a value costs besides its bytes, in bytes."""
 MOST_RESPONSE: Final = 16 << 20
 NULL_VARIANT: Final = b"\x00"
 _NO_DIAGNOSTICS: Final = b"\x00\x00\x00\x00"
-_SMALLEST: Final = 16
-"""Bytes of the smallest ReadValueId."""
-_PLAIN: Final = struct.pack("<IiHi", VALUE, -1, 0, -1)
-"""What follows the NodeId where a whole Value is read."""
 _COLUMNS: Final = np.arange(WIDTH, dtype=np.uint8)
 _KEPT: Final = (0x07, 0x0B, 0x0F, 0x03)
 """What is left of a DataValue's mask, by TimestampsToReturn."""
@@ -44,11 +48,25 @@ _BINARY: Final = (0, b"Default Binary")
 _OTHERS: Final = ((0, b"Default XML"), (0, b"Default JSON"))
 _STRUCTURE: Final = 22
 
-Piece = Callable[[Session, int], bytes]
-"""A result that is in no row of numbers: of a session, at a DateTime."""
-Encoding = tuple[int, bytes]
-Item = tuple[bytes, int, bytes, Encoding | None]
-"""The key of the NodeId, the attribute, the range's text, and the DataEncoding."""
+
+@dataclass(slots=True)
+class _Asking:
+    """One request for values.
+
+    Attributes:
+        now: DateTime.
+        made: values that were made for it, by node: one that is asked for twice is made once.
+        cost: of what was made and cut, in bytes.
+    """
+
+    session: Session
+    now: int
+    made: dict[int, bytes] = field(default_factory=dict)
+    cost: int = 0
+
+
+Piece = Callable[[_Asking], bytes]
+"""A result that is in no row of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +76,13 @@ class _Plan:
     Attributes:
         count: how many nodes there are.
         others: each with how many rows come before it.
+        size: about how many bytes it keeps.
     """
 
     count: int
     rows: Rows
     others: tuple[tuple[int, Piece], ...]
+    size: int
 
 
 class Reading:
@@ -84,8 +104,8 @@ class Reading:
         """What is served."""
         return {"Read": self.read}
 
-    def read(self, asked: Asked) -> bytes:
-        """Results and no diagnostics.
+    def read(self, asked: Asked) -> bytes | None:
+        """Results and no diagnostics; later where making them takes long.
 
         Raises:
             ServiceError: BadDecodingError, BadMaxAgeInvalid, BadTimestampsToReturnInvalid, BadNothingToDo, BadTooManyOperations,
@@ -103,16 +123,16 @@ class Reading:
         session = asked.session
         plan = self._planned(content[at + 12 :], stamps, session.role)
         limit = min(session.max_response or MOST_RESPONSE, MOST_RESPONSE)
-        return b"".join((struct.pack("<i", plan.count), *self._results(plan, session, stamps, limit), _NO_DIAGNOSTICS))
+        if not plan.others:
+            return b"".join((struct.pack("<i", plan.count), self._gathered(plan.rows, stamps)[0], _NO_DIAGNOSTICS))
+        return sliced(asked, self._results(plan, session, stamps, limit))
 
-    def read_value(
-        self, session: Session, node: int, wanted: int = VALUE, bounds: tuple[Bounds, ...] | None = None
-    ) -> bytes:
+    def read_value(self, session: Session, node: int, wanted: int = VALUE, bounds: tuple[Bounds, ...] | None = None) -> bytes:
         """One attribute as an encoded DataValue with both times, or with the status that says why not."""
         row = self._row(session.role, node, wanted)
         if row is not None and not bounds and self._plane.kinds[row] != STRING:
             return self._plane.data_value(row)
-        return self._piece(node, wanted, bounds, BOTH, session.role)(session, ticks(utc_ns()))
+        return self._piece(node, wanted, bounds, BOTH, session.role)(_Asking(session, ticks(utc_ns())))
 
     # ---- what a request's bytes come to
 
@@ -127,10 +147,9 @@ class Reading:
             self._plans.move_to_end(key)
             return plan
         plan = self._plans[key] = self._plan(listed, stamps, role)
-        self._bytes += len(listed)
+        self._bytes += plan.size
         while len(self._plans) > MOST_PLANS or self._bytes > MOST_PLAN_BYTES:
-            (old, _, _), _ = self._plans.popitem(last=False)
-            self._bytes -= len(old)
+            self._bytes -= self._plans.popitem(last=False)[1].size
         return plan
 
     def _plan(self, listed: bytes, stamps: int, role: Role) -> _Plan:
@@ -151,7 +170,8 @@ class Reading:
                 rows.append(row)
             else:
                 others.append((len(rows), self._item(found, item, stamps, role)))
-        return _Plan(len(rows) + len(others), np.array(rows, np.int64), tuple(others))
+        size = len(listed) + 8 * len(rows) + OTHER_BYTES * len(others)
+        return _Plan(len(rows) + len(others), np.array(rows, np.int64), tuple(others), size)
 
     def _row(self, role: Role, node: int, wanted: int) -> int | None:
         """The row that a Value is in, where this role reads it."""
@@ -193,60 +213,73 @@ class Reading:
             value = self._value(node, bounds, stamps)
             return _not_overheard(value) if self._nodes.rules[node] == Rule.SECURITY else value
         if node in self.hindrances and wanted in (AttributeIds.Executable, AttributeIds.UserExecutable):
-            return self._executable(node, wanted, bounds, role)
+            return self._executable(node, wanted, bounds, role, stamps)
         made = attribute(self._nodes, node, wanted, role)
         if made is None:
             return _status(INVALID)
-        return _fixed(data_value(part(made, bounds) if bounds else made))
+        return _stamped(part(made, bounds) if bounds else made, stamps)
 
-    def _executable(self, node: int, wanted: int, bounds: tuple[Bounds, ...] | None, role: Role) -> Piece:
+    def _executable(self, node: int, wanted: int, bounds: tuple[Bounds, ...] | None, role: Role, stamps: int) -> Piece:
         if bounds:
             return _status(StatusCodes.BadIndexRangeNoData)
         granted = wanted == AttributeIds.Executable or bool(TABLE[self._nodes.rules[node]][role - 1] & May.CALL)
         allowed, hindered = granted and executable(self._nodes, node), self.hindrances[node]
-        return lambda _session, _now: data_value(variant(allowed and not hindered()))
+        is_stamped = stamps in (SERVER, BOTH)
+        return lambda asking: data_value(variant(allowed and not hindered()), server=asking.now if is_stamped else 0)
 
     def _value(self, node: int, bounds: tuple[Bounds, ...] | None, stamps: int) -> Piece:
         read, row, plane = self._nodes.reads.get(node), self._nodes.rows.get(node), self._plane
         if read is not None:
-            return lambda session, _now: reshaped(read(session), stamps, bounds)
+            make = read
+
+            def fresh(asking: _Asking) -> bytes:
+                made = asking.made.get(node)
+                if made is None:
+                    made = asking.made[node] = make(asking.session)
+                    asking.cost += MAKING + len(made)
+                return _cut_out(asking, made, stamps, bounds)
+
+            return fresh
         if row is not None:
-            return lambda _session, _now: reshaped(plane.data_value(row), stamps, bounds)
+            return lambda asking: _cut_out(asking, plane.data_value(row), stamps, bounds)
         attributes = self._nodes.attributes
 
-        def constant(_session: Session, now: int) -> bytes:
+        def constant(asking: _Asking) -> bytes:
             made = attributes[node].get(VALUE, NULL_VARIANT)
-            return reshaped(data_value(made, 0, self._born, now), stamps, bounds)
+            return _cut_out(asking, data_value(made, 0, self._born, asking.now), stamps, bounds)
 
         return constant
 
     # ---- results
 
-    def _results(self, plan: _Plan, session: Session, stamps: int, limit: int) -> list[bytes]:
-        """The encoded DataValues, in few pieces.
+    def _results(self, plan: _Plan, session: Session, stamps: int, limit: int) -> Work:
+        """The answer, where not all of it is in rows of numbers.
 
         Raises:
             ServiceError: BadResponseTooLarge.
         """
-        if not plan.others:
-            return [self._gathered(plan.rows, stamps)[0]]
         numbers, ends = self._gathered(plan.rows, stamps) if len(plan.rows) else (b"", np.zeros(0, np.int64))
-        now, size, done, found = ticks(utc_ns()), len(numbers), 0, []
+        size, done, found, asking = len(numbers), 0, [struct.pack("<i", plan.count)], _Asking(session, ticks(utc_ns()))
         for before, piece in plan.others:
             end = int(ends[before - 1]) if before else 0
             if end > done:
                 found.append(numbers[done:end])
                 done = end
-            one = piece(session, now)
+            if asking.cost > SLICE:
+                asking.cost = 0
+                yield
+            one = piece(asking)
             size += len(one)
             if size > limit:
                 raise ServiceError(StatusCodes.BadResponseTooLarge)
             found.append(one)
-        found.append(numbers[done:])
-        return found
+        return b"".join((*found, numbers[done:], _NO_DIAGNOSTICS))
 
     def _gathered(self, rows: Rows, stamps: int) -> tuple[bytes, NDArray[np.int64]]:
         """The DataValues of some rows of numbers, and where each ends."""
+        if not self._plane.source[rows].all():
+            block, sizes = self._plane.stamped(rows, stamps)
+            return block[sizes[:, None] > _COLUMNS].tobytes(), np.cumsum(sizes, dtype=np.int64)
         block, sizes = self._plane.encoded[rows], self._plane.sizes[rows]
         if stamps != BOTH:
             block[:, 0] &= _KEPT[stamps]
@@ -270,7 +303,7 @@ class Reading:
 def _not_overheard(piece: Piece) -> Piece:
     """A result that is told over an encrypted channel alone."""
     refused_with = _status(StatusCodes.BadSecurityModeInsufficient)
-    return lambda session, now: (refused_with if session.overheard else piece)(session, now)
+    return lambda asking: (refused_with if asking.session.overheard else piece)(asking)
 
 
 def _cut(block: NDArray[np.uint8], size: int, stamps: int) -> NDArray[np.uint8]:
@@ -287,7 +320,21 @@ def _cut(block: NDArray[np.uint8], size: int, stamps: int) -> NDArray[np.uint8]:
 
 
 def _fixed(made: bytes) -> Piece:
-    return lambda _session, _now: made
+    return lambda _asking: made
+
+
+def _stamped(made: bytes, stamps: int) -> Piece:
+    """An attribute other than a Value: it has no source, and is the server's own at the moment it is told (Part 4 §7.11)."""
+    if stamps not in (SERVER, BOTH):
+        return _fixed(data_value(made))
+    return lambda asking: data_value(made, server=asking.now)
+
+
+def _cut_out(asking: _Asking, made: bytes, stamps: int, bounds: tuple[Bounds, ...] | None) -> bytes:
+    """What is wanted of a DataValue; to cut a part out, all of it is looked at."""
+    if bounds:
+        asking.cost += len(made)
+    return reshaped(made, stamps, bounds)
 
 
 def _status(code: int) -> Piece:
@@ -319,54 +366,3 @@ def reshaped(made: bytes, stamps: int, bounds: tuple[Bounds, ...] | None) -> byt
             return data_value(None, wrong.code)
     mask &= _KEPT[stamps]
     return b"".join((bytes((mask,)), value, *(cuts[bit] for bit in (0x02, 0x04, 0x08) if mask & bit)))
-
-
-def items(listed: bytes) -> Iterator[Item]:
-    """What is asked for, one by one, straight from the bytes of NodesToRead, which end with them.
-
-    Raises:
-        ServiceError: BadDecodingError, BadNothingToDo, BadTooManyOperations.
-    """
-    try:
-        (count,) = struct.unpack_from("<i", listed)
-        if count <= 0 and len(listed) == 4 and count >= -1:
-            raise ServiceError(StatusCodes.BadNothingToDo)
-        if count > MOST_OPERATIONS:
-            raise ServiceError(StatusCodes.BadTooManyOperations)
-        if not 0 < count * _SMALLEST <= len(listed) - 4:
-            raise ServiceError(StatusCodes.BadDecodingError)
-        at = 4
-        for _ in range(count):
-            if listed[at] == 3 and not listed[at + 6]:  # a text that is neither null nor too long to be one: most are
-                end = at + 7 + int.from_bytes(listed[at + 3 : at + 6], "little")
-                key, at = listed[at:end], end
-            else:
-                key, at = _key(listed, at)
-            if listed[at : at + 14] == _PLAIN:
-                at += 14
-                yield key, VALUE, b"", None
-                continue
-            (wanted,) = struct.unpack_from("<I", listed, at)
-            text, at = _octets(listed, at + 4)
-            (namespace,) = struct.unpack_from("<H", listed, at)
-            name, at = _octets(listed, at + 2)
-            yield key, wanted, text, (namespace, name) if name or namespace else None
-    except (struct.error, IndexError, ValueError) as broken:
-        raise ServiceError(StatusCodes.BadDecodingError) from broken
-    if at != len(listed):
-        raise ServiceError(StatusCodes.BadDecodingError)
-
-
-def _key(listed: bytes, at: int) -> tuple[bytes, int]:
-    """The key of a NodeId and where it ends; an empty one for a text that is null."""
-    if listed[at] in (3, 5) and listed[at + 3 : at + 7] == b"\xff\xff\xff\xff":
-        return b"", at + 7
-    return read_key(listed, at)
-
-
-def _octets(listed: bytes, at: int) -> tuple[bytes, int]:
-    (size,) = struct.unpack_from("<i", listed, at)
-    end = at + 4 + max(size, 0)
-    if size < -1 or end > len(listed):
-        raise ValueError(f"a text of {size} bytes")
-    return listed[at + 4 : end], end

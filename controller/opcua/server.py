@@ -11,7 +11,7 @@ from pathlib import Path
 from asyncua import ua
 from asyncua.ua.status_codes import StatusCodes
 
-from controller.audit.log import Log
+from controller.audit.log import Keep, Log
 from controller.history import FOLDER as HISTORY
 from controller.opcua import nodes
 from controller.opcua.access import Access
@@ -21,7 +21,7 @@ from controller.opcua.certificate import Identity, ends_soon, now, own
 from controller.opcua.changes import ModelChanges
 from controller.opcua.commanding import Commanding
 from controller.opcua.core_link import CoreLink, Values
-from controller.opcua.diagnostics import SHUTDOWN, Build, Diagnostics, Status, Totals, made_when_read
+from controller.opcua.diagnostics import Diagnostics, Totals
 from controller.opcua.encoding import variant
 from controller.opcua.events import Events
 from controller.opcua.historic.asking import History
@@ -29,12 +29,14 @@ from controller.opcua.historic.service import HistoryRead, Recorded
 from controller.opcua.link.discovery import About
 from controller.opcua.link.terms import Own
 from controller.opcua.link.whole import Link
+from controller.opcua.made import made_when_read
 from controller.opcua.methods import Methods
-from controller.opcua.nodes.about import software_version
+from controller.opcua.nodes.about import built_ns, software_version
 from controller.opcua.nodes.build import KINDS, Built, build
 from controller.opcua.plane import Plane
 from controller.opcua.reading import Reading
-from controller.opcua.space import REFUSAL, Kind, Space
+from controller.opcua.space import Kind, Space
+from controller.opcua.status import SHUTDOWN, Build, Status
 from controller.opcua.subscriptions.engine import Engine
 from controller.opcua.subscriptions.service import Subscriptions
 from controller.opcua.trust.declared import declare, properties
@@ -50,6 +52,8 @@ log = logging.getLogger("lockstep.opcua")
 
 HOST = "127.0.0.1"
 AUDIT = "audit"
+VISITS, VISITS_KEPT = "visits", Keep(mb=128)
+"""The chain of channels, sessions and refusals: anybody who can connect makes it longer."""
 PATH = "lockstep"
 PRODUCT, MAKER = "urn:lockstep", "Lockstep"
 ANSWERED_S = 0.5
@@ -112,7 +116,7 @@ class FactoryServer:
         self.identity = own(state / "pki", "server", space.application)
         self.users = Users(state / "users.json")
         self.trust = TrustStore(state / "pki", clock, now)
-        self.audit = Log(state / AUDIT)
+        self.audit, self.visits = Log(state / AUDIT), Log(state / AUDIT, VISITS, keep=VISITS_KEPT)
         self._offer(space, state, clock)
         self._tell_of_itself(space)
         self._push(space.application, clock)
@@ -137,19 +141,21 @@ class FactoryServer:
         access = Access(self.users, self.identity.key, clock)
         self.link = Link(_own(self.identity), self.trust, access, clock, about, offers)
         self.link.sessions.on_cancel.append(self.subscriptions.cancel)
+        self.link.terms.on_caught_up.append(engine.caught_up)
         self.subscriptions.register(self.methods)
         urls = (self.url, self.url.replace(HOST, "localhost"))
-        self.auditing = Auditing(self.events, self.nodes, self.audit, utc_ns, clock.now, space.application, urls)
+        events, application = self.events, space.application
+        self.auditing = Auditing(events, self.nodes, self.audit, utc_ns, clock.now, application, urls, self.visits)
         self.auditing.listen(self.link.terms, self.link.sessions, self.writing, self.calling)
         commanding = Commanding(self.nodes, self.plane, space, self.core)
         commanding.register(self.methods, self.calling, self.writing, self.reading, self.auditing)
 
     def _tell_of_itself(self, space: Space) -> None:
         """Status and diagnostics."""
-        self.status = Status(Build(PRODUCT, MAKER, f"Lockstep {space.name}", software_version()), self.core.follows)
+        self.status = Status(Build(PRODUCT, MAKER, f"Lockstep {space.name}", software_version(), built_ns()), self.core.follows)
         self.status.hang_on(self.nodes)
         sessions, totals = self.link.sessions, Totals()
-        self.diagnostics = Diagnostics(self.nodes, sessions, self.subscriptions, totals, space.application)
+        self.diagnostics = Diagnostics(self.nodes, sessions, self.subscriptions, totals, self.link.dispatch, space.application)
         self.diagnostics.hang_on()
         totals.follow(sessions)
         sessions.on_activated.append(lambda session, _: self.diagnostics.opened(session))
@@ -158,7 +164,7 @@ class FactoryServer:
     def _push(self, uri: str, clock: Clock) -> None:
         """Trust and certificates, for administrators over OPC UA."""
         push = Push(self.trust, self.identity, uri, clock, _encrypted, self.auditing.trust_changed, self._renew)
-        declare(push, self.methods.register)
+        declare(push, self.methods.register, self.auditing.commanding)
         for number, value in properties(push, CAPABILITIES).items():
             made_when_read(self.nodes, number, _variant_of(value))
 
@@ -211,8 +217,14 @@ class FactoryServer:
             self.status.state, self.status.reason, self.status.ends_ns = SHUTDOWN, reason, utc_ns() + int(FAREWELL_S * 1e9)
             await asyncio.wait([asyncio.create_task(self._everyone_has_left())], timeout=FAREWELL_S)
         self.link.gates.close()
+        work = [task for session in self.link.sessions for task in session.work]
+        for session in self.link.sessions:
+            session.close()
+        if work:
+            await asyncio.wait(work, timeout=FAREWELL_S)  # so that what became of it is written down
         await self.past.asks.close()
-        await asyncio.to_thread(self.audit.close)
+        self.auditing.stopped(reason)
+        await asyncio.to_thread(self.auditing.close)
 
     async def _everyone_has_left(self) -> None:
         left = asyncio.Event()
@@ -236,5 +248,5 @@ def _variant_of(value: Callable[[], ua.Variant]) -> Callable[[object], bytes]:
 def _recorded(space: Space, built: Built) -> Iterator[tuple[int, Recorded]]:
     """Variables that History keeps, by node number."""
     for number, variable in zip(built.variables, space.variables, strict=True):
-        if variable.name != REFUSAL:
+        if variable.kept:
             yield number, Recorded(variable.path, KINDS[variable.kind], variable.size if variable.kind is Kind.DOUBLE else 1.0)

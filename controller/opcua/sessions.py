@@ -1,5 +1,7 @@
 """Sessions: each has a token that cannot be guessed, belongs to one client certificate, and reaches only what is its own."""
 
+import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +13,8 @@ from controller.opcua.encoding import node_key
 from controller.opcua.roles import SIGN_AND_ENCRYPT, TABLE, May
 from controller.users import Role
 from twin.clock import Clock, Ns
+
+log = logging.getLogger("lockstep.opcua")
 
 MOST_SESSIONS = 100
 LONGEST_SESSION_MS = 3_600_000.0
@@ -38,8 +42,11 @@ class Session:
         nonce: what the client must sign, and encrypt a password with, next.
         heard: when it last asked for something.
         timed_out: it has ended because nothing was heard of it.
+        aborted: it was ended for another reason than that its client wished so.
+        unauthorized: requests that its user was not allowed.
         on_close: called once when it ends.
         counts: by service.
+        work: tasks that are answering its requests, over whichever channel those came.
         delete_subscriptions: whether its subscriptions end with it; else they wait for another session to take them over, as long
             as their lifetimes last.
     """
@@ -61,10 +68,13 @@ class Session:
     activated: bool = False
     alive: bool = True
     timed_out: bool = False
+    aborted: bool = False
+    unauthorized: int = 0
     locales: tuple[str, ...] = ()
     nonce: bytes = b""
     on_close: list[Callable[[], None]] = field(default_factory=list)
     counts: dict[str, Counter] = field(default_factory=dict)
+    work: dict[asyncio.Task[None], Asked] = field(default_factory=dict)
     delete_subscriptions: bool = False
 
     @property
@@ -86,7 +96,7 @@ class Session:
         if self.alive:
             self.alive = False
             while self.on_close:
-                self.on_close.pop()()
+                _told(self.on_close.pop())
 
 
 class Sessions:
@@ -118,7 +128,8 @@ class Sessions:
 
     def find(self, token: bytes) -> Session | None:
         """The live session with a token."""
-        return self._by_token.get(token)
+        found = self._by_token.get(token)
+        return found if found is not None and found.alive else None
 
     def new(self, name: str, certificate: bytes, client_uri: str, endpoint_url: str, timeout_ms: float) -> Session:
         """A new session, not activated yet; the caller has seen that there is room."""
@@ -134,4 +145,12 @@ class Sessions:
     def _forget(self, session: Session) -> None:
         self._by_token.pop(session.token, None)
         for told in self.on_closed:
-            told(session)
+            _told(told, session)
+
+
+def _told(told: Callable[..., None], *what: Any) -> None:
+    """Tell somebody of an end; a mistake of theirs keeps nobody else from being told."""
+    try:
+        told(*what)
+    except Exception:  # whoever it was: the session has ended all the same
+        log.exception("at the end of a session")

@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from twin.units import Unit
 
@@ -15,6 +15,7 @@ class Kind(enum.Enum):
     INT32 = "Int32"
     INT64 = "Int64"
     UINT32 = "UInt32"
+    UINT64 = "UInt64"
     DOUBLE = "Double"
     STRING = "String"
 
@@ -30,6 +31,7 @@ class Variable:
         range: lowest and highest allowed value in that unit, or None.
         size: one of that unit in what the Feed carries.
         sets: which machine and Signal a write asks for; None where nobody may write.
+        kept: whether History keeps it.
     """
 
     path: str
@@ -41,19 +43,31 @@ class Variable:
     size: float
     text: str
     sets: tuple[str, str] | None = None
+    kept: bool = False
 
     @property
     def writable(self) -> bool:
         return self.sets is not None
 
     def value(self, fed: Any) -> Any:
-        """A value of the Feed as it is shown: in the declared unit, of the declared kind."""
-        return float(fed) / self.size if self.kind is Kind.DOUBLE else _PYTHON[self.kind](fed)
+        """A value of the Feed as it is shown: in the declared unit, of the declared kind.
+
+        Raises:
+            ValueError, OverflowError: there is none of that kind.
+        """
+        if self.kind is Kind.DOUBLE:
+            return float(fed) / self.size
+        made, limits = _PYTHON[self.kind](fed), WHOLE.get(self.kind)
+        if limits is not None and not limits[0] <= made <= limits[1]:
+            raise OverflowError(f"{self.path}={made} is no {self.kind.value}")
+        return made
 
 
-_PYTHON: dict[Kind, Callable[[Any], Any]] = {
-    Kind.BOOLEAN: bool, Kind.INT32: int, Kind.INT64: int, Kind.UINT32: int, Kind.STRING: str,
+WHOLE: Final[Mapping[Kind, tuple[int, int]]] = {
+    Kind.INT32: (-(2**31), 2**31 - 1), Kind.UINT32: (0, 2**32 - 1), Kind.INT64: (-(2**63), 2**63 - 1), Kind.UINT64: (0, 2**64 - 1),
 }  # fmt: skip
+"""The smallest and the largest of each kind of whole numbers."""
+_PYTHON: dict[Kind, Callable[[Any], Any]] = {Kind.BOOLEAN: bool, Kind.STRING: str, **dict.fromkeys(WHOLE, int)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from controller.opcua.shown import Argument, Kind, Method, Nameplate, Object, Sp
 from twin.devices import Mirrored
 from twin.factory import Factory, Machine
 from twin.machine import BUILT_IN
+from twin.maps import Form
 from twin.node import NodeStatus
 from twin.units import ONE
-from twin.wire import Number, layout
+from twin.wire import Bit, Number, layout
 
 __all__ = [
     "DEVICE_TYPE",
@@ -89,8 +90,8 @@ _FACTORY_METHODS: tuple[tuple[str, str, str, dict[str, Argument]], ...] = (
 def space(factory: Factory, signals: Iterable[FeedSignal]) -> Space:
     """What is shown of a factory whose Feed carries these Signals."""
     given = tuple(signals)
-    numbers = _numbers(factory)
-    variables = tuple(_variable(signal, numbers.get(signal.path), signal.owner in factory.mirrored) for signal in given)
+    wholes = _wholes(factory)
+    variables = tuple(_variable(signal, wholes.get(signal.path, Kind.INT64), factory) for signal in given)
     below = _grouped(given, variables)
     refusals = _refusals(factory, below)
     variables += refusals
@@ -115,41 +116,49 @@ def space(factory: Factory, signals: Iterable[FeedSignal]) -> Space:
     )
 
 
-def _numbers(factory: Factory) -> dict[str, Number]:
-    """Where a Signal is a number in registers: these tell whether it has a sign."""
-    found: dict[str, Number] = {}
+def _wholes(factory: Factory) -> dict[str, Kind]:
+    """How a whole number is shown that lies in registers: these tell whether it has a sign, and how wide it is."""
     records = [(f"{NODES}{name}/status", layout(NodeStatus)) for name in factory.nodes]
     for machine in factory.machines.values():
         status, command = machine.type.layouts
         records += [(f"{machine.name}/status", status), (f"{machine.name}/command", command)]
-    for path, shape in records:
-        for signal in shape.signals:
-            if isinstance(signal.binding, Number):
-                found[f"{path}/{signal.name}"] = signal.binding
+    found = {f"{path}/{s.name}": _whole(s.binding) for path, shape in records for s in shape.signals}
+    for mirrored in factory.mirrored.values():
+        for row in mirrored.map.signals:
+            if getattr(row.place, "form", None) is Form.UINT64:
+                found |= dict.fromkeys((f"{mirrored.name}/status/{row.name}", f"{mirrored.name}/{COMMAND}/{row.name}"), Kind.UINT64)
     return found
 
 
-def _variable(signal: FeedSignal, number: Number | None, mirrored: bool = False) -> Variable:
+def _whole(binding: Number | Bit | None) -> Kind:
+    if not isinstance(binding, Number):
+        return Kind.INT64
+    wide = binding.words > 2
+    if binding.format.islower():
+        return Kind.INT64 if wide else Kind.INT32
+    return Kind.UINT64 if wide else Kind.UINT32
+
+
+def _variable(signal: FeedSignal, whole: Kind, factory: Factory) -> Variable:
     size = signal.unit.size if signal.type is float else 1.0
     unit = None if signal.unit is ONE or signal.type in (bool, str) else signal.unit
     limits = (signal.range.low / size, signal.range.high / size) if signal.range else None
     enumeration = signal.type if issubclass(signal.type, enum.IntEnum) else None
-    kind = _kind(signal.type, number)
-    sets = (signal.owner, signal.name) if signal.group == (COMMAND if mirrored else SETPOINT) else None
-    return Variable(signal.path, signal.name, kind, enumeration, unit, limits, size, signal.text, sets)
+    kind = _kind(signal.type, whole)
+    sets = (signal.owner, signal.name) if signal.group == (COMMAND if signal.owner in factory.mirrored else SETPOINT) else None
+    kept = factory.history.keeps(signal.path)
+    return Variable(signal.path, signal.name, kind, enumeration, unit, limits, size, signal.text, sets, kept)
 
 
-def _kind(of: type, number: Number | None) -> Kind:
+def _kind(of: type, whole: Kind = Kind.INT64) -> Kind:
+    """`whole`: of whole numbers."""
     if of is bool:
         return Kind.BOOLEAN
     if of is float:
         return Kind.DOUBLE
     if issubclass(of, str):
         return Kind.STRING
-    if of is int and number is None:
-        return Kind.INT64
-    signed = issubclass(of, enum.IntEnum) or number is None or number.format.islower()
-    return Kind.INT32 if signed else Kind.UINT32
+    return Kind.INT32 if issubclass(of, enum.IntEnum) else whole
 
 
 def _enumerations(variables: Iterable[Variable]) -> dict[str, type[enum.IntEnum]]:
@@ -190,7 +199,7 @@ def _moved(owner: str, group: str, variable: Variable) -> Variable:
     """The variable with its path below an owner: the same one for a machine, a declaration for its type."""
     path = "/".join(part for part in (owner, group, variable.name) if part)
     v = variable
-    return v if v.path == path else replace(v, path=path, sets=None)
+    return v if v.path == path else replace(v, path=path, sets=None, kept=False)
 
 
 def _refusals(factory: Factory, below: dict[str, Groups]) -> tuple[Variable, ...]:
@@ -237,7 +246,7 @@ def _calls(machine: Mirrored, path: str) -> tuple[Method, ...]:
             method.text or f"Call {method.name}",
             "call",
             machine.name,
-            {name: Argument(name, _kind(kind, None), "") for name, kind in method.inputs},
+            {name: Argument(name, _kind(kind), "") for name, kind in method.inputs},
             CALLED,
             method.name,
             refusals=f"{path}/{REFUSAL}",

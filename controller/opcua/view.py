@@ -5,7 +5,7 @@ which others are served.
 """
 
 import struct
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,9 +15,10 @@ from asyncua.ua.status_codes import StatusCodes
 from controller.opcua.asked import Asked, Handle
 from controller.opcua.encoding import NULL_NODE, NULL_STRING, octets
 from controller.opcua.nodes.browsing import Description, Path, Rest, Walk
-from controller.opcua.nodes.requests import byte_strings, counted, descriptions, node_at, paths, uint32
+from controller.opcua.nodes.requests import byte_strings, counted, descriptions, ended, node_at, paths, uint32
 from controller.opcua.nodes.store import Nodes
 from controller.opcua.sessions import Session
+from controller.opcua.slices import Work, sliced
 
 MOST_PER_NODE: Final = 1_000
 """References of one node in one answer."""
@@ -27,9 +28,6 @@ SLICE: Final = 5_000
 """References that are looked at or told before others get their turn."""
 NOTHING: Final = struct.pack("<i", 0)
 _WHOLE_PATH: Final = struct.pack("<I", 0xFFFF_FFFF)
-
-Work = Generator[None, None, bytes]
-"""Makes an answer, slice by slice."""
 
 
 @dataclass(slots=True)
@@ -70,7 +68,7 @@ class View:
         wanted = list(descriptions(content, at + 4))
         if view != NULL_NODE:
             raise ServiceError(StatusCodes.BadViewIdUnknown)
-        return _sliced(asked, self._browse(asked.session, wanted, min(most or MOST_PER_NODE, MOST_PER_NODE)))
+        return sliced(asked, self._browse(asked.session, wanted, min(most or MOST_PER_NODE, MOST_PER_NODE)))
 
     def browse_next(self, asked: Asked) -> bytes | None:
         """What comes next of each continuation point, or nothing where they are released.
@@ -86,7 +84,7 @@ class View:
             for token in tokens:
                 points.held.pop(token, None)
             return NOTHING + NOTHING
-        return _sliced(asked, self._next(asked.session, points, tokens))
+        return sliced(asked, self._next(asked.session, points, tokens))
 
     def translate(self, asked: Asked) -> bytes | None:
         """The nodes that each path leads to.
@@ -94,7 +92,7 @@ class View:
         Raises:
             ServiceError: BadNothingToDo, BadTooManyOperations, BadDecodingError.
         """
-        return _sliced(asked, self._translate(asked.session, list(paths(asked.content, asked.at))))
+        return sliced(asked, self._translate(asked.session, list(paths(asked.content, asked.at))))
 
     def register(self, asked: Asked) -> bytes:
         """The same NodeIds: any is as quick as another here, so nothing needs to be remembered.
@@ -111,6 +109,7 @@ class View:
             if key == NULL_NODE:
                 raise ServiceError(StatusCodes.BadNodeIdInvalid)
             keys.append(key)
+        ended(asked.content, at)
         return struct.pack("<i", len(keys)) + b"".join(keys)
 
     def unregister(self, asked: Asked) -> bytes:
@@ -123,6 +122,7 @@ class View:
         at = asked.at + 4
         for _ in range(counted(count)):
             _, at = node_at(asked.content, at)
+        ended(asked.content, at)
         return b""
 
     # ---- browse
@@ -208,31 +208,3 @@ class View:
 def _result(status: int, token: bytes = b"", references: bytes = NOTHING) -> bytes:
     """A BrowseResult."""
     return struct.pack("<I", status) + (octets(token) if token else NULL_STRING) + references
-
-
-def _sliced(asked: Asked, work: Work) -> bytes | None:
-    """What some work comes to, at once when one slice is enough; else it is answered later."""
-    try:
-        next(work)
-    except StopIteration as done:
-        made: bytes = done.value
-        return made
-    asked.later(_finished(work))
-    return None
-
-
-class _Turn:
-    """Waits until everybody else who is ready had a turn."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
-async def _finished(work: Work) -> bytes:
-    while True:
-        await _Turn()
-        try:
-            next(work)
-        except StopIteration as done:
-            made: bytes = done.value
-            return made

@@ -16,8 +16,9 @@ from asyncua.common.utils import ServiceError
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
 
-from controller.opcua.asked import Asked, Handle, few
+from controller.opcua.asked import MOST_WRITES, Asked, Handle
 from controller.opcua.attributes import CLASSES, CURRENT_WRITE, UNKNOWN, access_level
+from controller.opcua.calling import BROKEN, NOT_BEGUN, UNSURE
 from controller.opcua.diagnosis import infos
 from controller.opcua.encoding import NULL_NODE, key_of
 from controller.opcua.nodes.store import NO_NODE, Nodes
@@ -25,6 +26,7 @@ from controller.opcua.ranges import parse
 from controller.opcua.reading import Reading
 from controller.opcua.roles import May
 from controller.opcua.sessions import Session
+from controller.opcua.slices import Turn
 
 Limits = tuple[float, float]
 
@@ -38,7 +40,8 @@ class Outcome:
 
 
 GOOD = Outcome(0)
-UNSURE = "nobody waited for the answer: whether it was done is not known"
+SLICE = 50
+"""Values that are judged before others get their turn."""
 Set = Callable[[Session, Any], Awaitable[Outcome]]
 """Asks for a value, once, and tells what became of it."""
 
@@ -110,21 +113,40 @@ class Writing:
         Raises:
             ServiceError: BadDecodingError, BadNothingToDo, BadTooManyOperations.
         """
-        wanted = few(asked.decoded(ua.WriteParameters).NodesToWrite)
-        judged = [self._judge(asked.session, one) for one in wanted]
-        if not any(isinstance(one, _Pending) for one in judged):
-            return self._told(asked, wanted, [self._done(asked, w, j) for w, j in zip(wanted, judged, strict=True)])
-        asked.later(self._write(asked, wanted, judged))
+        wanted = asked.operations(ua.WriteParameters, "NodesToWrite", MOST_WRITES)
+        if len(wanted) <= SLICE:
+            judged = [self._judge(asked.session, one) for one in wanted]
+            if not any(isinstance(one, _Pending) for one in judged):
+                return self._told(asked, wanted, [self._done(asked, w, j) for w, j in zip(wanted, judged, strict=True)])
+        asked.later(self._write(asked, wanted), lambda: self._unbegun(asked, wanted))
         return None
 
-    async def _write(self, asked: Asked, wanted: list[Any], judged: list[Outcome | _Pending]) -> bytes:
+    async def _write(self, asked: Asked, wanted: list[Any]) -> bytes:
+        """Each is judged when its turn comes: rights and limits may have changed while those before it were waited for."""
         done: list[Outcome] = []
-        for one, verdict in zip(wanted, judged, strict=True):
-            old = self._old(asked.session, one) if isinstance(verdict, _Pending) else b""
-            if isinstance(verdict, _Pending):
-                verdict = await self._set(asked, one, verdict, old)
-            done.append(self._done(asked, one, verdict, old))
+        for at, one in enumerate(wanted, 1):
+            try:
+                done.append(await self._one(asked, one))
+            except BaseException:
+                self._unbegun(asked, wanted[at:])
+                raise
+            if not at % SLICE:
+                await self._turn(asked, wanted[at:])
         return self._told(asked, wanted, done)
+
+    async def _turn(self, asked: Asked, left: list[Any]) -> None:
+        try:
+            await Turn()
+        except asyncio.CancelledError:
+            self._unbegun(asked, left)
+            raise
+
+    async def _one(self, asked: Asked, one: Any) -> Outcome:
+        verdict = self._judge(asked.session, one) if asked.stands else Outcome(StatusCodes.BadUserAccessDenied)
+        if not isinstance(verdict, _Pending):
+            return self._done(asked, one, verdict)
+        old = self._old(asked.session, one)
+        return self._done(asked, one, await self._set(asked, one, verdict, old), old)
 
     async def _set(self, asked: Asked, one: Any, wanted: _Pending, old: bytes) -> Outcome:
         try:
@@ -132,6 +154,14 @@ class Writing:
         except asyncio.CancelledError:
             self._done(asked, one, Outcome(StatusCodes.BadTimeout, UNSURE), old)
             raise
+        except BaseException:
+            self._done(asked, one, Outcome(StatusCodes.BadInternalError, BROKEN), old)
+            raise
+
+    def _unbegun(self, asked: Asked, left: list[Any]) -> None:
+        """Tell of those whose turn never came."""
+        for one in left:
+            self._done(asked, one, Outcome(StatusCodes.BadOperationAbandoned, NOT_BEGUN))
 
     def _done(self, asked: Asked, one: Any, outcome: Any, old: bytes = b"") -> Outcome:
         for tell in self.wrote:

@@ -1,6 +1,7 @@
 """Users: what is kept of a password, who may do what, and that guessing takes time."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,28 @@ def test_a_file_that_cannot_be_used_is_not(tmp_path: Path, text: str, mode: int,
     file.write_text(text)
     file.chmod(mode)
     with pytest.raises(UserError, match=told):
-        Users(file).role("otto")
+        _ = Users(file).all
+    assert Users(file).role("otto") is None and Users(file).verify("otto", GOOD) is None
+
+
+def test_a_file_that_breaks_leaves_roles_as_they_were_and_lets_nobody_in_until_it_is_mended(
+    users: Users, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "users.json"
+    users.add("otto", Role.OPERATOR, GOOD)
+    right = file.read_bytes()
+    ways: list[tuple[Callable[[], object], Callable[[], object]]] = [
+        (lambda: file.chmod(0o644), lambda: file.chmod(0o600)),
+        (lambda: file.write_bytes(right[:50]), lambda: file.write_bytes(right)),
+    ]
+    assert users.role("otto") is Role.OPERATOR
+    for breaks, mends in ways:
+        caplog.clear()
+        breaks()
+        assert [users.role("otto") for _ in range(3)] == [Role.OPERATOR] * 3 and users.generation("otto")
+        assert users.verify("otto", GOOD) is None and len(caplog.records) == 1
+        mends()
+        assert users.role("otto") is Role.OPERATOR and users.verify("otto", GOOD) is Role.OPERATOR
 
 
 @given(st.text(), st.text())
@@ -133,6 +155,18 @@ def test_each_guess_after_the_third_costs_twice_the_time() -> None:
         waits.append(wait)
         now = Ns(now + wait * S)
     assert waits == [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
+def test_one_failure_is_forgotten_every_quarter_of_an_hour() -> None:
+    lock, quarter = Lock(), 900 * S
+    for _ in range(5):
+        lock.failed(WHO, Ns(0))
+    lock.failed(WHO, Ns(2 * quarter))
+    assert lock._tries[WHO].failed == 4
+    for day in range(1, 10):  # three a day are never too many
+        for _ in range(3):
+            lock.failed(WHO, Ns(96 * day * quarter))
+        assert not lock.locked(WHO, Ns(96 * day * quarter))
 
 
 def test_another_user_or_address_is_not_locked_out_and_a_success_forgives() -> None:

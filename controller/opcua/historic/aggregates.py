@@ -1,18 +1,20 @@
 """The aggregates of Part 13, over samples as History keeps them. Pure.
 
 A value holds until the next sample, or goes to it in a straight line where that is how the Signal is kept (Stepped = False). What
-is not good has no value. Aggregates with interpolated bounds look across what is not good, those with simple bounds do not.
+is not good has no value. Aggregates with interpolated bounds look across what is not good, those with simple bounds do not; none
+looks beyond the record: nothing is known of what was before its beginning or comes after its end.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from asyncua.ua.object_ids import ObjectIds
 from numpy.typing import NDArray
 
-from controller.opcua.historic.questions import CALCULATED, INTERPOLATED, NO_DATA, PARTIAL, SUB_NORMAL, Processed
+from controller.opcua.historic.questions import CALCULATED, FOREVER, INTERPOLATED, NO_DATA, PARTIAL, SUB_NORMAL, Processed
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,6 +30,7 @@ class Samples:
         values: (n,) NaN where there is none.
         good, raw: (n,) whether to be believed; whether it is a kept sample, not one of the ends.
         lines: whether a line goes from one to the next.
+        since, until: UTC [ns], where the record of the Signal begins and where it ends, if in the span.
     """
 
     times: Ints
@@ -35,11 +38,14 @@ class Samples:
     good: Flags
     raw: Flags
     lines: bool
+    since: int = 0
+    until: int = FOREVER
 
     def believed(self) -> "Samples":
         """The good ones alone."""
         keep = self.good
-        return Samples(self.times[keep], self.values[keep], self.good[keep], self.raw[keep], self.lines)
+        kept = (self.times[keep], self.values[keep], self.good[keep], self.raw[keep])
+        return Samples(*kept, self.lines, self.since, self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,13 @@ class Interval:
     Attributes:
         begin, end: UTC [ns], begin < end.
         raw: kept samples of begin <= time < end.
-        whole: all samples, for what holds at its ends.
+        whole, sure: all samples, for what holds at its ends; the good ones of them.
     """
 
     begin: int
     end: int
     whole: Samples
+    sure: Samples
 
     def within(self) -> tuple[Ints, Floats]:
         """Times and values of the good kept samples in it."""
@@ -74,7 +81,7 @@ class Interval:
 
     def pieces(self, across: bool) -> tuple[Ints, Floats, Floats]:
         """Lengths [ns] and values at both ends of the stretches that have a value; `across` what is not good, or not."""
-        s = self.whole.believed() if across else self.whole
+        s = self.sure if across else self.whole
         if not len(s.times):
             empty = np.empty(0)
             return np.empty(0, np.int64), empty, empty
@@ -82,7 +89,7 @@ class Interval:
         last = int(np.searchsorted(s.times, self.end))
         times, values, good = s.times[first : last + 1], s.values[first : last + 1], s.good[first : last + 1]
         ends = np.append(times[1:], max(self.end, int(times[-1])))
-        low, high = np.maximum(times, self.begin), np.minimum(ends, self.end)
+        low, high = np.maximum(times, self.begin), np.minimum(ends, min(self.end, s.until))
         there = good & (high > low)
         after = np.append(values[1:], values[-1])
         sloped = np.append(good[1:] & good[:-1], False) if s.lines else np.zeros(len(times), bool)
@@ -92,10 +99,10 @@ class Interval:
         return (high - low)[there], starts[there], stops[there]
 
     def at(self, time: int, across: bool) -> float | None:
-        """The value that holds at a time."""
-        s = self.whole.believed() if across else self.whole
+        """The value that holds at a time; where the record ends, the one up to then."""
+        s = self.sure if across else self.whole
         i = int(np.searchsorted(s.times, time, side="right")) - 1
-        if i < 0 or not s.good[i]:
+        if i < 0 or not s.good[i] or time > s.until:
             return None
         if s.lines and i + 1 < len(s.times) and s.good[i + 1] and s.times[i] < time:
             share = (time - s.times[i]) / (s.times[i + 1] - s.times[i])
@@ -105,6 +112,15 @@ class Interval:
     def good_ns(self) -> int:
         """How long it was good."""
         return int(self.pieces(False)[0].sum())
+
+    def is_outside(self) -> bool:
+        """Whether all of it lies before the beginning or after the end of the record."""
+        s = self.whole
+        return self.end <= s.since or (self.begin >= s.until and not self.within()[0].size)
+
+    def is_cut(self) -> bool:
+        """Whether the record begins or ends in it."""
+        return self.begin < self.whole.since < self.end or self.begin < self.whole.until < self.end
 
 
 Aggregate = Callable[[Interval], Value]
@@ -233,10 +249,21 @@ BY_NUMBER: Final = {int(getattr(ObjectIds, _F + name)): aggregate for name, aggr
 """By the number of the aggregate function's node."""
 WHOLE: Final = frozenset(int(getattr(ObjectIds, _F + name)) for name in ("Count", "NumberOfTransitions"))
 """These are Int32; the others Double."""
-_ABOUT_QUALITY: Final = frozenset(
-    int(getattr(ObjectIds, _F + name)) for name in ("DurationGood", "DurationBad", "PercentGood", "PercentBad")
+_OWN_STATUS: Final = frozenset(
+    int(getattr(ObjectIds, _F + name))
+    for name in ("DurationGood", "DurationBad", "PercentGood", "PercentBad", "StartBound", "EndBound", "DeltaBounds")
 )
-MOST_INTERVALS: Final = 20_000
+"""Their status says nothing of how much of the interval was good (Part 13 §5.4.3: calculation method Custom)."""
+
+
+def part(asked: Processed, most: int) -> tuple[Processed, int | None]:
+    """Its first intervals, so many at most, and where those begin that are left, None: none are."""
+    span = abs(asked.end_ns - asked.start_ns)
+    if not asked.every_ns or -(-span // asked.every_ns) <= most:
+        return asked, None
+    reach = most * asked.every_ns
+    edge = asked.start_ns + (reach if asked.start_ns < asked.end_ns else -reach)
+    return msgspec.structs.replace(asked, end_ns=edge), edge
 
 
 def intervals(asked: Processed) -> list[tuple[int, int]]:
@@ -251,22 +278,23 @@ def intervals(asked: Processed) -> list[tuple[int, int]]:
 
 def processed(asked: Processed, samples: Samples) -> list[tuple[int, float | None, int]]:
     """Time, value and status of each interval (Part 13 §5.4)."""
-    aggregate = BY_NUMBER[asked.aggregate]
+    aggregate, sure = BY_NUMBER[asked.aggregate], samples.believed()
     found = []
     for begin, end in intervals(asked):
-        interval = Interval(begin, end, samples)
-        value = aggregate(interval)
+        interval = Interval(begin, end, samples, sure)
+        value = NOTHING if interval.is_outside() else aggregate(interval)
         at = value.at if value.at is not None else (begin if asked.start_ns < asked.end_ns else end)
-        found.append((at, value.value, _status(asked, interval, value)))
+        status = _status(asked, interval, value)
+        found.append((at, None if status == NO_DATA else value.value, status))
     return found
 
 
 def _status(asked: Processed, interval: Interval, value: Value) -> int:
     if value.value is None:
         return NO_DATA
-    cut = asked.every_ns and interval.end - interval.begin < asked.every_ns
+    cut = (asked.every_ns and interval.end - interval.begin < asked.every_ns) or interval.is_cut()
     bits = value.bits | (PARTIAL if cut and value.bits else 0)
-    if asked.aggregate in _ABOUT_QUALITY or value.bits == 0:
+    if asked.aggregate in _OWN_STATUS or value.bits == 0:
         return bits
     good = 100.0 * interval.good_ns() / (interval.end - interval.begin)
     if good >= asked.good_percent:

@@ -1,6 +1,7 @@
 """Questions -> answers, from History's door. Runs in the process that has it."""
 
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from controller.history.kept import BAD as IS_BAD
 from controller.history.kept import GOOD as IS_GOOD
 from controller.history.kept import NONE, STALE, HistoryError, Rule
 from controller.opcua.encoding import data_value, string, ticks
-from controller.opcua.historic.aggregates import WHOLE, Samples, processed
+from controller.opcua.historic.aggregates import WHOLE, Samples, part, processed
 from controller.opcua.historic.questions import (
     BAD,
     BOUND_NOT_FOUND,
@@ -18,7 +19,11 @@ from controller.opcua.historic.questions import (
     FOREVER,
     GOOD_NO_DATA,
     INTERPOLATED,
+    MOST_BYTES,
+    MOST_SAMPLES,
+    MOST_VALUES,
     NO_DATA,
+    TOO_MANY,
     UNCERTAIN,
     Answer,
     At,
@@ -30,7 +35,9 @@ from controller.opcua.historic.questions import (
 from controller.opcua.plane import DOUBLE, INT32, STRING, TYPES
 
 HOUR = 3_600 * 10**9
-STATUS = {IS_GOOD: 0, STALE: UNCERTAIN, IS_BAD: BAD, NONE: DATA_LOST}
+MISSING = -1
+"""A bound that was not found."""
+STATUS = {IS_GOOD: 0, STALE: UNCERTAIN, IS_BAD: BAD, NONE: DATA_LOST, MISSING: BOUND_NOT_FOUND}
 
 
 class Answers:
@@ -46,8 +53,7 @@ class Answers:
                 case Raw() as raw:
                     return self._raw(question, raw)
                 case At(times):
-                    values = [self._at(question, time) for time in times]
-                    return Answer(question.number, 0, len(values), b"".join(values))
+                    return self._times(question, times)
                 case Processed() as asked:
                     return self._processed(question, asked)
         except HistoryError:
@@ -56,56 +62,116 @@ class Answers:
     # ---- raw
 
     def _raw(self, question: Question, asked: Raw) -> Answer:
-        start, end, newest_first = asked.start_ns, asked.end_ns, asked.newest_first
-        low, high = (end or 0, start) if newest_first else (start, FOREVER if end is None else end)
-        one_more = 1 if newest_first or low == high else 0  # Part 11 §6.5.3.2: the start is in, the end is out
-        wanted = asked.most + asked.skip + 1
-        series = self._some(question.path, low + (newest_first and low != high), high + one_more, wanted, newest_first)
-        order = range(len(series) - 1, -1, -1) if newest_first else range(len(series))
-        rows: list[tuple[int, int]] = [(int(series.times[i]), i) for i in order]
+        """Samples in the order asked for. The start is in, the end is out (Part 11 §6.5.3.2)."""
+        here = asked.start_ns if asked.from_ns is None else asked.from_ns
+        rows, whole = self._domain(question.path, asked, here)
+        rows = rows[sum(row.time == here for row in rows[: asked.skip]) :]
         if asked.bounds:
-            rows = _bounded(rows, asked.start_ns, asked.end_ns)
-        rows = rows[len([time for time, _ in rows[: asked.skip] if time == start]) :]
-        given, rest = rows[: asked.most], rows[asked.most :]
-        values = [self._sample(question, series, i) if i >= 0 else self._bound(question, time) for time, i in given]
-        status = 0 if given else GOOD_NO_DATA
+            rows = self._bounded(question.path, asked, rows, whole)
+        values: list[bytes] = []
+        size = 0
+        for row in rows[: asked.most]:
+            shown = _shown(question, row.value, STATUS[row.belief], row.time)
+            if values and size + len(shown) > MOST_BYTES:
+                break
+            values.append(shown)
+            size += len(shown)
+        rest, status = rows[len(values) :], 0 if values else GOOD_NO_DATA
         if not rest:
             return Answer(question.number, status, len(values), b"".join(values))
-        following = rest[0][0]
-        same = sum(time == following for time, _ in given) + (asked.skip if start == following else 0)
+        following = rest[0].time
+        same = sum(row.time == following for row in rows[: len(values)])
+        same += asked.skip if following == here else 0
         return Answer(question.number, status, len(values), b"".join(values), following, same)
 
-    def _some(self, path: str, low: int, high: int, wanted: int, newest_first: bool) -> Series:
+    def _domain(self, path: str, asked: Raw, here: int) -> tuple[list["Row"], bool]:
+        """The samples from `here` to the end, or so many that one is left over, and whether these are all."""
+        end, wanted = asked.end_ns, asked.most + asked.skip + 2
+        if asked.newest_first:
+            low, high = 0 if end is None else end + 1, here + 1
+        else:
+            low, high = here, FOREVER if end is None else end + (here == end == asked.start_ns)
+        if low >= high:
+            return [], True
+        rows = self._some(path, low, high, wanted, asked.newest_first)
+        whole = len(rows) < wanted
+        if asked.bounds:
+            rows = self._kept(path, rows, low)
+        return rows[::-1] if asked.newest_first else rows, whole
+
+    def _some(self, path: str, low: int, high: int, wanted: int, newest_first: bool) -> list["Row"]:
         """The samples of a span, or of so much of it that there are as many as wanted: nobody's year is read for an hour."""
         reach = HOUR
         while True:
             begin, end = (max(low, high - reach), high) if newest_first else (low, min(high, low + reach))
             series = self._door.raw(path, begin, end)
             if len(series) >= wanted or (begin, end) == (low, high):
-                return series
+                return _rows(series, wanted, newest_first)
             reach *= 4
 
-    def _bound(self, question: Question, at: int) -> bytes:
-        point = self._door.at(question.path, at)
-        if point is None:
-            return _shown(question, None, BOUND_NOT_FOUND, at)
-        if point.since_ns == at:
-            return self._point(question, point, at, 0)
-        before = self._door.at(question.path, point.since_ns)
-        return self._point(question, before or point, point.since_ns, 0)
+    def _kept(self, path: str, rows: list["Row"], low: int) -> list["Row"]:
+        """Without the first where it only says that a gap which began earlier goes on."""
+        if rows and rows[0].belief == NONE and rows[0].time < low + 1000:
+            point = self._door.at(path, rows[0].time)
+            if point is not None and point.since_ns < rows[0].time:
+                return rows[1:]
+        return rows
 
-    def _sample(self, question: Question, series: Series, i: int) -> bytes:
-        belief = int(series.beliefs[i]) & 3
-        value = None if belief == NONE else series.values[i : i + 1].tolist()[0]
-        return _shown(question, value, STATUS[belief], int(series.times[i]))
+    def _bounded(self, path: str, asked: Raw, rows: list["Row"], whole: bool) -> list["Row"]:
+        """With the bounds, where there is no sample just there: at the earlier end the sample before it, at the later one the one
+        after it, or that there is none (Part 11 §4.4, Table 1)."""
+        start, end = asked.start_ns, asked.end_ns
+        if asked.from_ns is None and not (rows and rows[0].time == start):
+            first = self._after(path, start) if asked.newest_first else self._before(path, start)
+            rows = [first or Row(start, None, MISSING), *rows]
+        if not whole:
+            return rows
+        if end is not None:
+            last = self._before(path, end) if asked.newest_first else self._after(path, end + (end == start))
+            return [*rows, last or Row(end, None, MISSING)]
+        if asked.from_ns is not None and not rows:
+            return [Row(asked.from_ns, None, MISSING)]
+        times = [start, *(row.time for row in rows[-1:])]
+        return [*rows, Row(min(times) - 1000 if asked.newest_first else max(times) + 1000, None, MISSING)]
+
+    def _before(self, path: str, time: int) -> "Row | None":
+        """The last sample at a time or before it."""
+        until = self._door.until()
+        if time >= until:
+            rows = [row for row in _rows(self._door.raw(path, until, time + 1)) if row.belief != NONE]
+            if rows:
+                return rows[-1]
+        point = self._door.at(path, min(time, until - 1000))
+        if point is None:
+            return None
+        return _rows(self._door.raw(path, point.since_ns, point.since_ns + 1000))[-1]
+
+    def _after(self, path: str, time: int) -> "Row | None":
+        """The first sample at a time or after it."""
+        beyond = self._door.until() + 1000
+        rows = self._kept(path, self._some(path, time, beyond, 2, False), time) if time < beyond else []
+        return rows[0] if rows else None
 
     # ---- at a time
 
+    def _times(self, question: Question, times: list[int]) -> Answer:
+        values: list[bytes] = []
+        size = 0
+        for time in times:
+            values.append(self._at(question, time))
+            size += len(values[-1])
+            if size > MOST_BYTES:
+                return Answer(question.number, TOO_MANY)
+        return Answer(question.number, 0, len(values), b"".join(values))
+
     def _at(self, question: Question, time: int) -> bytes:
         point = self._door.at(question.path, time)
-        if point is None:
-            return _shown(question, None, NO_DATA, time)
-        return self._point(question, point, time, 0 if point.since_ns == time else INTERPOLATED)
+        if point is not None:
+            return self._point(question, point, time, 0 if point.since_ns == time else INTERPOLATED)
+        rows = [row for row in _rows(self._door.raw(question.path, time, time + 1)) if row.belief != NONE]
+        if rows:  # the last there is: nothing holds from then on, but just then it did
+            return _shown(question, rows[-1].value, STATUS[rows[-1].belief], time)
+        return _shown(question, None, NO_DATA, time)
 
     @staticmethod
     def _point(question: Question, point: Point, time: int, bits: int) -> bytes:
@@ -114,45 +180,53 @@ class Answers:
 
     # ---- processed
 
-    def _processed(self, question: Question, asked: Processed) -> Answer:
-        samples = self._samples(question, asked)
-        if samples is None:
-            return Answer(question.number, NO_DATA)
-        whole = asked.aggregate in WHOLE
-        rows = [_told(question, value, status, at, whole) for at, value, status in processed(asked, samples)]
-        return Answer(question.number, 0, len(rows), b"".join(rows))
-
-    def _samples(self, question: Question, asked: Processed) -> Samples | None:
-        """The samples of the span, with what holds at its two ends."""
+    def _processed(self, question: Question, whole: Processed) -> Answer:
+        asked, following = part(whole, MOST_VALUES)
         low, high = sorted((asked.start_ns, asked.end_ns))
-        series = self._door.raw(question.path, low, high)
-        if series.kept.type is str:
-            return None
-        ends = [(low, self._door.at(question.path, low)), (high, self._door.at(question.path, high))]
-        times, beliefs = [int(t) for t in series.times], [int(b) & 3 for b in series.beliefs]
-        values = [float(v) for v in series.values]
-        raw = [belief != NONE for belief in beliefs]
-        before, after = ([(at, point)] if point is not None else [] for at, point in ends)
-        if before and times and times[0] == low:
-            before = []
-        for place, bound in ((0, before), (len(times) + len(before), after)):
-            for at, point in bound:
-                times.insert(place, at)
-                beliefs.insert(place, point.quality)
-                values.insert(place, float(point.value) if isinstance(point.value, (int, float)) else np.nan)
-                raw.insert(place, False)
-        believed = np.array(beliefs, np.int64)
+        if self._door.raw(question.path, low, low).kept.type is str:
+            return Answer(question.number, NO_DATA)
+        counted = self._door.aggregate(question.path, low, high, max(high - low, 1000)).count
+        if int(counted.sum()) > MOST_SAMPLES:
+            return Answer(question.number, TOO_MANY)
+        samples = self._samples(question, asked, low, high)
+        rounded = asked.aggregate in WHOLE
+        rows = [_told(question, value, status, at, rounded) for at, value, status in processed(asked, samples)]
+        return Answer(question.number, 0, len(rows), b"".join(rows), following)
+
+    def _samples(self, question: Question, asked: Processed, low: int, high: int) -> Samples:
+        """The samples of the span, with what holds at its two ends, and where the record begins and ends."""
+        until = self._door.until()
+        before, after = self._door.at(question.path, low), self._door.at(question.path, high)
+        series = self._door.raw(question.path, low, high + 1)  # with the last of the record, after which nothing holds
+        times, believed, values = series.times, series.beliefs & 3, series.values.astype(np.float64)
+        raw = believed != NONE
+        since = 0 if before is not None or low >= until else int(times[0]) if len(times) else high
+        ends = [(0, low, before)] if before is not None and not (len(times) and times[0] == low) else []
+        ends += [(len(times) + len(ends), high, after)] if after is not None else []
+        for place, at, point in ends:
+            value = float(point.value) if isinstance(point.value, (int, float)) else np.nan
+            times, believed = np.insert(times, place, at), np.insert(believed, place, point.quality)
+            values, raw = np.insert(values, place, value), np.insert(raw, place, False)
         good = (believed == IS_GOOD) | ((believed == STALE) & (not asked.uncertain_is_bad))
-        found = np.array(values) / question.size
-        lines = series.kept.way is Rule.LINE
-        return Samples(np.array(times, np.int64), found, good & np.isfinite(found), np.array(raw, bool), lines)
+        found = values / question.size
+        return Samples(times, found, good & np.isfinite(found), raw, series.kept.way is Rule.LINE, since, until)
 
 
-def _bounded(rows: list[tuple[int, int]], start: int, end: int | None) -> list[tuple[int, int]]:
-    """With a place (-1) for what holds at each end that is given and has no sample just there (Part 11 §6.5.3.3)."""
-    first = [(start, -1)] if not (rows and rows[0][0] == start) else []
-    last = [(end, -1)] if end is not None and end != start else []
-    return [*first, *rows, *last]
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A kept sample; value None: there is none, `belief` NONE or MISSING says why."""
+
+    time: int
+    value: Any
+    belief: int
+
+
+def _rows(series: Series, most: int | None = None, newest: bool = False) -> list[Row]:
+    """The first samples, or the last, in the order of their times."""
+    cut = slice(None) if most is None else slice(max(0, len(series) - most), None) if newest else slice(most)
+    beliefs = (series.beliefs[cut] & 3).tolist()
+    kept = zip(series.times[cut].tolist(), series.values[cut].tolist(), beliefs, strict=True)
+    return [Row(time, None if belief == NONE else value, belief) for time, value, belief in kept]
 
 
 def _told(question: Question, value: float | None, status: int, at: int, whole: bool) -> bytes:

@@ -22,33 +22,48 @@ class History:
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._asking: set[asyncio.Task[Answer]] = set()
+        self._at_work: asyncio.Task[Answer] | None = None
         self._decoder = msgspec.msgpack.Decoder(Answer)
 
     async def ask(self, question: Question) -> Answer:
-        """The answer.
+        """The answer. Who is cancelled before it is his turn has not asked; later, the answer is waited for and dropped, so that
+        nobody else's is touched.
 
         Raises:
             ServiceError: too many ask, it takes too long, or the process ends again and again.
         """
-        if self._waiting >= MOST_WAITING:
+        if len(self._asking) >= MOST_WAITING:
             raise ServiceError(StatusCodes.BadTooManyOperations)
-        self._waiting += 1
+        asking = asyncio.get_running_loop().create_task(self._in_turn(question))
+        self._asking.add(asking)
+        asking.add_done_callback(self._ended)
         try:
-            async with self._turn:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            if asking is not self._at_work:
+                asking.cancel()
+            raise
+
+    def _ended(self, asking: asyncio.Task[Answer]) -> None:
+        self._asking.discard(asking)
+        if not asking.cancelled():
+            asking.exception()  # is seen, also when nobody waits any more
+
+    async def _in_turn(self, question: Question) -> Answer:
+        async with self._turn:
+            self._at_work = asyncio.current_task()
+            try:
                 for _ in range(2):
                     with suppress(ConnectionError, asyncio.IncompleteReadError):
                         async with asyncio.timeout(PATIENCE_S):
                             return await self._asked(question)
-                    await self.close()
-        except TimeoutError:
-            await self.close()  # its answer would be taken for the next one's
-            raise ServiceError(StatusCodes.BadTimeout) from None
-        except asyncio.CancelledError:
-            await self.close()
-            raise
-        finally:
-            self._waiting -= 1
+                    await self._end()
+            except TimeoutError:
+                await self._end()  # its answer would be taken for the next one's
+                raise ServiceError(StatusCodes.BadTimeout) from None
+            finally:
+                self._at_work = None
         raise ServiceError(StatusCodes.BadResourceUnavailable)
 
     async def _asked(self, question: Question) -> Answer:
@@ -68,7 +83,13 @@ class History:
         return answer
 
     async def close(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if there is one, and let go who waits for it."""
+        for asking in self._asking:
+            asking.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        await self._end()
+
+    async def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             with suppress(ProcessLookupError):

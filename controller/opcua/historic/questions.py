@@ -10,12 +10,24 @@ UNCERTAIN, BAD, BOUND_NOT_FOUND, UNEXPECTED = 0x4090_0000, 0x8000_0000, 0x80D7_0
 """UncertainLastUsableValue, Bad, BadBoundNotFound, BadUnexpectedError; the others by their names in Part 4 and Part 11."""
 
 
+TOO_MANY = 0x8010_0000
+"""BadTooManyOperations."""
+MOST_VALUES = 10_000
+"""How many values of a node one answer brings, and how many times may be asked for at once; told as MaxReturnDataValues."""
+MOST_BYTES = 2 * 1024 * 1024
+"""How large the values of one answer may be; more come with a continuation point."""
+MOST_SAMPLES = 2_000_000
+"""How many kept samples may lie in the intervals of one answer: so many take about 250 MB to reckon with."""
 FOREVER = 1 << 62
 """A time [ns] after all others."""
 
 
 class Stamps(enum.IntEnum):
-    """TimestampsToReturn. History has one time of a sample: when it was received from its source."""
+    """TimestampsToReturn. History has one time of a sample: when it was received from its source, by the clock of this computer.
+
+    That is the server's time of it as well as all that is known of the source's, so each may be asked for and
+    ServerTimestampSupported is told (Part 11 §5.4.2). Clients do ask for both by default.
+    """
 
     SOURCE = 0
     SERVER = 1
@@ -29,8 +41,9 @@ class Raw(msgspec.Struct, frozen=True, tag="raw"):
         start_ns, end_ns: UTC, where to begin and where to end; None: at the last there is in that direction.
         newest_first: backwards.
         most: how many are given at once.
-        bounds: with what holds at both ends.
-        skip: how many at the very time `start_ns` were given before.
+        bounds: with the samples at or beyond both ends (Part 11 §4.4).
+        from_ns: where to go on, None: at the beginning.
+        skip: how many at that very time were given before.
     """
 
     start_ns: int
@@ -38,6 +51,7 @@ class Raw(msgspec.Struct, frozen=True, tag="raw"):
     newest_first: bool
     most: int
     bounds: bool = False
+    from_ns: int | None = None
     skip: int = 0
 
 
@@ -90,7 +104,7 @@ class Answer(msgspec.Struct, frozen=True):
     Attributes:
         status: of the whole.
         count, values: that many encoded DataValues, one behind the other.
-        next_ns, skip: where Raw goes on, None at its end.
+        next_ns, skip: where Raw and Processed go on, None at the end.
     """
 
     number: int

@@ -1,5 +1,6 @@
 """The service HistoryRead (Part 4 §5.11.3, Part 11 §6.5): raw, modified, at a time, processed. It changes nothing."""
 
+import asyncio
 import secrets
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -13,16 +14,30 @@ from asyncua.ua.status_codes import StatusCodes
 
 from controller.opcua.asked import Asked, Handle, few
 from controller.opcua.encoding import TICKS_1970, node_key, octets, read_key
-from controller.opcua.historic.aggregates import BY_NUMBER, MOST_INTERVALS
-from controller.opcua.historic.questions import FOREVER, Answer, At, Processed, Question, Raw, Stamps
+from controller.opcua.historic.aggregates import BY_NUMBER
+from controller.opcua.historic.questions import (
+    FOREVER,
+    MOST_BYTES,
+    MOST_VALUES,
+    Answer,
+    At,
+    Processed,
+    Question,
+    Raw,
+    Stamps,
+)
 from controller.opcua.nodes.store import NO_NODE, VARIABLE, Nodes
 from controller.opcua.roles import May
 from controller.opcua.sessions import Session
 
-MOST_VALUES = 10_000
-"""How many values of a node one answer brings, and how many times may be asked for at once."""
-MOST_POINTS = 20
-"""Continuation points of a session; told as MaxHistoryContinuationPoints."""
+MOST_NODES = 100
+"""How many nodes one request may name; told as MaxNodesPerHistoryReadData."""
+MOST_TIMES = 100_000
+"""How many values at a time one request may ask for, over all its nodes."""
+MOST_POINTS = MOST_NODES
+"""Continuation points of a session: each node of a request can have one; told as MaxHistoryContinuationPoints."""
+MOST_WORK = 2
+"""How many requests of a session gather answers at once; more of them wait."""
 NO_BODY = b"\x00\x00\x00"
 HISTORY_DATA = node_key(0, ObjectIds.HistoryData_Encoding_DefaultBinary)
 MODIFIED_DATA = node_key(0, ObjectIds.HistoryModifiedData_Encoding_DefaultBinary)
@@ -91,6 +106,7 @@ class HistoryRead:
         self._recorded = recorded
         self.asks = history
         self._points: dict[Session, dict[bytes, Question]] = {}
+        self._turns: dict[Session, asyncio.Semaphore] = {}
         self._number = 0
 
     def services(self) -> dict[str, Handle]:
@@ -103,7 +119,8 @@ class HistoryRead:
             details, stamps, release, wanted = _request(asked)
         except (struct.error, IndexError, ValueError) as broken:
             raise ServiceError(StatusCodes.BadDecodingError) from broken
-        few(wanted)
+        if len(few(wanted)) > MOST_NODES:
+            raise ServiceError(StatusCodes.BadTooManyOperations)
         points = self._points_of(asked.session)
         if release:
             known = [points.pop(one.point, None) is not None for one in wanted]
@@ -113,16 +130,26 @@ class HistoryRead:
             raise ServiceError(StatusCodes.BadHistoryOperationInvalid)
         if len(details.each) > 1 and len(details.each) != len(wanted):
             raise ServiceError(StatusCodes.BadAggregateListMismatch)
+        if sum(len(each.times_ns) * len(wanted) for each in details.each if isinstance(each, At)) > MOST_TIMES:
+            raise ServiceError(StatusCodes.BadTooManyOperations)
         asked.later(self._answer(asked.session, details, stamps, wanted))
         return None
 
     async def _answer(self, session: Session, details: _Details, stamps: Stamps, wanted: list[_Wanted]) -> bytes:
-        results = []
+        async with self._turns.setdefault(session, asyncio.Semaphore(MOST_WORK)):
+            return await self._gathered(session, details, stamps, wanted)
+
+    async def _gathered(self, session: Session, details: _Details, stamps: Stamps, wanted: list[_Wanted]) -> bytes:
+        """The results. When there are MOST_BYTES of them, the other nodes get a continuation point, and no values yet."""
+        results: list[bytes] = []
         for i, one in enumerate(wanted):
             try:
                 question = self._question(session, details.of(i), stamps, one)
                 if details.modified:
                     results.append(_result(StatusCodes.GoodNoData, b"", MODIFIED_DATA, struct.pack("<ii", 0, 0)))
+                    continue
+                if sum(map(len, results)) >= MOST_BYTES:
+                    results.append(self._put_off(session, question))
                     continue
                 answer = await self.asks.ask(question)
                 results.append(self._told(session, question, answer))
@@ -153,13 +180,20 @@ class HistoryRead:
         return Question(self._number, recorded.path, recorded.kind, recorded.size, stamps, details)
 
     def _told(self, session: Session, question: Question, answer: Answer) -> bytes:
-        point = b""
-        if answer.next_ns is not None and isinstance(question.details, Raw):
-            left = question.details.most
-            going_on = msgspec.structs.replace(question.details, start_ns=answer.next_ns, skip=answer.skip, most=left)
-            point = self._keep(session, msgspec.structs.replace(question, details=going_on))
+        point, details = b"", question.details
+        if answer.next_ns is not None and not isinstance(details, At):
+            if isinstance(details, Raw):
+                details = msgspec.structs.replace(details, from_ns=answer.next_ns, skip=answer.skip)
+            else:
+                details = msgspec.structs.replace(details, start_ns=answer.next_ns)
+            point = self._keep(session, msgspec.structs.replace(question, details=details))
         body = struct.pack("<i", answer.count) + answer.values
         return _result(answer.status, point, HISTORY_DATA, body)
+
+    def _put_off(self, session: Session, question: Question) -> bytes:
+        if isinstance(question.details, At):
+            raise ServiceError(StatusCodes.BadTooManyOperations)
+        return _result(0, self._keep(session, question), HISTORY_DATA, struct.pack("<i", 0))
 
     def _points_of(self, session: Session) -> dict[bytes, Question]:
         points = self._points.get(session)
@@ -170,6 +204,7 @@ class HistoryRead:
 
     def _forget(self, session: Session) -> None:
         self._points.pop(session, None)
+        self._turns.pop(session, None)
 
     def _keep(self, session: Session, question: Question) -> bytes:
         """A continuation point; when there are too many, the oldest is gone."""
@@ -200,6 +235,8 @@ def _request(asked: Asked) -> tuple[_Details | None, Stamps, bool, list[_Wanted]
     for _ in range(min(count, 2_001)):
         one, at = _wanted(content, at)
         wanted.append(one)
+    if len(wanted) == max(count, 0):
+        asked.end(at)
     if not release and stamps not in (Stamps.SOURCE, Stamps.SERVER, Stamps.BOTH):
         raise ServiceError(StatusCodes.BadTimestampsToReturnInvalid)
     return (None if release else _details(kind, body)), Stamps(stamps if not release else 0), release, wanted
@@ -269,7 +306,7 @@ def _processed(body: bytes) -> _Details:
     if not defaults and not (bad <= 100 and good <= 100 and good >= 100 - bad):
         raise ServiceError(StatusCodes.BadAggregateConfigurationRejected)
     rest = (True, 100, 100) if defaults else (uncertain_is_bad, bad, good)
-    return _Details(tuple(_one(Processed(begin, until, int(every_ms * 1e6), number, *rest)) for number in _numbers(kinds)))
+    return _Details(tuple(Processed(begin, until, int(every_ms * 1e6), number, *rest) for number in _numbers(kinds)))
 
 
 def _numbers(kinds: list[bytes]) -> Iterator[int]:
@@ -278,13 +315,6 @@ def _numbers(kinds: list[bytes]) -> Iterator[int]:
         if key not in known:
             raise ServiceError(StatusCodes.BadAggregateNotSupported)
         yield known[key]
-
-
-def _one(asked: Processed) -> Processed:
-    span = abs(asked.end_ns - asked.start_ns)
-    if asked.every_ns and span // asked.every_ns > MOST_INTERVALS:
-        raise ServiceError(StatusCodes.BadTooManyOperations)
-    return asked
 
 
 def _moment(time: int) -> int | None:

@@ -20,7 +20,8 @@ from controller.opcua.encoding import octets, string, ticks
 from controller.opcua.guard import Refused
 from controller.opcua.link.chunks import LEAST_CHUNK, MOST_CHUNK, MOST_CHUNKS, MOST_MESSAGE, Pile, after, follows
 from controller.opcua.link.policies import HEAD, NONCE, NONE_URI, POLICIES, Plain, Policy, half, open_opening, seal_opening
-from controller.opcua.link.terms import CHANNEL_MS, Client, Own, Purse, Terms
+from controller.opcua.link.purses import CHANNEL_MS, Purse
+from controller.opcua.link.terms import Client, Own, Terms
 from controller.opcua.sessions import Session
 from twin.clock import MS, Ns, utc_ns
 
@@ -100,6 +101,7 @@ class Channel:
         self._write = write
         self._hang_up = hang_up
         self._heard = self._sent = 0
+        self._used = False
         self._token: Token = Token(0, Plain(), Plain(), Ns(0))
         self._old: Token | None = None
         self._sending = self._token
@@ -120,9 +122,14 @@ class Channel:
         """Whether it was opened and not renewed in time."""
         return self.stage is Stage.OPEN and now >= self._token.expires
 
-    def in_use(self, now: Ns) -> bool:
+    @property
+    def in_session(self) -> bool:
         """Whether an activated session is bound to it."""
-        return any(session.activated for session in self.sessions) and not self.expired(now)
+        return any(session.activated for session in self.sessions)
+
+    def in_use(self, now: Ns) -> bool:
+        """Whether an activated session is bound to it, and its keys hold."""
+        return self.in_session and not self.expired(now)
 
     # ---- in ----------------------------------------------------------------------------------------------------------
 
@@ -166,6 +173,10 @@ class Channel:
             self._sending, self._old = token, None  # the client has the new keys: so the old ones are done with
         sequence, request = _SEQUENCE.unpack_from(content)
         self._in_order(sequence)
+        if not self._used:
+            self._used = True
+            for told in self._terms.on_used:
+                told(self)
         return request, content[8:]
 
     def _in_order(self, sequence: int) -> None:
@@ -206,7 +217,8 @@ class Channel:
             content = chunk[at:]
         else:
             client = self._judged(head, own)
-            self._pay(own, (len(chunk) - at) // (own.key.key_size // 8) + 1, now)
+            cost = Ns(own.cost * ((len(chunk) - at) // (own.key.key_size // 8) + 1))
+            self._pay(client, cost, now, renewal)
             content = open_opening(policy, own.key, client.certificate.public_key(), chunk, at)  # type: ignore[arg-type]
         if renewal and client is not None and self.client is not None and client.der != self.client.der:
             raise Refused(StatusCodes.BadSecurityChecksFailed, "a channel keeps its client")
@@ -214,6 +226,8 @@ class Channel:
         self._in_order(sequence)
         asked = _asked(content)
         self._check(asked, policy, renewal)
+        if client is not None:
+            self._prove(client, cost, now, renewal)
         if not renewal:
             self.policy, self.client, self.own = policy, client, own
             self.mode, self.number = asked.Parameters.SecurityMode, self._terms.number()
@@ -229,18 +243,33 @@ class Channel:
             raise Refused(StatusCodes.BadCertificateInvalid, "this is not for our certificate")
         return self._terms.trust.check(head.SenderCertificate or b"")
 
-    def _pay(self, own: Own, operations: int, now: Ns) -> None:
+    def _pay(self, client: Client, cost: Ns, now: Ns, renewal: bool) -> None:
         """That the private key may be used now.
 
         Raises:
             Refused: it was used too often.
         """
-        if not self._terms.purses.spend(self.purse, self.address, Ns(own.cost * operations), now):
+        purses = self._terms.purses
+        spend = purses.spend if renewal else purses.lend
+        if not spend(self.purse, self.address, cost, now, client.thumbprint):
             raise Refused(StatusCodes.BadTcpNotEnoughResources, "too many channels are being opened")
+
+    def _prove(self, client: Client, cost: Ns, now: Ns, renewal: bool) -> None:
+        """That a message that opens a channel was made for it, by whoever has the key: a recorded one was not.
+
+        Raises:
+            Refused: its nonce has been used.
+        """
+        if not self._terms.nonces.new(client.thumbprint, self._nonce):
+            raise Refused(StatusCodes.BadNonceInvalid, "a message that was sent before")
+        if not renewal:
+            self._terms.purses.proven(self.address, cost, now, client.thumbprint)
 
     def pay(self) -> bool:
         """Whether our key may sign or decipher something for this client now."""
-        return self._terms.purses.spend(self.purse, self.address, self.own.cost, self._terms.clock.now())
+        terms, client = self._terms, self.client
+        known = "" if client is None else client.thumbprint
+        return terms.purses.spend(self.purse, self.address, self.own.cost, terms.clock.now(), known)
 
     def _check(self, asked: Any, policy: Policy | None, renewal: bool) -> None:
         """That a request to open fits the channel.

@@ -1,6 +1,7 @@
 """Requests -> services -> answers: who may ask what, and what becomes of it (Part 4 §5.3, §7.32 to §7.34)."""
 
 import asyncio
+import inspect
 import logging
 import struct
 from collections.abc import Coroutine, Mapping
@@ -11,10 +12,9 @@ from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
-from asyncua.ua.uaerrors import UaError
 
 from controller.opcua import guard
-from controller.opcua.asked import Asked, Handle, Needs
+from controller.opcua.asked import THEIRS, Asked, Handle, Needs
 from controller.opcua.encoding import read_key, ticks
 from controller.opcua.guard import Refused
 from controller.opcua.link.channel import Channel
@@ -26,8 +26,6 @@ log = logging.getLogger("lockstep.opcua")
 MOST_LATER: Final = 8
 """Requests of one session that are at work while others go on."""
 LONGEST_TEXT: Final = 1_024
-THEIRS: Final = (UaError, ValueError, struct.error, IndexError, TypeError, OverflowError)
-"""What decoding raises when a peer's bytes make no sense."""
 NEEDS: Final = {
     "FindServers": Needs.NOTHING,
     "FindServersOnNetwork": Needs.NOTHING,
@@ -37,6 +35,24 @@ NEEDS: Final = {
     "CloseSession": Needs.CHANNEL,
 }
 """What services must come with; all others need a session."""
+SECURITY: Final = frozenset(
+    (
+        StatusCodes.BadUserAccessDenied,
+        StatusCodes.BadIdentityTokenInvalid,
+        StatusCodes.BadIdentityTokenRejected,
+        StatusCodes.BadApplicationSignatureInvalid,
+        StatusCodes.BadCertificateInvalid,
+        StatusCodes.BadCertificateUriInvalid,
+        StatusCodes.BadNonceInvalid,
+        StatusCodes.BadSecurityChecksFailed,
+        StatusCodes.BadSecurityModeInsufficient,
+        StatusCodes.BadSecurityPolicyRejected,
+        StatusCodes.BadSecureChannelIdInvalid,
+        StatusCodes.BadSessionIdInvalid,
+        StatusCodes.BadSessionNotActivated,
+    )
+)
+"""Faults that are about who somebody is, and what he may do."""
 
 _FIXED = struct.Struct("<qIIi")
 """Of a request header, behind the token: time, handle, diagnostics, length of the audit text."""
@@ -81,12 +97,13 @@ class Dispatch:
     """All services.
 
     Attributes:
-        refused: how many requests have ended in a fault.
+        refused: how many requests have ended in a fault, and `insecure` how many of them for reasons of security.
     """
 
     def __init__(self, sessions: Sessions, services: Mapping[str, Handle]) -> None:
         self._find = sessions.find
-        self.refused = 0
+        self.refused = self.insecure = 0
+        self._mistaken: set[str] = set()
         self._rows: dict[bytes, Row] = {}
         self.offer(services)
 
@@ -114,9 +131,8 @@ class Dispatch:
             request.fault(refused.code)
         except Refused as refused:
             request.fault(refused.code)
-        except THEIRS:
-            log.debug("a request of %s", channel.address, exc_info=True)
-            request.fault(StatusCodes.BadDecodingError)
+        except Exception:  # a mistake of ours: the other services go on
+            self._mistake(request)
         else:
             if answer is not None:
                 self._reply(request, 0, answer)
@@ -166,11 +182,11 @@ class Dispatch:
                 request.session = session
             return row
         # Whether a token belongs to somebody else's channel or to nobody's is not told: nobody can use it either way.
-        if session is None or session.channel is not channel:
+        if session is None or session.channel is not channel or not session.alive:
             raise ServiceError(StatusCodes.BadSessionIdInvalid)
         if not session.activated:
             raise ServiceError(StatusCodes.BadSessionNotActivated)
-        request.session = session
+        request.session, request.who = session, session.who
         session.heard = request.received
         counter = session.counts.get(row.name)
         if counter is None:
@@ -191,6 +207,9 @@ class Dispatch:
                 return
             code = StatusCodes.BadResponseTooLarge
         self.refused += 1
+        self.insecure += code in SECURITY
+        if session is not None and code == StatusCodes.BadUserAccessDenied:
+            session.unauthorized += 1
         if row is not None and session is not None and row.needs is Needs.SESSION:
             session.counts[row.name].errors += 1
         channel.answer(request.number, _FAULT + _ANSWER.pack(ticks(utc_ns()), request.handle, code) + _REST)
@@ -198,38 +217,58 @@ class Dispatch:
     def _later(self, asked: Asked, work: Coroutine[Any, Any, bytes]) -> None:
         request = cast(Request, asked)
         channel: Channel = request.channel
-        if sum(session is request.session for session, _ in channel.work.values()) >= MOST_LATER:
+        session = request.session
+        if len(session.work) >= MOST_LATER:
             work.close()
             raise ServiceError(StatusCodes.BadTooManyOperations)
-        task = asyncio.get_running_loop().create_task(_answered(request, work))
-        channel.work[task] = (request.session, request.handle)
-        task.add_done_callback(lambda done: _ended(channel, work, done))
+        task = asyncio.get_running_loop().create_task(self._answered(request, work))
+        channel.work[task] = (session, request.handle)
+        session.work[task] = request
+        task.add_done_callback(lambda done: _ended(request, work, done))
+
+    async def _answered(self, request: Request, work: Coroutine[Any, Any, bytes]) -> None:
+        """Answer with what some work comes to; who cancels it may say the status code to answer with."""
+        try:
+            async with asyncio.timeout(request.timeout_ms / 1000 if request.timeout_ms else None):
+                body = await work
+        except ServiceError as refused:
+            request.fault(refused.code)
+        except Refused as refused:
+            request.fault(refused.code)
+        except TimeoutError:
+            request.fault(StatusCodes.BadTimeout)
+        except asyncio.CancelledError as ended:
+            if ended.args:
+                request.fault(ended.args[0])
+            raise
+        except Exception:  # a mistake of ours: the other services go on
+            self._mistake(request)
+        else:
+            request.reply(body)
+
+    def _mistake(self, request: Request) -> None:
+        """A service has failed by a mistake of ours: told with where, once for each service."""
+        name = request.row.name if request.row is not None else "a service"
+        log.log(logging.DEBUG if name in self._mistaken else logging.ERROR, "%s failed", name, exc_info=True)
+        self._mistaken.add(name)
+        request.fault(StatusCodes.BadInternalError)
 
 
-async def _answered(request: Request, work: Coroutine[Any, Any, bytes]) -> None:
-    """Answer with what some work comes to; who cancels it may say the status code to answer with."""
-    try:
-        async with asyncio.timeout(request.timeout_ms / 1000 if request.timeout_ms else None):
-            body = await work
-    except ServiceError as refused:
-        request.fault(refused.code)
-    except TimeoutError:
-        request.fault(StatusCodes.BadTimeout)
-    except asyncio.CancelledError as ended:
-        if ended.args:
-            request.fault(ended.args[0])
-        raise
-    except THEIRS:
-        log.debug("a request of %s", request.channel.address, exc_info=True)
-        request.fault(StatusCodes.BadDecodingError)
-    else:
-        request.reply(body)
-
-
-def _ended(channel: Channel, work: Coroutine[Any, Any, bytes], task: asyncio.Task[None]) -> None:
-    """A mistake of ours ends this connection, and is told to the loop; others notice nothing."""
-    work.close()  # had it been cancelled before its first step, it would be missed
+def _ended(request: Request, work: Coroutine[Any, Any, bytes], task: asyncio.Task[None]) -> None:
+    """What even the answer fails with ends this connection, and is told to the loop; others notice nothing."""
+    channel: Channel = request.channel
     channel.work.pop(task, None)
-    if not task.cancelled() and (mistake := task.exception()) is not None:
+    request.session.work.pop(task, None)
+    was_begun = inspect.getcoroutinestate(work) != inspect.CORO_CREATED
+    work.close()  # had it been cancelled before its first step, it would be missed
+    if not was_begun and request.unbegun is not None:
+        request.unbegun()
+    try:
+        mistake = task.exception()
+    except asyncio.CancelledError as ended:
+        if not was_begun and ended.args:
+            request.fault(ended.args[0])
+        return
+    if mistake is not None:
         channel.hang_up()
         task.get_loop().call_exception_handler({"message": "a service failed", "exception": mistake, "task": task})

@@ -29,6 +29,8 @@ MOST_NEW_OF_ONE: Final = 20
 MOST_ON_CHANNEL: Final = 10
 MOST_LOCALES, LONGEST_LOCALE = 8, 32
 LONGEST_NAME: Final = 256
+MOST_URLS: Final = 8
+"""What is kept of how a client describes itself: so many letters of each text, so many addresses."""
 ORPHAN_MS: Final = 60_000.0
 """How long a session waits for its client when its connection is lost."""
 LONGEST_NONCE: Final = 256
@@ -87,9 +89,9 @@ class Handshake:
         wanted = given.RequestedSessionTimeout
         timeout_ms = min(max(wanted, SHORTEST_SESSION_MS), LONGEST_SESSION_MS) if math.isfinite(wanted) else SHORTEST_SESSION_MS
         session = self._sessions.new(
-            (given.SessionName or "")[:LONGEST_NAME], client.der, client.uri, given.EndpointUrl or "", timeout_ms
+            _cut(given.SessionName) or "", client.der, client.uri, _cut(given.EndpointUrl) or "", timeout_ms
         )
-        session.description = given.ClientDescription
+        session.description = _described(given.ClientDescription)
         session.max_response = given.MaxResponseMessageSize
         session.nonce = secrets.token_bytes(NONCE)
         session.on_close.append(lambda: _unbind(session))
@@ -130,6 +132,7 @@ class Handshake:
         goes = next(waiting, None) or next(new, None)
         if goes is None:
             raise ServiceError(StatusCodes.BadTooManySessions)
+        goes.aborted = True
         goes.close()
 
     # ---- activate ----------------------------------------------------------------------------------------------------
@@ -160,7 +163,9 @@ class Handshake:
         """The answer once the user is known."""
         try:
             nonce, address = session.nonce, asked.channel.address
-            who = await session.access.identify(given.UserIdentityToken, nonce, address, asked.channel.own.key)
+            who = await session.access.identify(
+                given.UserIdentityToken, nonce, address, asked.channel.own.key, asked.channel.client.thumbprint
+            )
             if session.nonce != nonce:  # another ActivateSession came first
                 raise ServiceError(StatusCodes.BadIdentityTokenInvalid)
             return self._activated(asked, session, who, given)
@@ -174,6 +179,9 @@ class Handshake:
             raise ServiceError(StatusCodes.BadSessionIdInvalid)
         if session.channel is not channel and who != session.who:
             raise ServiceError(StatusCodes.BadIdentityChangeNotSupported)
+        # What is under way is under way in somebody's name: it is theirs to its end, and told so.
+        if who != session.who and any(other.who is not None for other in session.work.values()):
+            raise ServiceError(StatusCodes.BadInvalidState)
         before = session.who if session.activated else None
         _bind(session, channel)
         session.who, session.activated = who, True
@@ -190,6 +198,7 @@ class Handshake:
     def _close(self, asked: Asked) -> bytes:
         """End a session; its subscriptions with it, or they wait a while for another session of this client, as it wishes."""
         session: Session | None = asked.session
+        asked.end(asked.at + 1)
         delete = asked.content[asked.at] != 0
         if session is None or session.channel is not asked.channel:
             self._refused(asked, "CloseSession", StatusCodes.BadSessionIdInvalid, None)
@@ -200,11 +209,11 @@ class Handshake:
 
     def _cancel(self, asked: Asked) -> bytes:
         """Cancel requests of this session by their handle."""
+        asked.end(asked.at + 4)
         (handle,) = struct.unpack_from("<I", asked.content, asked.at)
-        channel: Channel = asked.channel
         cancelled = 0
-        for task, (session, one) in list(channel.work.items()):
-            if session is asked.session and one == handle:
+        for task, one in list(asked.session.work.items()):
+            if one.handle == handle:
                 cancelled += task.cancel(StatusCodes.BadRequestCancelledByClient)
         cancelled += sum(ask(asked.session, handle) for ask in self._sessions.on_cancel)
         return struct.pack("<I", cancelled)
@@ -217,6 +226,7 @@ class Handshake:
             channel.sessions.remove(session)
             session.channel = None
             if not session.activated:
+                session.aborted = True
                 session.close()
 
     def sweep(self, now: Ns) -> None:
@@ -258,6 +268,21 @@ def _check_password(token: Any) -> None:
 _ENCRYPTED: Final = {password_policy(policy): policy.encrypted_with for policy in POLICIES.values()}
 
 
+def _cut(text: str | None) -> str | None:
+    return text[:LONGEST_NAME] if text else text
+
+
+def _described(given: Any) -> Any:
+    """How a client describes itself, as far as it is kept."""
+    kept: Any = ua.ApplicationDescription()
+    kept.ApplicationUri, kept.ProductUri = _cut(given.ApplicationUri), _cut(given.ProductUri)
+    kept.ApplicationName = ua.LocalizedText(_cut(given.ApplicationName.Text), _cut(given.ApplicationName.Locale))
+    kept.ApplicationType = given.ApplicationType
+    kept.GatewayServerUri, kept.DiscoveryProfileUri = _cut(given.GatewayServerUri), _cut(given.DiscoveryProfileUri)
+    kept.DiscoveryUrls = [_cut(url) for url in (given.DiscoveryUrls or ())[:MOST_URLS]]
+    return kept
+
+
 def _bind(session: Session, channel: Channel) -> None:
     """Bind a session to a channel, and to no other one."""
     if session.channel is channel:
@@ -275,6 +300,5 @@ def _unbind(session: Session) -> None:
         channel.sessions.remove(session)
         if not any(other.activated for other in channel.sessions):
             channel.pile.most = MOST_BEFORE_SESSION
-        for task, (whose, _) in list(channel.work.items()):
-            if whose is session:
-                task.cancel(StatusCodes.BadSessionClosed)
+    for task in list(session.work):
+        task.cancel(StatusCodes.BadSessionClosed)

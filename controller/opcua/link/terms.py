@@ -1,29 +1,23 @@
 """What all connections of a server share: its identity, whom it trusts, and how much private-key work a second may bring."""
 
 import hashlib
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from controller.opcua.guard import Refused
-from twin.clock import MS, Clock, Ns, S
+from controller.opcua.link.purses import Purses
+from twin.clock import MS, Clock, Ns
 
 if TYPE_CHECKING:
     from controller.opcua.link.channel import Channel
 
-EVERYONE_MS: Final = 400
-"""Private-key work [ms of a processor] that all connections together may bring at once; half as much comes back each second."""
-ADDRESS_MS: Final = 100
-"""The same of one address that is not this computer's."""
-CHANNEL_MS: Final = 60
-"""The same of one connection."""
-MOST_ADDRESSES: Final = 1_000
-START: Final = Ns(0)
+MOST_NONCES, MOST_OPENERS = 500, 200
+"""How many nonces of one client are remembered, and of how many clients."""
 
 
 class Client(Protocol):
@@ -90,62 +84,24 @@ class Own:
         object.__setattr__(self, "cost", Ns(MS * (self.key.key_size // 1024) ** 3 // 8))
 
 
-@dataclass(slots=True)
-class Purse:
-    """So much work at once, half of it again each second.
-
-    Attributes:
-        most: how much is in it at first.
-    """
-
-    most: Ns
-    _spent: int = 0
-    _at: Ns = START
-
-    def spend(self, cost: Ns, now: Ns) -> bool:
-        """Whether there is enough left; then it is spent."""
-        back = (now - self._at) * self.most // (2 * S)
-        self._spent, self._at = max(self._spent - back, 0), now
-        if self._spent + cost > self.most:
-            return False
-        self._spent += cost
-        return True
-
-    def full(self, now: Ns) -> bool:
-        """Whether nothing is missing."""
-        return self._spent <= (now - self._at) * self.most // (2 * S)
-
-
-class Purses:
-    """What the private key may be asked to do."""
+class Nonces:
+    """The nonces that clients have opened channels with: one that comes again was recorded by somebody else."""
 
     def __init__(self) -> None:
-        self._all = Purse(Ns(EVERYONE_MS * MS))
-        self._of: dict[str, Purse] = {}
+        self._of: dict[str, dict[bytes, None]] = {}
 
-    def spend(self, own: Purse, address: str, cost: Ns, now: Ns) -> bool:
-        """Whether a connection, its address and all together have enough left."""
-        if not own.spend(cost, now) or not (local(address) or self._address(address, now).spend(cost, now)):
+    def new(self, thumbprint: str, nonce: bytes) -> bool:
+        """Whether a client has not used a nonce before, as far as is remembered; now it has."""
+        known = self._of.pop(thumbprint, {})
+        self._of[thumbprint] = known  # the last one to be forgotten
+        if nonce in known:
             return False
-        return self._all.spend(cost, now)
-
-    def _address(self, address: str, now: Ns) -> Purse:
-        found = self._of.get(address)
-        if found is None:
-            if len(self._of) >= MOST_ADDRESSES:
-                self._of = {one: purse for one, purse in self._of.items() if not purse.full(now)}
-            if len(self._of) >= MOST_ADDRESSES:
-                self._of.pop(next(iter(self._of)))
-            found = self._of[address] = Purse(Ns(ADDRESS_MS * MS), _at=now)
-        return found
-
-
-def local(address: str) -> bool:
-    """Whether an address is this computer's own."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
+        known[nonce] = None
+        if len(known) > MOST_NONCES:
+            del known[next(iter(known))]
+        if len(self._of) > MOST_OPENERS:
+            del self._of[next(iter(self._of))]
+        return True
 
 
 @dataclass
@@ -154,17 +110,22 @@ class Terms:
 
     Attributes:
         on_opened: told of each channel that is opened (not of renewals).
+        on_used: told of each channel's first message under its keys: only then it is the client's who seemed to open it.
         on_refused: told of each connection that is ended for what came over it, and why.
         on_closed: told of each opened channel's end.
+        on_caught_up: told of each channel whose client has read what it was behind with.
     """
 
     own: Own
     trust: Trust
     clock: Clock
     purses: Purses = field(default_factory=Purses)
+    nonces: Nonces = field(default_factory=Nonces)
     on_opened: list[Callable[["Channel"], None]] = field(default_factory=list)
+    on_used: list[Callable[["Channel"], None]] = field(default_factory=list)
     on_refused: list[Callable[["Channel", Refused], None]] = field(default_factory=list)
     on_closed: list[Callable[["Channel"], None]] = field(default_factory=list)
+    on_caught_up: list[Callable[["Channel"], None]] = field(default_factory=list)
     _channels: int = 0
 
     def number(self) -> int:

@@ -3,12 +3,14 @@
 import struct
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
+import controller
 from controller.opcua.attributes import attribute
 from controller.opcua.encoding import data_value, node_key, qualified, ticks, variant
 from controller.opcua.events import browse_text
@@ -62,6 +64,11 @@ def software_version() -> str:
         return version("lockstep-factory")
     except PackageNotFoundError:
         return "0"
+
+
+def built_ns() -> int:
+    """When this software was laid down here: UTC."""
+    return Path(controller.__file__).stat().st_mtime_ns
 
 
 def _tell(nodes: Nodes, number: int, value: bytes) -> None:

@@ -88,6 +88,7 @@ class Walk:
         self._heads: dict[tuple[int, int], bytes] = {}
         self._named: dict[tuple[int, bytes, bool, bool], dict[bytes, list[int]]] = {}
         self._looked_at = self._told = self._turn = 0
+        self._changes = nodes.changes
 
     def is_long(self, most: int) -> bool:
         """Whether it was at work for so many references since this was last so."""
@@ -157,6 +158,9 @@ class Walk:
 
     def follow(self, path: Path) -> list[int] | int:
         """The nodes at the end of a path, or the status that says why there are none."""
+        if self._changes != self._nodes.changes:  # while others had their turn; a number may be another node's now
+            self._named.clear()
+            self._changes = self._nodes.changes
         start = self._nodes.find(path.start)
         if not self.sees(start):
             return StatusCodes.BadNodeIdInvalid if path.start == NULL_NODE else StatusCodes.BadNodeIdUnknown

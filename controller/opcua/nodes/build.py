@@ -11,7 +11,7 @@ from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
 from controller.opcua import plane as planes
-from controller.opcua.encoding import node_key, qualified, string, text, variant
+from controller.opcua.encoding import node_key, qualified, string, text, ticks, variant
 from controller.opcua.names import OURS
 from controller.opcua.nodes.about import tell_about
 from controller.opcua.nodes.definitions import EXTENSION_OBJECT, extension_object
@@ -33,7 +33,8 @@ from controller.opcua.nodes.sources import MACHINERY
 from controller.opcua.nodes.store import DATA_TYPE, METHOD, OBJECT, OBJECT_TYPE, VALUE, VARIABLE, Nodes
 from controller.opcua.plane import Plane
 from controller.opcua.roles import Rule
-from controller.opcua.space import DEVICE_TYPE, FACTORY, NODE_TYPE, REFUSAL, Argument, Kind, Method, Object, Space, Variable
+from controller.opcua.space import DEVICE_TYPE, FACTORY, NODE_TYPE, Argument, Kind, Method, Object, Space, Variable
+from twin.clock import utc_ns
 from twin.units import Unit
 
 UNITS: Final = "http://www.opcfoundation.org/UA/units/un/cefact"
@@ -94,7 +95,7 @@ def build(nodes: Nodes, space: Space, plane: Plane) -> Built:
         builder.object(node, builder.ours("nodes"), builder.has_component)
     tell_about(builder, space)
     variables = tuple(builder.ours(variable.path) for variable in space.variables)
-    rows = plane.grow([KINDS[variable.kind] for variable in space.variables])
+    rows = plane.grow([KINDS[variable.kind] for variable in space.variables], ticks(utc_ns()))
     nodes.rows.update(zip(variables, rows, strict=True))
     return Built(rows, variables)
 
@@ -116,7 +117,6 @@ class Builder:
         self._sampling = b"\x0b" + struct.pack("<d", space.sampling_ms)
         self._enumerations = {kind: node_key(OURS, path) for path, kind in space.enumerations.items()}
         self._shared: dict[tuple[tuple[int, bytes], ...], Mapping[int, bytes]] = {}
-        self._kept = {variable.path for variable in space.variables if variable.name != REFUSAL}
 
     def there(self, namespace: int, identifier: int) -> int:
         """The number of a node of a specification.
@@ -244,7 +244,7 @@ class Builder:
 
     def _variable(self, variable: Variable, parent: int, template: bool) -> int:
         data_type = self._enumerations[variable.enumeration] if variable.enumeration else DATA_TYPES[variable.kind]
-        is_kept = not template and variable.path in self._kept
+        is_kept = not template and variable.kept
         access = CURRENT_READ | (CURRENT_WRITE if variable.writable else 0) | (HISTORY_READ if is_kept else 0)
         attributes = {
             DATA_TYPE_OF: b"\x11" + data_type,

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from asyncua import ua
 
-from controller.opcua.asked import MOST_OPERATIONS
+from controller.opcua.asked import MOST_CALLS, MOST_OPERATIONS, MOST_WRITES
 from controller.opcua.encoding import variant
 from controller.opcua.filters import MOST_CLAUSES
 from controller.opcua.guard import MAX_ELEMENTS
 from controller.opcua.historic.aggregates import BY_NUMBER
+from controller.opcua.historic.questions import MOST_VALUES
+from controller.opcua.historic.service import MOST_NODES as MOST_HISTORY_NODES
 from controller.opcua.historic.service import MOST_POINTS as MOST_HISTORY_POINTS
-from controller.opcua.historic.service import MOST_VALUES
 from controller.opcua.link.chunks import MOST_MESSAGE
 from controller.opcua.sessions import MOST_SESSIONS
 from controller.opcua.subscriptions import limits
@@ -37,7 +38,7 @@ PROFILES: Final = (
         )
     ),
 )
-"""Those of which nothing that is required is missing; the whole of StandardUA2017 wants a discovery server and X509 users besides."""
+"""Those of which nothing that is required is missing; StandardUA2017 wants a discovery server and X509 users besides."""
 AGGREGATES: Final = tuple(BY_NUMBER)
 """Numbers of the aggregate functions' nodes."""
 OPERATIONS: Final = (
@@ -67,6 +68,9 @@ _COUNTS: Final[dict[str, tuple[int, ua.VariantType]]] = {
     "MaxSelectClauseParameters": (MOST_CLAUSES, _UINT32),
     "MaxWhereClauseParameters": (MOST_ELEMENTS, _UINT32),
     **{f"OperationLimits_{name}": (MOST_OPERATIONS, _UINT32) for name in OPERATIONS},
+    "OperationLimits_MaxNodesPerWrite": (MOST_WRITES, _UINT32),
+    "OperationLimits_MaxNodesPerMethodCall": (MOST_CALLS, _UINT32),
+    "OperationLimits_MaxNodesPerHistoryReadData": (MOST_HISTORY_NODES, _UINT32),
     "HistoryServerCapabilities_MaxReturnDataValues": (MOST_VALUES, _UINT32),
     "HistoryServerCapabilities_MaxReturnEventValues": (0, _UINT32),
 }
@@ -83,7 +87,7 @@ _HISTORY: Final = {
     "UpdateEventCapability": False,
     "DeleteEventCapability": False,
     "InsertAnnotationCapability": False,
-    "ServerTimestampSupported": False,
+    "ServerTimestampSupported": True,
 }
 
 

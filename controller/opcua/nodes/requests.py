@@ -43,6 +43,12 @@ def node_at(content: bytes, at: int) -> tuple[bytes, int]:
         raise ServiceError(StatusCodes.BadDecodingError) from wrong
 
 
+def ended(content: bytes, at: int) -> None:
+    """That the request ends where its last field does."""
+    if at != len(content):
+        raise ServiceError(StatusCodes.BadDecodingError)
+
+
 def descriptions(content: bytes, at: int) -> Iterator[Description]:
     """The nodes to browse."""
     count = uint32(content, at)
@@ -57,6 +63,7 @@ def descriptions(content: bytes, at: int) -> Iterator[Description]:
             raise ServiceError(StatusCodes.BadDecodingError) from short
         at += _DESCRIPTION.size
         yield Description(node, direction, reference, with_subtypes, classes, results)
+    ended(content, at)
 
 
 def byte_strings(content: bytes, at: int, count: int) -> Iterator[bytes]:
@@ -69,6 +76,7 @@ def byte_strings(content: bytes, at: int, count: int) -> Iterator[bytes]:
             raise ServiceError(StatusCodes.BadDecodingError)
         yield content[at : at + size]
         at += size
+    ended(content, at)
 
 
 def paths(content: bytes, at: int) -> Iterator[Path]:
@@ -84,6 +92,7 @@ def paths(content: bytes, at: int) -> Iterator[Path]:
             element, at = _element(content, at)
             elements.append(element)
         yield Path(start, tuple(elements))
+    ended(content, at)
 
 
 def _element(content: bytes, at: int) -> tuple[Element, int]:

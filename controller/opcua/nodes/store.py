@@ -1,7 +1,8 @@
 """Nodes and their references, as columns: node number n has its n-th entry in each."""
 
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -20,13 +21,16 @@ HAS_TYPE_DEFINITION, HAS_SUBTYPE = 40, 45
 
 Read = Callable[[Any], bytes]
 """Gives a Variable's encoded DataValue to a session."""
+Held = Callable[[NDArray[np.bool_]], Iterable[int]]
+"""Tells which of some nodes somebody still knows by number, of a mask by node."""
+_NO_ATTRIBUTES: Final[Mapping[int, bytes]] = MappingProxyType({})
 
 
 class Nodes:
     """The address space.
 
     Attributes:
-        keys: encoded NodeId, shortest form.
+        keys: encoded NodeId, shortest form; empty of a node that was taken away.
         classes: NodeClass; 0 of a node that was taken away.
         browse_names, display_names, descriptions: encoded QualifiedName, LocalizedText, LocalizedText.
         attributes: the further ones by AttributeId, each an encoded Variant; a Value that never changes, too. Several nodes
@@ -55,6 +59,8 @@ class Nodes:
         self.namespaces: list[str] = []
         self.changes = 0
         self._numbers: dict[bytes, int] = {}
+        self._gone: set[int] = set()
+        self._free: list[int] = []
         self._references: list[dict[int, None] | None] = []
         self._packed: NDArray[np.int64] = np.zeros(0, np.int64)
         self._starts: list[int] = [0]
@@ -86,6 +92,7 @@ class Nodes:
         made.browse_names, made.display_names, made.descriptions = texts
         made.kinds.frombytes(kinds)
         made._numbers = {key: number for number, key in enumerate(keys) if classes[number]}
+        made._gone = {number for number, node_class in enumerate(classes) if not node_class}
         made._references = [None] * len(keys)
         made._packed, made._starts = packed, starts
         made._remember()
@@ -131,21 +138,28 @@ class Nodes:
         """
         if key in self._numbers:
             raise ValueError(f"there is a node {key!r} already")
-        number = len(self.keys)
+        number = self._free.pop() if self._free else self._room()
         self._numbers[key] = number
-        self.keys.append(key)
-        self.classes.append(node_class)
-        self.browse_names.append(browse_name)
-        self.display_names.append(display_name)
-        self.descriptions.append(description)
-        self.attributes.append({} if attributes is None else attributes)
-        self.kinds.append(NO_NODE)
-        self.rules.append(rule)
-        self._references.append({})
+        self.keys[number], self.classes[number], self.rules[number] = key, node_class, rule
+        self.browse_names[number], self.display_names[number], self.descriptions[number] = browse_name, display_name, description
+        self.attributes[number] = {} if attributes is None else attributes
+        self._references[number] = {}
         self.changes += 1
         if node_class == REFERENCE_TYPE:
             self._remember()
         return number
+
+    def _room(self) -> int:
+        """A number that no node ever had."""
+        columns: tuple[list[Any], ...] = (self.keys, self.browse_names, self.display_names, self.descriptions)
+        for column in columns:
+            column.append(b"")
+        for flags in (self.classes, self.rules):
+            flags.append(0)
+        self.attributes.append(_NO_ATTRIBUTES)
+        self.kinds.append(NO_NODE)
+        self._references.append({})
+        return len(self.keys) - 1
 
     def display(self, number: int, locales: Sequence[str]) -> bytes:
         """A node's DisplayName in the first of some locales that it is there in; the first word of a locale is its language."""
@@ -187,17 +201,33 @@ class Nodes:
         self.changes += 1
 
     def remove(self, number: int) -> None:
-        """Take a node and its references away; its number is not given again."""
+        """Take a node and its references away; its number is not given again before `reuse`."""
         for packed in tuple(self.packed(number)):
-            self._changed(packed & TARGET).pop(packed >> KIND << KIND | (packed ^ FORWARD) & FORWARD | number, None)
+            other = packed & TARGET
+            self._changed(other).pop(packed >> KIND << KIND | (packed ^ FORWARD) & FORWARD | number, None)
+            if packed >> KIND == self._has_type and not packed & FORWARD:
+                self.kinds[other] = NO_NODE
         self._references[number] = {}
         del self._numbers[self.keys[number]]
+        self.keys[number] = self.browse_names[number] = self.display_names[number] = self.descriptions[number] = b""
+        self.attributes[number] = _NO_ATTRIBUTES
         self.classes[number] = 0
         self.kinds[number] = NO_NODE
+        self._gone.add(number)
         for of_values in (self.rows, self.reads, self.other_texts):
             of_values.pop(number, None)
         self._below.clear()
         self.changes += 1
+
+    def reuse(self, held: Held) -> None:
+        """Let new nodes have the numbers of those that were taken away, but for those that somebody still knows by number."""
+        if not self._gone:
+            return
+        mask = np.zeros(len(self.keys), bool)
+        mask[list(self._gone)] = True
+        kept = self._gone.intersection(held(mask))
+        self._free += sorted(self._gone - kept, reverse=True)
+        self._gone = kept
 
     def packed(self, number: int) -> Collection[int]:
         """A node's references as they are kept."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from asyncua.ua.status_codes import StatusCodes
 
 from controller.opcua.asked import Asked
+from controller.opcua.filters import Compiled
 from controller.opcua.sessions import Session
 from controller.opcua.subscriptions.limits import MOST_MESSAGE_BYTES, MOST_NOTICES
 from controller.opcua.subscriptions.messages import HEADERS
@@ -28,12 +29,15 @@ class Client:
     Attributes:
         requests: its Publish requests, oldest first.
         notices: subscriptions that are no longer its own, and the message that says why.
+        filters: event filters that are ready, with what is told of them, by their bytes; `changes` of the nodes when they were.
     """
 
     session: Session
     subscriptions: dict[int, Subscription] = field(default_factory=dict)
     requests: deque[Request] = field(default_factory=deque)
     notices: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=MOST_NOTICES))
+    filters: dict[bytes, tuple[Compiled, bytes]] = field(default_factory=dict)
+    changes: int = -1
 
     @property
     def busy(self) -> bool:

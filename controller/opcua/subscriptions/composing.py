@@ -18,7 +18,7 @@ Overflow = Callable[[], Event]
 
 
 def compose(one: Subscription, utc: int, room: int, overflow: Overflow) -> tuple[bytes, int]:
-    """The next NotificationMessage of a subscription, and how many notifications it has.
+    """The next NotificationMessage of a subscription, and how many notifications it has; a keep-alive where it has none.
 
     Args:
         utc: now [ns since 1970].
@@ -41,8 +41,10 @@ def compose(one: Subscription, utc: int, room: int, overflow: Overflow) -> tuple
         data.append(said)
     one.publishing.more = bool(len(one.telling()))
     one.stale(one.publishing.more)
-    if not one.publishing.more and one.links:
-        one.items.triggered[: one.items.count] = False
+    if not one.publishing.more:
+        one.disarm()
+    if not changes and not lists:
+        return one.keep_alive(utc), 0  # nothing takes no number
     kinds = [messages.data_changes(changes, data)] if changes else []
     if lists:
         kinds.append(messages.events(lists))

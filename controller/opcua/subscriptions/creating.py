@@ -4,35 +4,35 @@ import struct
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from asyncua import ua
-from asyncua.common.utils import Buffer, ServiceError
+from asyncua.common.utils import ServiceError
+from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
-from asyncua.ua.ua_binary import struct_from_binary
 
-from controller.opcua import filters as event_filters
-from controller.opcua import guard
 from controller.opcua.attributes import refused
-from controller.opcua.encoding import NULL_NODE, node_key, structure
+from controller.opcua.encoding import NULL_NODE
 from controller.opcua.events import EVENT_NOTIFIER, notifies
-from controller.opcua.guard import Refused
 from controller.opcua.nodes.store import NO_NODE, VALUE, VARIABLE
 from controller.opcua.plane import STRING
 from controller.opcua.ranges import Bounds, parse
 from controller.opcua.roles import May
 from controller.opcua.sessions import Session
 from controller.opcua.subscriptions import limits
-from controller.opcua.subscriptions.decoding import Item, Parameters
+from controller.opcua.subscriptions.decoding import Item
 from controller.opcua.subscriptions.engine import Engine
-from controller.opcua.subscriptions.filters import EVENT, EVERY_CHANGE, Filter, data_filter
+from controller.opcua.subscriptions.filters import EVERY_CHANGE, Filter, data_filter
+from controller.opcua.subscriptions.heard import Filters
 from controller.opcua.subscriptions.items import DISABLED, ENTRY, NO_ROW, REPORTING
 from controller.opcua.subscriptions.loose import Notifier, Value, data_queue, event_queue
 from controller.opcua.subscriptions.subscription import Subscription
 
 _RESULT: Final = struct.Struct("<IIdIHB")
-_FILTER_RESULT: Final = node_key(0, ObjectIds.EventFilterResult_Encoding_DefaultBinary) + b"\x01"
 NUMERIC: Final = frozenset(range(2, 12))
 """Built-in types that have a deadband."""
+UNREADABLE: Final = frozenset((StatusCodes.BadNotReadable, StatusCodes.BadUserAccessDenied))
+"""Statuses of a node that is there and is not told of."""
+CHANGING: Final = frozenset((AttributeIds.UserAccessLevel, AttributeIds.UserExecutable, AttributeIds.UserRolePermissions))
+"""Attributes beside the Value that change while there are nodes, with the user; all others are told once."""
 _GIVEN: Final = ("ids", "handle", "node", "row", "mode", "trigger", "deadband", "stamps", "queue", "oldest", "group")
 
 
@@ -56,6 +56,9 @@ class New:
         self._appends = [self._columns[name].append for name in _GIVEN]
         self._loose: list[Value | Notifier] = []
         self._notifiers = 0
+        self._filters = Filters(engine, session)
+        self._of_session = sum(len(other.items) for other in engine.of(session).subscriptions.values())
+        self._denied: list[tuple[int, int]] = []
         self._polls: list[tuple[int, int]] = []
         self._first = one.items.count
 
@@ -70,21 +73,42 @@ class New:
         return _RESULT.pack(0, identifier, revised.sampling_ms, revised.queue, 0, 0)
 
     def _add(self, item: Item) -> tuple[int, Revised]:
-        engine, nodes = self._engine, self._engine.nodes
+        nodes = self._engine.nodes
         node = nodes.find(item.node)
         if node == NO_NODE:
             raise ServiceError(StatusCodes.BadNodeIdInvalid if item.node == NULL_NODE else StatusCodes.BadNodeIdUnknown)
         code = refused(nodes, node, item.attribute, self._role)
-        if code:
+        if code and not (code in UNREADABLE and item.attribute != EVENT_NOTIFIER):
             raise ServiceError(code)
         if item.mode > REPORTING:
             raise ServiceError(StatusCodes.BadMonitoringModeInvalid)
         if not item.encoding:
             value = item.attribute == VALUE
             raise ServiceError(StatusCodes.BadDataEncodingUnsupported if value else StatusCodes.BadDataEncodingInvalid)
-        mine = len(self._one.items) + len(self._columns["ids"])
-        if mine >= limits.MOST_ITEMS_PER_SUBSCRIPTION or engine.items >= limits.MOST_ITEMS:
+        if self._full():
             raise ServiceError(StatusCodes.BadTooManyMonitoredItems)
+        if code:
+            self._denied.append((self._position(), code))
+        try:
+            return self._kind(item, node)
+        except ServiceError:
+            if code:
+                self._denied.pop()
+            raise
+
+    def _full(self) -> bool:
+        """Whether there is no room for another item."""
+        new, share = len(self._columns["ids"]), self._one.share
+        return (
+            len(self._one.items) + new >= limits.MOST_ITEMS_PER_SUBSCRIPTION
+            or self._of_session + new >= limits.MOST_ITEMS_PER_SESSION
+            or share.items >= limits.MOST_ITEMS // limits.PARTS
+            or self._engine.items >= limits.MOST_ITEMS
+        )
+
+    def _kind(self, item: Item, node: int) -> tuple[int, Revised]:
+        """An item of whatever kind."""
+        engine, nodes = self._engine, self._engine.nodes
         bounds = parse(item.part) if item.part else None
         if item.attribute == EVENT_NOTIFIER:
             return self._notifier(item, node)
@@ -106,7 +130,7 @@ class New:
             found = data_filter(wanted.kind, wanted.filter, self._engine.nodes, node, VALUE, numeric)
         sampling_ms = limits.revised_sampling_ms(wanted.interval_ms, one.interval_ms)
         queue = min(max(wanted.queue, 1), limits.LONGEST_QUEUE)
-        while queue > 1 and not self._engine.queues.take(queue * ENTRY):
+        while queue > 1 and not one.share.queues.take(queue * ENTRY):
             queue //= 2
         return self._append(item, node, row, found, queue, self._group(sampling_ms)), Revised(sampling_ms, queue)
 
@@ -114,18 +138,19 @@ class New:
         """A value that is looked at by itself."""
         wanted, one, engine = item.parameters, self._one, self._engine
         found = data_filter(wanted.kind, wanted.filter, engine.nodes, node, item.attribute, is_numeric(engine, node))
-        polled = row == NO_ROW and (item.attribute != VALUE or node in engine.nodes.reads)
+        polled = row == NO_ROW and (node in engine.nodes.reads if item.attribute == VALUE else item.attribute in CHANGING)
         if polled:
-            if one.polled >= limits.MOST_POLLED_PER_SUBSCRIPTION or engine.polled >= limits.MOST_POLLED:
+            alone = one.polled >= limits.MOST_POLLED_PER_SUBSCRIPTION or one.share.polled >= limits.MOST_POLLED // limits.PARTS
+            if alone or engine.polled >= limits.MOST_POLLED:
                 raise ServiceError(StatusCodes.BadTooManyMonitoredItems)
-            engine.polled += 1
+            engine.count(one, 0, 1)
             one.polled += 1
         shortest = limits.FASTEST_SAMPLING_MS if row != NO_ROW else limits.SHORTEST_POLL_MS
         sampling_ms = limits.revised_sampling_ms(wanted.interval_ms, one.interval_ms, shortest)
         queue = min(max(wanted.queue, 1), limits.LONGEST_QUEUE)
         group = self._group(sampling_ms)
         position = self._position()
-        made = data_queue(engine.queues, queue, wanted.oldest)
+        made = data_queue(one.share.queues, queue, wanted.oldest)
         self._loose.append(Value(position, node, item.attribute, row, polled, bounds, found, self._stamps, made))
         if polled:
             self._polls.append((position, group))
@@ -138,12 +163,15 @@ class New:
             raise ServiceError(StatusCodes.BadAttributeIdInvalid)
         if not self._session.may(nodes.rules[node], May.RECEIVE_EVENTS):
             raise ServiceError(StatusCodes.BadUserAccessDenied)
-        if len(self._one.notifiers) + self._notifiers >= limits.MOST_EVENT_ITEMS_PER_SUBSCRIPTION:
+        share, here = self._one.share, len(self._one.notifiers) + self._notifiers
+        alone = here >= limits.MOST_EVENT_ITEMS_PER_SUBSCRIPTION or share.notifiers >= limits.MOST_EVENT_ITEMS // limits.PARTS
+        if alone or engine.notifiers >= limits.MOST_EVENT_ITEMS:
             raise ServiceError(StatusCodes.BadTooManyMonitoredItems)
-        compiled, result = event_filter(engine, item.parameters)
+        compiled, result = self._filters.ready(item.parameters)
         queue = event_queue_size(item.parameters.queue)
-        made = event_queue(engine.queues, queue, item.parameters.oldest)
+        made = event_queue(share.queues, queue, item.parameters.oldest)
         self._notifiers += 1
+        engine.count(self._one, 0, 0, 1)
         self._loose.append(Notifier(self._position(), node, compiled, made))
         return self._append(item, node, NO_ROW, EVERY_CHANGE, 1, 0), Revised(0.0, queue, result)
 
@@ -157,7 +185,7 @@ class New:
         one, wanted = self._one, item.parameters
         identifier = one.next_item
         one.next_item += 1
-        self._engine.items += 1
+        self._engine.count(one, 1)
         kind = identifier, wanted.handle, node, row, item.mode
         made = (*kind, found.trigger, found.deadband, self._stamps, queue, wanted.oldest, group)
         for append, value in zip(self._appends, made, strict=True):
@@ -176,6 +204,8 @@ class New:
             else:
                 one.notifiers[loose.position] = loose
         one.arranged()
+        for position, code in self._denied:  # its first notification says so (Part 4 §5.13.2.1)
+            one.deny(position, code)
         one.begin(at[one.items.mode[at] != DISABLED], engine.plane, engine.read)
         one.stale()
         for group in one.groups.values():
@@ -201,20 +231,3 @@ def is_numeric(engine: Engine, node: int) -> bool:
 def event_queue_size(wanted: int) -> int:
     """The size of a queue of events: 0 is the default one, 1 the smallest there is."""
     return limits.DEFAULT_EVENT_QUEUE if wanted == 0 else min(wanted, limits.LONGEST_EVENT_QUEUE)
-
-
-def event_filter(engine: Engine, wanted: Parameters) -> tuple[event_filters.Compiled, bytes]:
-    """An event filter, checked, and its EventFilterResult as an ExtensionObject."""
-    if wanted.kind == NULL_NODE:
-        raise ServiceError(StatusCodes.BadEventFilterInvalid)
-    if wanted.kind != EVENT:
-        raise ServiceError(StatusCodes.BadMonitoredItemFilterUnsupported)
-    try:
-        guard.check(ua.EventFilter, wanted.filter, 0)
-        compiled = event_filters.compile(struct_from_binary(ua.EventFilter, Buffer(wanted.filter)), engine.nodes)
-    except Refused as broken:
-        raise ServiceError(StatusCodes.BadMonitoredItemFilterInvalid) from broken
-    if compiled.status:
-        raise ServiceError(compiled.status)
-    body = structure(compiled.result)
-    return compiled, _FILTER_RESULT + struct.pack("<i", len(body)) + body

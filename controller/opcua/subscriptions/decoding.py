@@ -83,6 +83,11 @@ def _some(content: bytes, at: int, size: int) -> tuple[int, int]:
     return count, at
 
 
+def _end(content: bytes, at: int) -> None:
+    if at != len(content):
+        raise ValueError(f"{len(content) - at} bytes behind the last field")
+
+
 def _octets(content: bytes, at: int) -> tuple[bytes, int]:
     (size,) = _I32(content, at)
     if size <= 0:
@@ -109,6 +114,7 @@ def acknowledged(content: bytes, at: int) -> list[tuple[int, int]]:
     """Subscription and sequence number of each SubscriptionAcknowledgement of a Publish request."""
     with decoding():
         count, at = _count(content, at, 8, MOST_ACKNOWLEDGED)
+        _end(content, at + 8 * count)
         return [_PAIR(content, place) for place in range(at, at + 8 * count, 8)]
 
 
@@ -160,6 +166,7 @@ def items(content: bytes, at: int) -> Iterator[Item]:
         else:
             parameters, at = _parameters(content, at - 12)
         yield Item(node, attribute, part, encoding, mode, parameters)
+    _end(content, at)
 
 
 def changes(content: bytes, at: int) -> Iterator[tuple[int, Parameters]]:
@@ -169,11 +176,13 @@ def changes(content: bytes, at: int) -> Iterator[tuple[int, Parameters]]:
         (item,) = _U32(content, at)
         parameters, at = _parameters(content, at + 4)
         yield item, parameters
+    _end(content, at)
 
 
 def each(content: bytes, at: int) -> tuple[int, ...]:
     """The UInt32 that an operation is asked for, at least one."""
-    found, _ = numbers(content, at)
+    found, at = numbers(content, at)
+    _end(content, at)
     if not found:
         raise ServiceError(StatusCodes.BadNothingToDo)
     return found

@@ -4,39 +4,34 @@ What is due is published in order of priority, and among equals whoever was answ
 one turn of the event loop and no more: the next ones wait for the turns after it, so that nobody's request waits long.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import numpy as np
 from asyncua.common.utils import ServiceError
 from asyncua.ua.status_codes import StatusCodes
 
 from controller.opcua.asked import Asked
-from controller.opcua.attributes import refused
 from controller.opcua.encoding import ticks
-from controller.opcua.events import EVENT_NOTIFIER, Event, Events
-from controller.opcua.nodes.store import VALUE, Nodes
-from controller.opcua.plane import Plane, Rows
+from controller.opcua.events import Events
+from controller.opcua.nodes.store import Nodes
+from controller.opcua.plane import Plane
 from controller.opcua.sessions import Session
-from controller.opcua.subscriptions import messages
+from controller.opcua.subscriptions import limits, messages
+from controller.opcua.subscriptions.allowed import recheck
 from controller.opcua.subscriptions.clients import Client, Request
 from controller.opcua.subscriptions.composing import compose, overflow
-from controller.opcua.subscriptions.limits import (
-    MOST_IN_ONE_TURN,
-    MOST_PER_SESSION,
-    MOST_PUBLISH_REQUESTS,
-    RETRANSMISSION_BYTES,
-)
+from controller.opcua.subscriptions.groups import Group
+from controller.opcua.subscriptions.incoming import Incoming
 from controller.opcua.subscriptions.loose import Budget
+from controller.opcua.subscriptions.shares import Shares
 from controller.opcua.subscriptions.states import Act, State
-from controller.opcua.subscriptions.subscription import Group, Read, Subscription
-from controller.opcua.subscriptions.timetable import Later, Timetable
+from controller.opcua.subscriptions.subscription import Read, Subscription
+from controller.opcua.subscriptions.timetable import Later, Soon, Timetable
 from twin.clock import Clock, Ns, utc_ns
 
-CYCLE_COSTS = 500
-"""What a cycle takes beside its notifications, in notifications."""
-
-Soon = Callable[[Callable[[], None]], object]
-"""Does something in the next turn, as `loop.call_soon`."""
+log = logging.getLogger("lockstep.opcua")
 
 
 class Engine:
@@ -44,7 +39,8 @@ class Engine:
 
     Attributes:
         total: subscriptions made since the start.
-        items: items there are, and `polled` how many of them are read at intervals.
+        items: items there are, `polled` how many of them are read at intervals, and `notifiers` how many are of events.
+        shares: what each client certificate has of all that.
     """
 
     def __init__(
@@ -60,18 +56,17 @@ class Engine:
     ) -> None:
         self.nodes, self.plane, self.read, self.clock = nodes, plane, read, clock
         self.queues = Budget()
-        self.retransmission = Budget(RETRANSMISSION_BYTES)
-        self.total = self.items = self.polled = 0
-        self._events, self._soon, self._utc = events, soon, utc
+        self.retransmission = Budget(limits.RETRANSMISSION_BYTES)
+        self.shares = Shares(self.queues, self.retransmission)
+        self.total = self.items = self.polled = self.notifiers = 0
+        self.soon, self._utc = soon, utc
         self._all: dict[int, Subscription] = {}
         self._clients: dict[Session, Client] = {}
-        self._touched = np.zeros(1, bool)
         self._times = Timetable(clock, later, self.advance)
         self._ripe: list[tuple[Subscription, bool]] = []
         self._turning = False
         self._turn = 0
-        plane.listeners.append(self.committed)
-        events.listeners.append(self._heard)
+        self._incoming = Incoming(self, events)
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter(tuple(self._all.values()))
@@ -110,6 +105,7 @@ class Engine:
         """A new subscription, of a session."""
         assert made.session is not None
         self.total += 1
+        made.share.subscriptions += 1
         self._all[made.number] = made
         self.of(made.session).subscriptions[made.number] = made
         self._times.put(made.beat.due, made)
@@ -133,9 +129,17 @@ class Engine:
         del self._all[gone.number]
         if gone.session is not None:
             del self.of(gone.session).subscriptions[gone.number]
-        self.items -= len(gone.items)
-        self.polled -= gone.polled
+        self.count(gone, -len(gone.items), -gone.polled, -len(gone.notifiers))
         gone.release()
+        gone.share.subscriptions -= 1
+        self.shares.tidy()
+
+    def count(self, one: Subscription, items: int, polled: int = 0, notifiers: int = 0) -> None:
+        """Items have come to a subscription or gone from it, so many of them polled and so many of events."""
+        for holder in (self, one.share):
+            holder.items += items
+            holder.polled += polled
+            holder.notifiers += notifiers
 
     def _left(self, session: Session) -> None:
         """A session has ended: its subscriptions go with it, or wait for somebody to take them over."""
@@ -147,36 +151,29 @@ class Engine:
             if session.delete_subscriptions:
                 self.remove(one)
         waiting = [one for one in self if one.session is None and one.owner.certificate == session.certificate]
-        for one in waiting[: max(0, len(waiting) - MOST_PER_SESSION)]:
+        for one in waiting[: max(0, len(waiting) - limits.MOST_PER_SESSION)]:
             self.remove(one)
 
     # ---- what comes in
 
-    def committed(self, rows: Rows) -> None:
-        """Rows of the plane have been put."""
-        if not self._all:
-            return
-        if len(self._touched) != len(self.plane) + 1:
-            self._touched = np.zeros(len(self.plane) + 1, bool)
-        now, touched = self.clock.now(), self._touched
-        touched[rows] = True
-        for one in self._all.values():
-            if one.committed(touched, now, self.plane):
-                self.arrived(one, now)
-            for group in one.groups.values():
-                self.wake(group)
-        touched[rows] = False
-        self._take_turn()
+    @contextmanager
+    def guarded(self, one: Subscription) -> Iterator[None]:
+        """Whatever goes wrong with one subscription ends that one, and its client is told; the others go on."""
+        try:
+            yield
+        except Exception:
+            log.exception("subscription %d has ended because of an error of ours", one.number)
+            if one.alive:
+                self._end(one, StatusCodes.BadInternalError)
 
-    def _heard(self, told: Event) -> None:
-        notifiers = None
-        now = self.clock.now()
-        for one in self._all.values():
-            if one.notifiers:
-                notifiers = self._events.notifiers(told.source) if notifiers is None else notifiers
-                if one.hear(told, notifiers, self.nodes.rules):
-                    self.arrived(one, now)
-        self._take_turn()
+    def came(self, one: Subscription, told: bool, now: Ns) -> None:
+        """Something came to a subscription; `told` says whether there is something to tell."""
+        if told:
+            self.arrived(one, now)
+        elif one.armed:  # what is triggered is so until this cycle ends
+            self.settle(one)
+        for group in one.groups.values():
+            self.wake(group)
 
     def arrived(self, one: Subscription, now: Ns) -> None:
         """A subscription has something to tell: publish it, if that is due or nearly so."""
@@ -199,7 +196,7 @@ class Engine:
             one.publishing.revive()
             one.counters.publish_request_count += 1
         self._purge(client)
-        if len(client.requests) >= MOST_PUBLISH_REQUESTS:
+        if len(client.requests) >= limits.publish_requests(len(client.subscriptions)):
             client.requests.popleft().asked.fault(StatusCodes.BadTooManyPublishRequests)
         client.requests.append(Request(asked, results))
         self.serve(asked.session)
@@ -236,11 +233,12 @@ class Engine:
         due = list(self._times.take(now))
         for what in due:
             if isinstance(what, Group):
-                self._sample(what, now)
+                with self.guarded(what.owner):
+                    self._sample(what, now)
         for what in due:
             if isinstance(what, Subscription):
                 self._expired(what, now)
-        self._take_turn()
+        self.take_turn()
 
     def _sample(self, group: Group, now: Ns) -> None:
         one = group.owner
@@ -254,6 +252,8 @@ class Engine:
         self.wake(group)
 
     def _expired(self, one: Subscription, now: Ns) -> None:
+        if not one.alive:
+            return
         one.settle(now)
         if one.beat.due > now:
             self._times.put(one.beat.due, one)
@@ -263,7 +263,8 @@ class Engine:
 
     # ---- what goes out
 
-    def _take_turn(self) -> None:
+    def take_turn(self) -> None:
+        """Publish what is due, unless the next turn does."""
         if self._ripe and not self._turning:
             self._publish_some()
 
@@ -272,14 +273,16 @@ class Engine:
         self._turning = False
         now, laid = self.clock.now(), 0
         self._ripe.sort(key=lambda ripe: (-ripe[0].priority, ripe[0].served))
-        while self._ripe and laid < MOST_IN_ONE_TURN:
+        while self._ripe and laid < limits.MOST_IN_ONE_TURN:
             one, followed = self._ripe.pop(0)
             one.ripe = False
+            laid += limits.CYCLE_COSTS
             if one.alive:
-                laid += CYCLE_COSTS + self._cycle(one, followed, now)
+                with self.guarded(one):
+                    laid += self._cycle(one, followed, now)
         if self._ripe:
             self._turning = True
-            self._soon(self._publish_some)
+            self.soon(self._publish_some)
 
     def _cycle(self, one: Subscription, followed: bool, now: Ns) -> int:
         """A publishing cycle of one subscription ends: how many notifications were laid."""
@@ -290,7 +293,7 @@ class Engine:
         client = self.of(one.session) if one.session is not None else None
         if client is not None:
             self._purge(client)
-            self._recheck(one, client)
+            self.recheck(one, client.session)
         if (group := one.to_sample) is not None:
             one.sample(group, self.plane, self.read)
         act = one.publishing.expired(client is not None and client.free, one.available())
@@ -298,12 +301,13 @@ class Engine:
             one.publishing.revive()  # a client that only reads slowly is there
         laid = 0
         if act is Act.CLOSE:
-            self._end(one)
+            self._end(one, StatusCodes.BadTimeout)
             return 0
         if one.publishing.state == State.LATE:
             one.counters.late_publish_request_count += 1
         if act is not Act.NOTIFY and one.publishing.state is not State.LATE and not one.available():
             one.beat.missed = now
+            one.disarm()
         if act is not Act.WAIT and client is not None:
             laid = self._answer(one, client, act)
         elif client is not None and client.free:
@@ -315,14 +319,15 @@ class Engine:
     def _next(self, one: Subscription, client: Client | None) -> None:
         """Wake up for the next cycle, or for the one in which there is something to do again."""
         idle = one.publishing.idle()
-        one.asleep = idle > 0 and client is not None and client.free and not one.available() and not one.to_sample
+        one.asleep = idle > 0 and client is not None and client.free and not one.available() and not one.to_sample and not one.armed
         self._times.put(one.beat.due + (idle * one.beat.interval if one.asleep else 0), one)
 
     def serve(self, session: Session) -> None:
         """Answer a session's requests with what is late; the link may call it when a slow client has caught up."""
         client = self.of(session)
-        for one in client.subscriptions.values() if client.free else ():
-            self._recheck(one, client)
+        for one in tuple(client.subscriptions.values()) if client.free else ():
+            with self.guarded(one):
+                self.recheck(one, session)
         while client.free:
             if client.notices:
                 number, notice = client.notices.popleft()
@@ -333,7 +338,14 @@ class Engine:
             if not late:
                 return
             one = min(late, key=lambda one: (-one.priority, one.served))
-            self._answer(one, client, one.publishing.asked(one.available()))
+            with self.guarded(one):
+                self._answer(one, client, one.publishing.asked(one.available()))
+
+    def caught_up(self, channel: Any) -> None:
+        """A client takes its answers again: those that are late do not wait for their next cycle."""
+        for client in tuple(self._clients.values()):
+            if client.session.channel is channel and client.requests:
+                self.serve(client.session)
 
     def _answer(self, one: Subscription, client: Client, act: Act) -> int:
         """Answer with one message, or with several while there is more and requests wait: how many notifications."""
@@ -366,12 +378,12 @@ class Engine:
             client.purge(self.clock.now())
             self._emptied(client)
 
-    def _end(self, one: Subscription) -> None:
-        """A subscription's lifetime is over: its session learns of it with its next request."""
+    def _end(self, one: Subscription, status: int) -> None:
+        """A subscription is over: its session learns of it with its next request."""
         client = self.of(one.session) if one.session is not None else None
         self.remove(one)
         if client is not None:
-            self._tell_end(client, one, StatusCodes.BadTimeout)
+            self._tell_end(client, one, status)
 
     def _tell_end(self, client: Client, one: Subscription, status: int) -> None:
         notice = messages.message(one.next_number, ticks(self._utc()), (messages.status_change(status),))
@@ -380,22 +392,6 @@ class Engine:
 
     # ---- who may look
 
-    def _recheck(self, one: Subscription, client: Client) -> None:
+    def recheck(self, one: Subscription, session: Session) -> None:
         """See again who may look at what, if anything of that has changed."""
-        role = client.session.role
-        if role == one.role and one.changes == self.nodes.changes:
-            return
-        if role != one.role or one.items.lacks(np.frombuffer(self.nodes.classes, np.uint8)):
-            codes = {position: self._hinders(one, position) for position in one.items.where.values()}
-            one.recheck(role, codes, self.plane, self.read)
-        one.changes = self.nodes.changes
-
-    def _hinders(self, one: Subscription, position: int) -> int:
-        """The status that keeps a subscription's client from one of its items; 0 for none."""
-        assert one.session is not None
-        node = int(one.items.node[position])
-        if not self.nodes.classes[node]:
-            return int(StatusCodes.BadNodeIdUnknown)
-        value = one.values.get(position)
-        attribute = value.attribute if value else EVENT_NOTIFIER if position in one.notifiers else VALUE
-        return int(StatusCodes.BadUserAccessDenied) if refused(self.nodes, node, attribute, one.session.role) else 0
+        recheck(one, session, self.nodes, self.plane, self.read)

@@ -10,12 +10,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.opcua.plane import AFTER, WIDTH, Plane
+from controller.opcua.plane import AFTER, INT64, UINT64, WIDTH, Plane
 from controller.opcua.subscriptions.filters import STATUS, STATUS_VALUE_TIMESTAMP
-from controller.opcua.subscriptions.values import BOTH, NEITHER, OVERFLOW, SERVER, SOURCE
+from controller.opcua.subscriptions.slots import Slots, flag
+from controller.opcua.subscriptions.values import BOTH
 
 Positions = NDArray[np.int64]
-Slots = NDArray[np.uint8]
 Block = tuple[Positions, Slots, NDArray[np.uint8], NDArray[np.uint8]]
 """Items, what is told of each, how many bytes of it count, and where its status is."""
 
@@ -25,6 +25,8 @@ SLOT: Final = HANDLE + WIDTH
 ENTRY: Final = SLOT + 24
 """Bytes that an entry of a longer queue takes."""
 MOST_BLOCKS: Final = 200
+LARGEST: Final = float(2**64 - 2**11)
+"""The largest Double below 2**64."""
 NO_ROW: Final = -1
 """The last entry of the mask of touched rows, which is never set."""
 
@@ -33,6 +35,7 @@ COLUMNS: Final[dict[str, Any]] = {
     "trigger": np.uint8, "deadband": np.float64, "stamps": np.uint8, "queue": np.int64, "oldest": bool, "group": np.int64,
     "bits": np.uint64, "number": np.float64, "status": np.uint32, "source": np.int64, "size": np.uint8, "at": np.uint8,
     "fresh": bool, "first": bool, "touched": bool, "triggered": bool, "denied": bool, "alive": bool,
+    "why": np.uint32,
 }  # fmt: skip
 
 
@@ -48,7 +51,7 @@ class Items:
         first: whether its next value is told whatever it is.
         touched: whether its row was put since it was sampled.
         triggered: whether it is told this once though it is only sampled.
-        denied: whether its reader may not look.
+        denied: whether its reader may not look, and `why`: the status that says so.
         slots: (n, SLOT).
     """
 
@@ -75,6 +78,7 @@ class Items:
     triggered: NDArray[np.bool_]
     denied: NDArray[np.bool_]
     alive: NDArray[np.bool_]
+    why: NDArray[np.uint32]
 
     def __init__(self) -> None:
         self.count = 0
@@ -111,6 +115,7 @@ class Items:
         """Take an item away; its place is reused when many have gone."""
         del self.where[int(self.ids[position])]
         self.alive[position] = self.fresh[position] = self.touched[position] = self.first[position] = False
+        self.triggered[position] = self.denied[position] = False
         self.row[position] = NO_ROW
         self.mode[position] = DISABLED
         self.queue[position], self.oldest[position] = 0, True
@@ -181,8 +186,17 @@ class Items:
         if self._filtered:
             self.number[at], self.source[at] = plane.numbers[rows], plane.source[rows]
         self._lay(at, rows, plane)
+        if self._deep:
+            self._hold(at[self.queue[at] > 1])
         self.fresh[at] = True
         return at
+
+    def restamp(self, position: int, plane: Plane) -> None:
+        """Lay an item's slot anew with the times that are asked for now, unless it waits to be told."""
+        if self.size[position] and not self.fresh[position] and not self.denied[position]:
+            at = np.array([position])
+            self._stamped = True
+            self._lay(at, self.row[at], plane)
 
     def repeat(self, at: Positions) -> None:
         """Queue once more what was told last of some items, unless something is queued."""
@@ -214,19 +228,29 @@ class Items:
             with np.errstate(invalid="ignore"):
                 moved = np.abs(plane.numbers[rows[narrow]] - self.number[at[narrow]])
             told[narrow] = ~(moved <= deadband[narrow])  # from and to NaN is a change
+            large = narrow[np.isin(plane.kinds[rows[narrow]], (INT64, UINT64)) & plane.known[rows[narrow]]]
+            if len(large):
+                told[large] = self._beyond(at[large], rows[large], plane)
         told |= (trigger == STATUS_VALUE_TIMESTAMP) & (plane.source[rows] != self.source[at])
         return told
 
+    def _beyond(self, at: Positions, rows: Positions, plane: Plane) -> "NDArray[np.bool_]":
+        """Whether integers of 64 bits changed by more than their deadbands; a Double would not hold them."""
+        new, old = plane.bits[rows], self.bits[at]
+        signed = plane.kinds[rows] == INT64
+        below = np.where(signed, new.view(np.int64) < old.view(np.int64), new < old)
+        moved = np.where(below, old - new, new - old)  # the difference of two's complements is right without a sign
+        most = np.minimum(np.floor(self.deadband[at]), LARGEST).astype(np.uint64)
+        return np.asarray(moved > most)
+
     def _lay(self, at: Positions, rows: Positions, plane: Plane) -> None:
-        sizes = plane.sizes[rows]
-        laid = plane.encoded[rows]
-        if self._stamped:
-            _stamp(laid, sizes, self.stamps[at])
+        if self._stamped or not plane.source[rows].all():
+            laid, sizes = plane.stamped(rows, self.stamps[at])
+        else:
+            laid, sizes = plane.encoded[rows], plane.sizes[rows]
         self.size[at] = sizes
         self.at[at] = plane.sizes[rows] - np.uint8(AFTER - HANDLE)
         self.slots[at, HANDLE:] = laid
-        if self._deep:
-            self._hold(at[self.queue[at] > 1])
 
     def _hold(self, at: Positions) -> None:
         """Put what stands in some items' slots at the end of their queues."""
@@ -253,7 +277,7 @@ class Items:
             keeps = np.where(oldest, rank >= length - most, (rank < most - 1) | (rank == length - 1))
             flags = over & np.where(oldest, rank == length - most, rank == length - 1) & (most > 1)
             self.overflows += int((~keeps).sum())
-            _flag(laid, np.flatnonzero(flags), places)
+            flag(laid, np.flatnonzero(flags), places)
             at, laid, sizes, places = at[keeps], laid[keeps], sizes[keeps], places[keeps]
         self.blocks = [(at, laid, sizes, places)] if len(at) else []
         self.held = len(at)
@@ -367,23 +391,3 @@ def laid_out(slots: Slots, sizes: "NDArray[np.uint8]") -> bytes:
 
 
 _USED: Final = np.arange(SLOT)[None, :] < HANDLE + np.arange(WIDTH + 1)[:, None]
-
-
-def _stamp(laid: Slots, sizes: "NDArray[np.uint8]", stamps: "NDArray[np.uint8]") -> None:
-    """Leave out the times that are not asked for. Those who want the server's alone get it where the other was."""
-    for wanted, mask, less in ((SOURCE, 0x08, 8), (SERVER, 0x04, 8), (NEITHER, 0x0C, 16)):
-        which = np.flatnonzero(stamps == wanted)
-        if not len(which):
-            continue
-        if wanted == SERVER:
-            column = sizes[which].astype(np.int64)[:, None] + np.arange(-8, 0)
-            laid[which[:, None], column - 8] = laid[which[:, None], column]
-        laid[which, 0] &= np.uint8(0xFF ^ mask)
-        sizes[which] -= np.uint8(less)
-
-
-def _flag(laid: Slots, which: Positions, places: "NDArray[np.uint8]") -> None:
-    """Set the Overflow bit: it is in the lower 16 bits of the status."""
-    at = places[which].astype(np.int64)
-    laid[which, at] |= np.uint8(OVERFLOW & 0xFF)
-    laid[which, at + 1] |= np.uint8(OVERFLOW >> 8)

@@ -26,7 +26,7 @@ class Kept:
     def add(self, number: int, made: bytes) -> int:
         """Keep a message: how many older ones had to go."""
         gone = 0
-        while self._messages and (len(self._messages) >= RETRANSMITTED or self._budget.left < len(made) + OVERHEAD):
+        while self._messages and (len(self._messages) >= RETRANSMITTED or not self._budget.fits(len(made) + OVERHEAD)):
             self.drop(next(iter(self._messages)))
             gone += 1
         if self._budget.take(len(made) + OVERHEAD):

@@ -16,20 +16,32 @@ OVERHEAD = 64
 
 @dataclass(slots=True)
 class Budget:
-    """The room that all queues share."""
+    """The room that all queues share, or a part of such a room.
+
+    Attributes:
+        left: bytes.
+        whole: what it is a part of.
+    """
 
     left: int = QUEUE_BYTES
+    whole: "Budget | None" = None
+
+    def fits(self, size: int) -> bool:
+        """Whether there is room for so many bytes."""
+        return size <= self.left and (self.whole is None or self.whole.fits(size))
 
     def take(self, size: int) -> bool:
         """Whether there was room for so many bytes; they are taken."""
-        if size > self.left:
+        if not self.fits(size):
             return False
-        self.left -= size
+        self.give(-size)
         return True
 
     def give(self, size: int) -> None:
         """Room is free again."""
         self.left += size
+        if self.whole is not None:
+            self.whole.give(size)
 
 
 class Events(Protocol):
@@ -68,14 +80,14 @@ class Queue:
 
     def put(self, entry: bytes) -> None:
         """Queue something, in place of something else when it is full (Part 4 §5.13.1.5)."""
-        if self.entries and (len(self.entries) >= self.size or self.budget.left < len(entry) + OVERHEAD):
+        if self.entries and (len(self.entries) >= self.size or not self.budget.fits(len(entry) + OVERHEAD)):
             self._drop(0 if self.oldest else -1)
             self.lost += 1
             self.overflowed = self.size > 1
             if self.marked and self.size > 1:
                 if self.oldest and self.entries:
                     first = self.marked(self.entries[0])
-                    self.budget.left -= len(first) - len(self.entries[0])
+                    self.budget.give(len(self.entries[0]) - len(first))
                     self.entries[0] = first
                 else:
                     entry = self.marked(entry)
@@ -158,12 +170,18 @@ class Notifier:
     filter: Events
     queue: Queue
 
-    def hear(self, event: Event) -> bool:
-        """An event came: whether it was queued."""
-        if not self.filter.wants(event):
-            return False
-        self.queue.put(self.filter.fields(event))
-        return True
+    def hear(self, event: Event, judged: dict[Events, bytes | None]) -> bool:
+        """An event came: whether it was queued.
+
+        Args:
+            judged: what filters have made of this event already; None where they do not want it.
+        """
+        if self.filter not in judged:
+            judged[self.filter] = self.filter.fields(event) if self.filter.wants(event) else None
+        fields = judged[self.filter]
+        if fields is not None:
+            self.queue.put(fields)
+        return fields is not None
 
     def entries(self, most: int, overflow: Callable[[], Event]) -> Iterator[bytes]:
         """Take so many, with an event that tells of lost ones in their place (Part 4 §5.13.1.5, Part 5 §6.4.34)."""

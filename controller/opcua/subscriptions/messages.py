@@ -7,6 +7,7 @@ from typing import Final
 from asyncua.ua.object_ids import ObjectIds
 
 from controller.opcua.encoding import node_key
+from controller.opcua.subscriptions.limits import RETRANSMITTED
 
 _NO_DIAGNOSTICS: Final = b"\xff\xff\xff\xff"
 _DATA: Final = node_key(0, ObjectIds.DataChangeNotification_Encoding_DefaultBinary) + b"\x01"
@@ -14,8 +15,8 @@ _EVENTS: Final = node_key(0, ObjectIds.EventNotificationList_Encoding_DefaultBin
 _STATUS: Final = node_key(0, ObjectIds.StatusChangeNotification_Encoding_DefaultBinary) + b"\x01"
 _HEAD: Final = struct.Struct("<Iqi")
 _TWO: Final = struct.Struct("<ii")
-HEADERS: Final = 512
-"""Bytes of a Publish response beside its notifications, with few sequence numbers and results."""
+HEADERS: Final = 512 + 4 * RETRANSMITTED
+"""Bytes of a Publish response beside its notifications, with few results."""
 
 
 def data_changes(count: int, notifications: Sequence[bytes]) -> tuple[bytes, ...]:

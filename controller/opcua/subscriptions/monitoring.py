@@ -10,11 +10,13 @@ from asyncua.ua.ua_binary import variant_from_binary
 from controller.opcua.asked import Asked, Handle
 from controller.opcua.nodes.store import VALUE
 from controller.opcua.subscriptions import decoding, limits
-from controller.opcua.subscriptions.creating import NUMERIC, New, Revised, event_filter, event_queue_size, is_numeric
+from controller.opcua.subscriptions.creating import NUMERIC, New, Revised, event_queue_size, is_numeric
 from controller.opcua.subscriptions.decoding import Parameters
 from controller.opcua.subscriptions.engine import Engine
 from controller.opcua.subscriptions.filters import data_filter
+from controller.opcua.subscriptions.heard import Filters
 from controller.opcua.subscriptions.items import DISABLED, ENTRY, HANDLE, NO_ROW, REPORTING
+from controller.opcua.subscriptions.leaving import forget, tidy
 from controller.opcua.subscriptions.loose import Value
 from controller.opcua.subscriptions.subscription import Subscription
 from controller.opcua.subscriptions.values import NEITHER
@@ -65,24 +67,28 @@ class Monitoring:
         one = self._engine.find(number, asked.session)
         if stamps > NEITHER:
             raise ServiceError(StatusCodes.BadTimestampsToReturnInvalid)
+        filters = Filters(self._engine, asked.session)
         said = []
         for item, parameters in wanted:
             try:
-                made = self._modify(one, item, parameters, stamps)
+                made = self._modify(one, item, parameters, stamps, filters)
                 said.append(struct.pack("<IdI", 0, made.sampling_ms, made.queue) + (made.result or b"\x00\x00\x00"))
             except ServiceError as wrong:
                 said.append(struct.pack("<IdIHB", wrong.code, 0.0, 0, 0, 0))
+        one.prune()
         one.arranged()
+        one.catch_up(self._engine.plane)
+        one.stale()
         return b"".join((struct.pack("<i", len(said)), *said, b"\xff\xff\xff\xff"))
 
-    def _modify(self, one: Subscription, item: int, wanted: Parameters, stamps: int) -> Revised:
+    def _modify(self, one: Subscription, item: int, wanted: Parameters, stamps: int, filters: Filters) -> Revised:
         position = one.items.where.get(item)
         if position is None:
             raise ServiceError(StatusCodes.BadMonitoredItemIdInvalid)
         items = one.items
         notifier, value = one.notifiers.get(position), one.values.get(position)
         if notifier is not None:
-            compiled, result = event_filter(self._engine, wanted)
+            compiled, result = filters.ready(wanted)
             notifier.filter = compiled
             queue = event_queue_size(wanted.queue)
             notifier.queue.resize(queue, wanted.oldest)
@@ -105,7 +111,10 @@ class Monitoring:
             revised = Revised(sampling_ms, self._resize(one, position, wanted))
             items.trigger[position], items.deadband[position] = found
             self._compare(one, position)
-        items.stamps[position] = stamps
+        if items.stamps[position] != stamps:
+            items.stamps[position] = stamps
+            if items.row[position] != NO_ROW:
+                items.restamp(position, self._engine.plane)
         items.handle[position] = wanted.handle
         items.slots[position, :HANDLE] = np.array([wanted.handle], "<u4").view(np.uint8)
         items.relabel(position)
@@ -114,7 +123,7 @@ class Monitoring:
 
     def _resize(self, one: Subscription, position: int, wanted: Parameters) -> int:
         """Another queue for a row of numbers: the latest of what it holds stay."""
-        items, budget = one.items, self._engine.queues
+        items, budget = one.items, one.share.queues
         old = int(items.queue[position])
         budget.give(old * ENTRY if old > 1 else 0)
         queue = min(max(wanted.queue, 1), limits.LONGEST_QUEUE)
@@ -174,17 +183,21 @@ class Monitoring:
         with decoding.decoding():
             (number, triggering), at = decoding.head(asked.content, asked.at, "II")
             adds, at = decoding.numbers(asked.content, at)
-            removes, _ = decoding.numbers(asked.content, at)
+            removes, at = decoding.numbers(asked.content, at)
+            asked.end(at)
         if not adds and not removes:
             raise ServiceError(StatusCodes.BadNothingToDo)
         one = self._engine.find(number, asked.session)
         if triggering not in one.items.where:
             raise ServiceError(StatusCodes.BadMonitoredItemIdInvalid)
-        links = one.links.setdefault(triggering, set())
         removed = []
         for item in removes:  # what is removed goes first: Part 4 §5.13.5.1
-            removed.append(0 if item in links else StatusCodes.BadMonitoredItemIdInvalid)
-            links.discard(item)
+            linked = item in one.links.get(triggering, ())
+            removed.append(0 if linked else StatusCodes.BadMonitoredItemIdInvalid)
+            if linked:
+                one.unlink(triggering, item)
+        one.recount()
+        links = one.links.setdefault(triggering, set())
         added = []
         for item in adds:
             if item not in one.items.where:
@@ -212,10 +225,10 @@ class Monitoring:
                 continue
             said.append(0)
             queue, column = int(one.items.queue[position]), one.items.row[position] != NO_ROW
-            self._engine.queues.give(queue * ENTRY if queue > 1 and column else 0)
-            self._engine.items -= 1
-            self._engine.polled -= one.forget(item)
-        one.tidy()
+            one.share.queues.give(queue * ENTRY if queue > 1 and column else 0)
+            heard = position in one.notifiers
+            self._engine.count(one, -1, -forget(one, item), -heard)
+        tidy(one)
         return _results(said)
 
 

@@ -1,14 +1,17 @@
 """The Subscription Service Set (Part 4 §5.14), and what else asks about subscriptions: Cancel, methods, diagnostics."""
 
+import secrets
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
 from asyncua import ua
 from asyncua.common.utils import Buffer, ServiceError
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.ua_binary import nodeid_from_binary
+from numpy.typing import NDArray
 
 from controller.opcua.asked import Asked, Handle
 from controller.opcua.encoding import node_key
@@ -35,7 +38,7 @@ class Subscriptions:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._monitoring = Monitoring(engine)
-        self._next = 1
+        self._next = secrets.randbits(31)  # after a restart nobody meets the subscription that was his, or another's
 
     def services(self) -> dict[str, Handle]:
         """What is served."""
@@ -64,10 +67,13 @@ class Subscriptions:
     def create(self, asked: Asked) -> bytes:
         """SubscriptionId and what became of the wishes."""
         with decoding.decoding():
-            given, _ = decoding.head(asked.content, asked.at, "dIII?B")
+            given, at = decoding.head(asked.content, asked.at, "dIII?B")
+            asked.end(at)
         wanted_ms, lifetime, keep_alive, most, enabled, priority = given
         engine, session = self.engine, asked.session
-        if len(engine.of(session).subscriptions) >= limits.MOST_PER_SESSION or len(engine) >= limits.MOST_SUBSCRIPTIONS:
+        share, many = engine.shares.of(session.certificate), len(engine.of(session).subscriptions)
+        alone = share.subscriptions >= limits.MOST_SUBSCRIPTIONS // limits.PARTS
+        if many >= limits.MOST_PER_SESSION or alone or len(engine) >= limits.MOST_SUBSCRIPTIONS:
             raise ServiceError(StatusCodes.BadTooManySubscriptions)
         interval_ms = limits.revised_publishing_ms(wanted_ms)
         life, kept = limits.revised_counts(interval_ms, lifetime, keep_alive)
@@ -82,9 +88,11 @@ class Subscriptions:
             most=most,
             priority=priority,
             role=session.role,
+            who=session.who,
+            overheard=session.overheard,
             changes=engine.nodes.changes,
-            queues=engine.queues,
-            kept=Kept(engine.retransmission),
+            share=share,
+            kept=Kept(share.retransmission),
         )
         engine.add(made)
         return struct.pack("<IdII", made.number, interval_ms, life, kept)
@@ -92,7 +100,8 @@ class Subscriptions:
     def modify(self, asked: Asked) -> bytes:
         """What became of the wishes."""
         with decoding.decoding():
-            given, _ = decoding.head(asked.content, asked.at, "IdIIIB")
+            given, at = decoding.head(asked.content, asked.at, "IdIIIB")
+            asked.end(at)
         number, wanted_ms, lifetime, keep_alive, most, priority = given
         engine = self.engine
         one = engine.find(number, asked.session)
@@ -107,6 +116,8 @@ class Subscriptions:
             one.interval_ms, interval = interval_ms, Ns(int(interval_ms * MS))
             now = engine.clock.now()
             one.retime(Beat(interval, Ns(now + interval)), now)
+            for group in one.groups.values():
+                engine.wake(group)
             engine.reschedule(one)
         one.counters.modify_count += 1
         return struct.pack("<dII", interval_ms, life, kept)
@@ -130,13 +141,17 @@ class Subscriptions:
 
     def publish(self, asked: Asked) -> None:
         """Answers later."""
-        self.engine.publish(asked, decoding.acknowledged(asked.content, asked.at))
+        acknowledged = decoding.acknowledged(asked.content, asked.at)
+        asked.content = b""  # it may wait for long
+        self.engine.publish(asked, acknowledged)
 
     def republish(self, asked: Asked) -> bytes:
         """A NotificationMessage that was sent already."""
         with decoding.decoding():
-            (number, sequence), _ = decoding.head(asked.content, asked.at, "II")
+            (number, sequence), at = decoding.head(asked.content, asked.at, "II")
+            asked.end(at)
         one = self.engine.find(number, asked.session)
+        self.engine.recheck(one, asked.session)
         one.counters.republish_request_count += 1
         one.counters.republish_message_request_count += 1
         found = one.kept.get(sequence)
@@ -149,7 +164,8 @@ class Subscriptions:
         """Results, each with the sequence numbers that can be asked for again, and no diagnostics."""
         with decoding.decoding():
             wanted, at = decoding.numbers(asked.content, asked.at)
-            (initial,), _ = decoding.head(asked.content, at, "?")
+            (initial,), at = decoding.head(asked.content, at, "?")
+            asked.end(at)
         if not wanted:
             raise ServiceError(StatusCodes.BadNothingToDo)
         said = []
@@ -182,6 +198,7 @@ class Subscriptions:
             one.counters.transferred_to_same_client_count += 1
         else:
             one.counters.transferred_to_alt_client_count += 1
+        self.engine.recheck(one, session)
         available = list(one.kept)
         if initial:
             one.repeat()
@@ -237,6 +254,28 @@ class Subscriptions:
         """How many Publish requests of a session wait."""
         return len(self.engine.of(session).requests) if session.alive else 0
 
+    def total(self) -> int:
+        """How many subscriptions were made since the start."""
+        return self.engine.total
+
+    def intervals(self) -> list[float]:
+        """PublishingInterval of each subscription there is."""
+        return [one.interval_ms for one in self.engine]
+
+    def load(self, session: Session) -> tuple[int, int]:
+        """How many subscriptions a session has, and how many monitored items."""
+        found = self.engine.of(session).subscriptions.values() if session.alive else ()
+        return len(found), sum(len(one.items) for one in found)
+
+    def held(self, nodes: NDArray[np.bool_]) -> set[int]:
+        """Which of some nodes, a mask by number, are monitored: nobody else may have their numbers."""
+        found: set[int] = set()
+        for one in self.engine:
+            items, used = one.items, slice(0, one.items.count)
+            of = items.node[used]
+            found.update(of[items.alive[used] & nodes[of]].tolist())
+        return found
+
     def diagnostics(self, session: Session | None) -> list[ua.SubscriptionDiagnosticsDataType]:
         """What there is to tell of each subscription of a session, or of all (Part 5 §12.15)."""
         return [diagnosed(one) for one in self.engine if session is None or one.session is session]
@@ -248,7 +287,7 @@ class Subscriptions:
             return None
 
     def _number(self) -> int:
-        while self.engine.any(self._next) is not None:
+        while self._next == 0 or self.engine.any(self._next) is not None:
             self._next = 1 if self._next == LAST_ID else self._next + 1
         found = self._next
         self._next = 1 if found == LAST_ID else found + 1

@@ -2,23 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from asyncua.common.utils import ServiceError
 from numpy.typing import NDArray
 
+from controller.opcua.access import Who
 from controller.opcua.encoding import data_value, ticks
 from controller.opcua.events import Event
 from controller.opcua.plane import Plane
 from controller.opcua.reading import reshaped
-from controller.opcua.roles import TABLE, May
+from controller.opcua.roles import ENCRYPTION_REQUIRED, RESTRICTIONS, TABLE, May, Rule
 from controller.opcua.sessions import Session
 from controller.opcua.subscriptions import messages
 from controller.opcua.subscriptions.beat import Beat
 from controller.opcua.subscriptions.counters import Counters
+from controller.opcua.subscriptions.groups import Group
 from controller.opcua.subscriptions.items import DISABLED, ENTRY, NO_ROW, REPORTING, Items, Positions
 from controller.opcua.subscriptions.kept import Kept
-from controller.opcua.subscriptions.loose import Budget, Notifier, Queue, Value
+from controller.opcua.subscriptions.loose import Notifier, Queue, Value
+from controller.opcua.subscriptions.shares import Share
 from controller.opcua.subscriptions.states import Publishing
 from controller.opcua.subscriptions.values import BOTH
 from controller.users import Role
@@ -29,26 +33,6 @@ LAST_NUMBER = 0xFFFF_FFFF
 Mask = NDArray[np.bool_]
 Read = Callable[[Session, int, int, "tuple[tuple[int, int], ...] | None"], bytes]
 """Gives an attribute of a node, or a part of it, to a session: an encoded DataValue with both times."""
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """Items that are sampled together, on the grid of one interval.
-
-    Attributes:
-        owner: whose items they are.
-        number: which of the items' `group` it is.
-        polled: those whose values nobody tells.
-        touched: whether something was put since they were sampled.
-        scheduled: when the timer looks at it next, -1 for not at all.
-    """
-
-    owner: "Subscription"
-    number: int
-    beat: Beat
-    polled: set[int] = field(default_factory=set)
-    touched: bool = False
-    scheduled: int = -1
 
 
 @dataclass(eq=False)
@@ -66,7 +50,10 @@ class Subscription:
         kept: messages that may be asked for again.
         scheduled: when the timer looks at it next; asleep: whether cycles before that may pass uncounted until then.
         served: the turn in which it was answered last.
-        changes: of the nodes, when its items were last held against them.
+        role, who, overheard, changes: of its session and of the nodes, when its items were last held against them.
+        share: what its client certificate has of everything.
+        armed: whether an item was triggered since the last message.
+        looked: items that the last commit touched.
         polled: how many of its items are polled.
         start, flip: where the next message begins, so that all items have their turn when not all fit.
     """
@@ -80,8 +67,10 @@ class Subscription:
     most: int
     priority: int
     role: Role
+    who: Who
+    overheard: bool
     changes: int
-    queues: Budget
+    share: Share
     kept: Kept
     items: Items = field(default_factory=Items)
     values: dict[int, Value] = field(default_factory=dict)
@@ -97,6 +86,8 @@ class Subscription:
     served: int = 0
     polled: int = 0
     alive: bool = True
+    armed: bool = False
+    looked: int = 0
     _text_rows: Positions = field(default_factory=lambda: np.zeros(0, np.int64))
     _texts: Positions = field(default_factory=lambda: np.zeros(0, np.int64))
     _ready: bool | None = False
@@ -137,7 +128,18 @@ class Subscription:
         texts = [value for value in self.values.values() if value.row >= 0]
         self._texts = np.array([value.position for value in texts], np.int64)
         self._text_rows = np.array([value.row for value in texts], np.int64)
+        self.recount()
+
+    def recount(self) -> None:
+        """Find out anew whether there is something to tell: what is gone is not more, either."""
         self._ready = None
+        if self.publishing.more:
+            self.publishing.more = self.available()
+
+    def prune(self) -> None:
+        """Drop sampling groups that have no items any more."""
+        used = set(np.unique(self.items.group[: self.items.count][self.items.alive[: self.items.count]]).tolist())
+        self.groups = {interval: group for interval, group in self.groups.items() if group.number in used}
 
     def committed(self, touched: Mask, now: Ns, plane: Plane) -> bool:
         """Rows were committed: whether something was queued that is to be told, or is to be sampled for it.
@@ -149,6 +151,7 @@ class Subscription:
         at = np.flatnonzero(touched[items.row[: items.count]])
         if len(self._texts):
             at = np.concatenate((at, self._texts[touched[self._text_rows]]))
+        self.looked = len(at)
         if not len(at):
             return False
         if not self.groups:
@@ -183,8 +186,17 @@ class Subscription:
             told |= self._noted([at for at in group.polled if self._look(self.values[at], read)])
         return told
 
+    def catch_up(self, plane: Plane) -> None:
+        """Items that had to wait for their sampling, and do not have to any more, are sampled."""
+        items, used = self.items, slice(0, self.items.count)
+        self._sampled(np.flatnonzero(items.touched[used] & (items.group[used] == 0)), plane)
+
     def begin(self, at: Positions, plane: Plane, read: Read) -> None:
         """Tell the first value of items that are new or enabled again, as soon as there is one (Part 4 §5.13.1.3)."""
+        denied = self.items.denied[at]
+        for position in at[denied].tolist():
+            self.deny(position, int(self.items.why[position]))
+        at = at[~denied]
         self.items.first[at] = True
         columns = self.items.row[at] != NO_ROW
         self._sampled(at[columns], plane)
@@ -195,8 +207,11 @@ class Subscription:
                 if self._look(value, read):
                     self._noted([position])
 
-    def hear(self, event: Event, nodes: frozenset[int], rules: bytearray) -> bool:
+    def hear(self, event: Event, nodes: frozenset[int], rules: bytearray, judged: dict[Any, bytes | None]) -> bool:
         """An event came that these nodes tell of: whether it was queued."""
+        secret = RESTRICTIONS[Rule(event.rule)] & ENCRYPTION_REQUIRED
+        if secret and self.session is not None and self.session.overheard:
+            return False
         told = False
         for notifier in self.notifiers.values():
             position = notifier.position
@@ -204,7 +219,7 @@ class Subscription:
                 continue
             if not TABLE[event.rule][self.role - 1] & TABLE[rules[notifier.node]][self.role - 1] & May.RECEIVE_EVENTS:
                 continue
-            if notifier.hear(event):
+            if notifier.hear(event, judged):
                 told |= self._noted([position])
         return told
 
@@ -258,37 +273,50 @@ class Subscription:
         for triggering, triggered in self.links.items():
             if new[items.where[triggering]]:
                 items.triggered[[items.where[one] for one in triggered]] = True
-                self._ready = None
+                self._ready, self.armed = None, True
+
+    def disarm(self) -> None:
+        """A cycle has ended: what was triggered was told, or had nothing to tell."""
+        self.armed = False
+        self.items.triggered[: self.items.count] = False
+
+    def unlink(self, triggering: int, item: int) -> None:
+        """A triggered item is not linked to one triggering item any more."""
+        links = self.links[triggering]
+        links.discard(item)
+        if not links:
+            del self.links[triggering]
+        if item in self.items.where and not any(item in others for others in self.links.values()):
+            self.items.triggered[self.items.where[item]] = False
+        self._ready = None
 
     # ---- who may look
 
-    def recheck(self, role: Role, hindered: dict[int, int], plane: Plane, read: Read) -> None:
-        """Who looks has another role, or the nodes have changed: who may not look any more is told that once, and nothing further.
+    def reopen(self, hindered: dict[int, int], plane: Plane, read: Read) -> None:
+        """Who looks is somebody else, or the nodes have changed: who may not look any more is told that once, and nothing further.
 
         Args:
-            hindered: the status that keeps the role from the item at a position; 0 for none.
+            hindered: the status that keeps the client from the item at a position; 0 for none.
         """
-        lowered = role < self.role
-        self.role = role
         items = self.items
         opened = []
         for position, code in hindered.items():
             if code and not items.denied[position]:
-                self._deny(position, code)
+                self.deny(position, code)
             elif not code and items.denied[position]:
                 items.denied[position] = False
                 opened.append(position)
-        if lowered:  # what is queued of events was queued for somebody else
-            for position, notifier in self.notifiers.items():
-                notifier.queue.clear()
-                items.fresh[position] = False
         self._ready = None
         if opened:
             self.begin(np.array(opened), plane, read)
 
-    def _deny(self, position: int, code: int) -> None:
+    def deny(self, position: int, code: int) -> None:
+        """Tell of an item that its client may not look at it, and nothing further."""
         items = self.items
-        items.denied[position] = True
+        items.denied[position], items.why[position] = True, code
+        if items.mode[position] == DISABLED:
+            self.clear(np.array([position]))
+            return
         queue = self.queue(position)
         if queue is None:
             items.overlay(np.array([position]), code)
@@ -350,39 +378,6 @@ class Subscription:
             if queue is not None:
                 queue.clear()
 
-    def forget(self, item: int) -> bool:
-        """Take an item away: whether it was polled."""
-        position = self.items.where[item]
-        value, notifier = self.values.pop(position, None), self.notifiers.pop(position, None)
-        for one in (value, notifier):
-            if one is not None:
-                one.queue.clear()
-        for group in self.groups.values():
-            group.polled.discard(position)
-        self.links.pop(item, None)
-        for triggering in [one for one, triggered in self.links.items() if item in triggered]:
-            self.links[triggering].discard(item)
-            if not self.links[triggering]:
-                del self.links[triggering]
-        self.items.remove(position)
-        polled = value is not None and value.polled
-        self.polled -= polled
-        return polled
-
-    def tidy(self) -> None:
-        """Items have gone: close ranks when they were many."""
-        moved = self.items.compact()
-        if moved is not None:
-            loose: tuple[Value | Notifier, ...] = (*self.values.values(), *self.notifiers.values())
-            for one in loose:
-                one.position = int(moved[one.position])
-            self.values = {value.position: value for value in self.values.values()}
-            self.notifiers = {notifier.position: notifier for notifier in self.notifiers.values()}
-            for group in self.groups.values():
-                group.polled = {int(moved[position]) for position in group.polled}
-            self.start = 0
-        self.arranged()
-
     def repeat(self) -> None:
         """Tell once more what was told last of every item that reports (Part 4 §5.14.7.2, sendInitialValues; Part 5 §9.2)."""
         items, used = self.items, slice(0, self.items.count)
@@ -399,4 +394,4 @@ class Subscription:
         self.kept.clear()
         for queue in [one.queue for one in self.values.values()] + [one.queue for one in self.notifiers.values()]:
             queue.clear()
-        self.queues.give(self.items.room * ENTRY)
+        self.share.queues.give(self.items.room * ENTRY)

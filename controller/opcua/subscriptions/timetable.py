@@ -18,6 +18,12 @@ class Cancels(Protocol):
 
 Later = Callable[[float, Callable[[], None]], Cancels]
 """Does something in so many seconds, as `loop.call_later`."""
+Soon = Callable[[Callable[[], None]], object]
+"""Does something in the next turn, as `loop.call_soon`."""
+
+
+FEW = 64
+"""Entries that nobody looks through."""
 
 
 class Due(Protocol):
@@ -29,7 +35,8 @@ class Due(Protocol):
 class Timetable:
     """What is due when.
 
-    Each entry stays until its time; if meanwhile the same was scheduled for another time, it is nothing then.
+    Each entry stays until its time; if meanwhile the same was scheduled for another time, it is nothing then. Those that
+    are nothing are dropped when they may be three of four.
     """
 
     def __init__(self, clock: Clock, later: Later, fired: Callable[[], None]) -> None:
@@ -38,13 +45,25 @@ class Timetable:
         self._counter = itertools.count()
         self._armed: Cancels | None = None
         self._armed_for = -1
+        self._most = FEW
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def put(self, due: int, what: Due) -> None:
         """Look at something then, and at no other time."""
         what.scheduled = due
+        if len(self._heap) >= self._most:
+            self._tidy()
         heapq.heappush(self._heap, (due, next(self._counter), what))
         if self._armed is None or due < self._armed_for:
             self.arm()
+
+    def _tidy(self) -> None:
+        live = {id(entry[2]): entry for entry in self._heap if entry[2].scheduled == entry[0]}
+        self._heap = list(live.values())
+        heapq.heapify(self._heap)
+        self._most = max(FEW, 4 * len(self._heap))
 
     def take(self, now: Ns) -> Iterator[Any]:
         """What is due, no longer scheduled."""

@@ -1,5 +1,6 @@
 """What is asked for to change trust or certificates, as the audit is told of it."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
-from controller.opcua.calling import NotDone
+from controller.opcua.calling import UNSURE, NotDone
 from controller.opcua.certificate import CertificateError
 from controller.opcua.guard import Refused
 from controller.opcua.trust.store import TrustError
@@ -51,12 +52,16 @@ class Told:
         method: numeric NodeId of the method that was called.
         code: how it ended; 0 for Good.
         text: what was asked for. Never a key.
+        outcome: whether this is what became of the call, which is told once.
+        late: the call had been given up before: that was told, too.
     """
 
     session: Any
     method: int
     code: int
     text: str
+    outcome: bool = True
+    late: bool = False
 
 
 Audited = Callable[[Kind, Told], None]
@@ -74,10 +79,16 @@ class Changing:
 
     Attributes:
         text: what is asked for.
+        goes_on: what comes of it is not known yet, and somebody else will tell.
+
+    Args:
+        late: nobody waits for it any more.
     """
 
-    def __init__(self, audited: Audited, session: Any, method: int, kind: Kind, text: str) -> None:
+    def __init__(self, audited: Audited, session: Any, method: int, kind: Kind, text: str, late: bool = False) -> None:
         self.text = text
+        self.goes_on = False
+        self._late = late
         self._audited = audited
         self._session = session
         self._method = method
@@ -94,27 +105,31 @@ class Changing:
             NotDone: what was raised inside, as a status with the reason.
         """
         if failed is None:
-            for kind_ in (self._kind, *self._done):
-                self._tell(kind_, 0, self.text)
+            kinds = () if self.goes_on else (self._kind, *self._done)
+            for at, kind_ in enumerate(kinds, 1):
+                self._tell(kind_, 0, self.text, outcome=at == len(kinds))
             return
         code = _code(failed)
         if code is None:
             return
-        log.warning("%s: refused with %s: %s", self.text, ua.StatusCode(code).name, failed)  # type: ignore[arg-type]
-        self._tell(self._kind, code, f"{self.text}: {failed}")
-        if not isinstance(failed, ServiceError):
-            raise NotDone(code, str(failed)) from failed
+        why = UNSURE if isinstance(failed, asyncio.CancelledError) else str(failed)
+        log.warning("%s: refused with %s: %s", self.text, ua.StatusCode(code).name, why)  # type: ignore[arg-type]
+        self._tell(self._kind, code, f"{self.text}: {why}")
+        if not isinstance(failed, (ServiceError, asyncio.CancelledError)):
+            raise NotDone(code, why) from failed
 
     def updated(self, kind: Kind) -> None:
         """Note that it is done, to be told after what was asked for."""
         self._done.append(kind)
 
-    def _tell(self, kind: Kind, code: int, text: str) -> None:
-        self._audited(kind, Told(self._session, self._method, code, text))
+    def _tell(self, kind: Kind, code: int, text: str, outcome: bool = True) -> None:
+        self._audited(kind, Told(self._session, self._method, code, text, outcome, self._late))
 
 
 def _code(failed: BaseException) -> int | None:
     """The status that something ends with; None where that is a mistake of ours."""
     if isinstance(failed, (ServiceError, Refused)):
         return int(failed.code)
+    if isinstance(failed, asyncio.CancelledError):
+        return int(StatusCodes.BadTimeout)
     return next((code for kind, code in CODES.items() if isinstance(failed, kind)), None)

@@ -23,6 +23,20 @@ _ANY = ua.VariantType
 Outputs = Sequence[ua.Variant]
 Function = Callable[[Any, Sequence[ua.Variant]], Outputs | Awaitable[Outputs]]
 Register = Callable[[bytes, bytes, Function, tuple[int, ...] | None], None]
+Recorded = Callable[[bytes, bytes, Function], Function]
+"""Makes of an object's method one that is called once that is written down."""
+CHANGING = frozenset(
+    (
+        "close_and_update",
+        "add_certificate",
+        "remove_certificate",
+        "create_signing_request",
+        "update_certificate",
+        "apply_changes",
+        "cancel_changes",
+    )
+)
+"""What is written down before it is done. What is written to the list's file changes nothing before CloseAndUpdate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +104,14 @@ def methods(push: Push) -> dict[int, tuple[int, str, Function]]:
     }
 
 
-def declare(push: Push, register: Register) -> None:
+def declare(push: Push, register: Register, recorded: Recorded | None = None) -> None:
     """Register all methods, each by its own NodeId and its type's."""
     for method in DECLARED:
-        function = partial(_call, getattr(push, method.name), method)
+        function: Function = partial(_call, getattr(push, method.name), method)
         for number in method.ids:
-            register(node_key(0, method.owner), node_key(0, number), function, method.inputs)
+            owner, key = node_key(0, method.owner), node_key(0, number)
+            noted = recorded(owner, key, function) if recorded is not None and method.name in CHANGING else function
+            register(owner, key, noted, method.inputs)
 
 
 def _call(function: Callable[..., Any], method: Method, session: Any, inputs: Sequence[ua.Variant]) -> Outputs | Awaitable[Outputs]:

@@ -5,8 +5,10 @@ channels that are signed and encrypted.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from asyncua import ua
@@ -106,6 +108,8 @@ class Push:
             raise ServiceError(StatusCodes.BadInvalidArgument)
         if mode == WRITE_NEW:
             self._check_nothing_pending(session)
+            if self._replacing:
+                raise ServiceError(StatusCodes.BadInvalidState)
             return self.files.open(session, b"", 0, writes=True)
         return self.open_with_masks(session, content.ALL)
 
@@ -148,7 +152,8 @@ class Push:
     async def close_and_update(self, session: Session, handle: int) -> bool:
         """CloseAndUpdate: the list is what was written, whole or not at all. False, as nothing need be applied.
 
-        It is judged and written in a thread: a list of a megabyte takes its time.
+        It is judged and written in a thread: a list of a megabyte takes its time. A caller who gives up does not end that: what
+        came of it is told all the same, and nobody else writes meanwhile.
         """
         with self._changing(session, "CloseAndUpdate", Kind.TRUST_ASKED, "a new trust list") as asked:
             self._check(session)
@@ -159,14 +164,25 @@ class Push:
                 raise Refused(StatusCodes.BadInvalidState, "another trust list is being written")
             self.store.look()
             self._replacing = True
+            work = asyncio.ensure_future(asyncio.to_thread(self._replace, bytes(opened.content), self.store.current))
+            work.add_done_callback(self._replaced)
             try:
-                made = await asyncio.to_thread(self._replace, bytes(opened.content), self.store.current)
-            finally:
-                self._replacing = False
-                self.store.look()
-            asked.text = f"a trust list with {len(made.trusted)} trusted certificates and {len(made.issuers)} issuers"
-            asked.updated(Kind.TRUST_UPDATED)
+                _done(asked, await asyncio.shield(work))
+            except asyncio.CancelledError:
+                work.add_done_callback(partial(self._tell_late, session))
+                raise
         return False
+
+    def _replaced(self, work: "asyncio.Future[TrustList]") -> None:
+        self._replacing = False
+        self.store.look()
+
+    def _tell_late(self, session: Session, work: "asyncio.Future[TrustList]") -> None:
+        with (
+            contextlib.suppress(ServiceError, asyncio.CancelledError),
+            self._changing(session, "CloseAndUpdate", Kind.TRUST_ASKED, "a new trust list", late=True) as asked,
+        ):
+            _done(asked, work.result())
 
     def _replace(self, written: bytes, trust: TrustList) -> TrustList:
         masks, made = content.decoded(written, trust)
@@ -237,7 +253,7 @@ class Push:
 
         The new key waits for its certificate, over restarts, until another one is asked for.
         """
-        with self._changing(session, "CreateSigningRequest", Kind.CERTIFICATE_ASKED, "a signing request"):
+        with self._changing(session, "CreateSigningRequest", Kind.CERTIFICATE_ASKED, "a signing request") as asked:
             self._check(session)
             _check_group(group, kind)
             name = signing.subject_of(subject) if subject else self.identity.certificate.subject
@@ -247,17 +263,19 @@ class Push:
                 raise Refused(StatusCodes.BadInvalidArgument, f"a nonce of {len(nonce or b'')} bytes; {NONCE} are needed")
             if self._making:
                 raise Refused(StatusCodes.BadInvalidState, "another key is being made")
-            self._making = True
+            self._making = asked.goes_on = True
         return self._request_with_new_key(session, name)
 
     async def _request_with_new_key(self, session: Session, name: x509.Name) -> bytes:
-        try:
-            key = await asyncio.to_thread(self._make_key)
-            with self._changing(session, "CreateSigningRequest", Kind.CERTIFICATE_ASKED, "a signing request with a new key"):
-                signing.wait_with(self.identity, key)
-        finally:
-            self._making = False
+        with self._changing(session, "CreateSigningRequest", Kind.CERTIFICATE_ASKED, "a signing request with a new key"):
+            work = asyncio.ensure_future(asyncio.to_thread(self._make_key))
+            work.add_done_callback(self._made)
+            key = await asyncio.shield(work)
+            signing.wait_with(self.identity, key)
         return signing.request(self._uri, name, key)
+
+    def _made(self, work: "asyncio.Future[rsa.RSAPrivateKey]") -> None:
+        self._making = False
 
     def update_certificate(
         self,
@@ -326,8 +344,8 @@ class Push:
         if self._pending is not None and self._pending.session is not session:
             raise ServiceError(StatusCodes.BadTransactionPending)
 
-    def _changing(self, session: Session, method: str, kind: Kind, text: str) -> Changing:
-        return Changing(self._audited, session, METHODS[method], kind, text)
+    def _changing(self, session: Session, method: str, kind: Kind, text: str, late: bool = False) -> Changing:
+        return Changing(self._audited, session, METHODS[method], kind, text, late)
 
     def _when_closed(self, session: Any) -> None:
         """Let a session's end cancel what it has left; asked again it is not said twice."""
@@ -339,6 +357,12 @@ class Push:
         self._sessions.discard(session)
         if self._pending is not None and self._pending.session is session:
             self._pending = None
+
+
+def _done(asked: Changing, made: TrustList) -> None:
+    """Say what list there is now."""
+    asked.text = f"a trust list with {len(made.trusted)} trusted certificates and {len(made.issuers)} issuers"
+    asked.updated(Kind.TRUST_UPDATED)
 
 
 def _check_group(group: ua.NodeId, kind: ua.NodeId) -> None:

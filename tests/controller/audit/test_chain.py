@@ -369,6 +369,14 @@ def test_the_chains_of_two_writers_cannot_be_exchanged(tmp_path: Path) -> None:
         assert isinstance(verify(tmp_path / "audit"), Broken)
 
 
+def test_a_file_under_another_name_is_found(tmp_path: Path) -> None:
+    with writing(tmp_path, keep=Keep()) as log:
+        write(log, 3)
+    (only,) = log_files(tmp_path)
+    only.rename(only.with_name("opcua-00000002.log"))
+    assert broken(tmp_path) == Broken("opcua-00000002.log", 1, "it begins with a record of opcua-00000001.log")
+
+
 def test_a_whole_chain_that_is_gone_is_missed_by_its_heads(tmp_path: Path) -> None:
     for writer in ("opcua", CONSOLE):
         with writing(tmp_path, writer=writer) as log:
@@ -527,6 +535,22 @@ def test_a_full_queue_refuses_appending_and_counts_notes(tmp_path: Path, monkeyp
         asyncio.run(crowd())
     whole(tmp_path)
     assert "1 records before this one had no room" in log_files(tmp_path)[0].read_text()
+
+
+def test_notes_leave_half_of_the_room_to_those_who_wait_for_their_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    sync = os.fsync
+
+    async def crowd() -> None:
+        taken = sum(log.note(Record("write", str(number))) for number in range(100))
+        assert 10 <= taken <= 10 + 10 + 1  # what waits, and what the writer has already taken
+        waiting = [log.append(Record("call", str(number))) for number in range(9)]
+        gate.set()
+        await asyncio.gather(*waiting)
+
+    with writing(tmp_path, keep=Keep(), most=20) as log:
+        monkeypatch.setattr(files.os, "fsync", lambda handle: (gate.wait(20), sync(handle)))
+        asyncio.run(crowd())
 
 
 def test_old_files_go_by_size_and_by_age_and_the_chain_says_so(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from controller.feed import Answered, FeedLost, Row, feed_signals, follow
-from controller.mirror.__main__ import main
+from controller.mirror.__main__ import identity_of, main
 from tests.controller.factories import shop
 from tests.controller.mirror.rig import PATIENCE_S, ROOT, Press, mirroring, written
-from tests.controller.opcua.rig import Core, Face, connected, eventually, launch, node
+from tests.controller.opcua.rig import Core, Face, connected, eventually, launch, node, trust
 from twin.factory import Factory, parse, read
 
 SPEED = "press-1/status/speed"
@@ -134,7 +134,9 @@ def test_a_press_is_in_the_feed_in_our_server_and_in_a_neighbours_factory_and_co
             await house.until(good(0.2))
             face.read_until("try:")
             await in_the_space(face, 200)
-            async with mirroring(neighbour(face, house.file.parent), house.state) as found:
+            theirs = neighbour(face, house.file.parent)
+            trust(face, identity_of(theirs.name, house.state).certificate)
+            async with mirroring(theirs, house.state) as found:
                 assert (await found.value(SPEED, pytest.approx(0.2))).quality == 0
                 press.tell("set Press.Speed 125.5")
                 await found.value(SPEED, pytest.approx(0.1255))

@@ -68,14 +68,16 @@ PAST = (
     .tested("Historical Access Read Raw", "Samples as they were kept, of any span, in both directions, with bounds",
             f"{HISTORY}::test_the_start_is_in_and_the_end_is_out_in_both_directions",
             f"{HISTORY}::test_of_start_end_and_number_two_must_be_given",
-            f"{HISTORY}::test_a_bound_is_the_sample_that_holds_there_or_none_was_found")
+            f"{HISTORY}::test_a_bound_is_the_sample_before_or_after_or_none_was_found",
+            "historic/test_bounds.py::test_the_ends_of_a_span_are_those_of_the_standards_table")
     .tested("Historical Access Data Max Nodes Read Continuation Point", "A long past comes in parts",
             f"{HISTORY}::test_in_parts_the_same_comes_as_at_once",
             f"{HISTORY}::test_a_continuation_point_is_worth_something_once_and_to_its_own_session")
     .tested("Historical Access Time Instance", "What held at given times",
             f"{HISTORY}::test_at_a_time_the_line_is_read_where_the_signal_is_kept_as_one")
-    .absent("Historical Access ServerTimestamp", "The time at which the server got a sample", "samples are kept with the source's",
-            optional=True)
+    .tested("Historical Access ServerTimestamp", "The time at which the server got a sample",
+            "historic/test_bounds.py::test_both_times_of_a_sample_are_told_where_both_are_asked_for", optional=True,
+            note="a sample has one time: when it was received from its source")
 )  # fmt: skip
 AGGREGATES: Final = (
     "Average", "Count", "Delta", "DeltaBounds", "DurationBad", "DurationGood", "End", "EndBound", "Interpolative", "Maximum",

@@ -1,6 +1,7 @@
 """A client on a wire of memory, as good or as bad as a test wants it; `wired.Wired` makes it."""
 
 import asyncio
+import secrets
 import struct
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,7 @@ class Raw:
 
     Attributes:
         token: of its session, an ua.NodeId. `nonce`: the server's last.
+        fresh: its own nonce in the last message that was to open the channel.
     """
 
     def __init__(self, wired: "Wired", identity: Identity, address: str) -> None:
@@ -99,6 +101,7 @@ class Raw:
         self.channel = self.keys = self.sequence = self.number = 0
         self.ours, self.theirs = Plain(), Plain()
         self.token, self.nonce = ua.NodeId(), b""
+        self.fresh = NONCE
         self.answers: dict[int, bytes] = {}
         self._parts = b""
 
@@ -152,8 +155,9 @@ class Raw:
         body = struct.pack("<IIIII", 0, receive, send, most, chunks) + string(URL)
         self.send(b"HELF" + struct.pack("<I", 8 + len(body)) + body)
 
-    def opening(self, renew: bool = False, nonce: bytes = NONCE, lifetime_ms: int = 60_000, **header: Any) -> bytes:
+    def opening(self, renew: bool = False, nonce: bytes | None = None, lifetime_ms: int = 60_000, **header: Any) -> bytes:
         """An OpenSecureChannel chunk. `header`: `security` replaces the security header."""
+        self.fresh = nonce = secrets.token_bytes(32) if nonce is None else nonce
         asked = ua.OpenSecureChannelRequest()
         asked.Parameters.RequestType = ua.SecurityTokenRequestType(int(renew))
         asked.Parameters.SecurityMode, asked.Parameters.RequestedLifetime = self.mode, lifetime_ms
@@ -181,8 +185,9 @@ class Raw:
         self.send(self.opening(renew=True, nonce=nonce))
         self.opened(nonce)
 
-    def opened(self, nonce: bytes = NONCE) -> Any:
+    def opened(self, nonce: bytes | None = None) -> Any:
         """Take the answer to an opening in: it is in force at once."""
+        nonce = self.fresh if nonce is None else nonce
         chunks = self.chunks()
         (chunk,) = [one for one in chunks if one[:3] == b"OPN"] or [b"".join(chunks)]
         assert chunk[:3] == b"OPN", chunk

@@ -319,7 +319,7 @@ def test_over_the_wire_every_login_is_told_and_no_password_is_anywhere(tmp_path:
         wired.sessions.on_activated.append(auditing.session_activated)
         wired.sessions.on_closed.append(auditing.session_closed)
         wired.sessions.on_refused.append(auditing.service_refused)
-        wired.link.gates.terms.on_opened.append(auditing.channel_opened)
+        wired.link.gates.terms.on_used.append(auditing.channel_opened)
         wired.link.gates.terms.on_refused.append(auditing.channel_refused)
         wired.client(user="otto")
         with pytest.raises(ua.UaStatusCodeError):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,20 @@ from controller.opcua.core_link import CoreLink, Values
 from controller.opcua.encoding import node_key
 from controller.opcua.methods import Methods
 from controller.opcua.reading import Reading
-from controller.opcua.space import space
+from controller.opcua.space import Kind, space
 from controller.opcua.writing import Writing
 from controller.orders.order import Why
 from controller.orders.turn import Answer, Request
 from controller.users import Role
 from tests.controller.factories import shop
 from tests.controller.opcua.answering import Place, listed, our, session
+from tests.controller.test_devices import OVEN
 from tests.controller.test_devices import factory as kitchen
 from twin.clock import LoopClock, Ns, S
 from twin.factory import Factory
+from twin.maps import Form, Mapped, Table
+from twin.maps import Place as Register
+from twin.maps.map import signal
 
 POSITION, LATCHED = "printer-1/status/x", "node:printer-1/status/latched"
 WORDS = 0x80
@@ -337,3 +342,25 @@ def test_whole_numbers_keep_every_digit_beside_values_that_have_a_point(tmp_path
     rows |= {"belt-1/status/at_exit": True, "factory/book/state": "open"}
     face.values.show(Row(face.at[path], value, 0, "", 1) for path, value in rows.items())
     assert [face.read(path)[0] for path in rows] == [2**62 + 1, pytest.approx(1.0), True, "open"]
+
+
+def test_what_does_not_fit_its_kind_is_no_value_and_a_number_without_a_sign_keeps_every_digit(tmp_path: Path) -> None:
+    shop_face = Face(tmp_path, shop(), Stepped())
+    of_kind = {variable.kind: variable.path for variable in space(shop(), shop_face.signals).variables}
+    before, beyond = (None, "BadWaitingForInitialData"), (None, "BadOutOfRange")
+    int32, uint32, int64 = (of_kind[kind] for kind in (Kind.INT32, Kind.UINT32, Kind.INT64))
+    assert shop_face.read(uint32) == before
+    told = ((int32, 3_000_000_000), (uint32, -1), (int64, 2**63), (int64, 2**64), (int64, float("nan")), (uint32, float("inf")))
+    for path, value in told:
+        shop_face.values.show([Row(shop_face.at[path], value, 0, "", 1), Row(shop_face.at[POSITION], 0.001, 0, "", 1)])
+        assert (shop_face.read(path), shop_face.read(POSITION)) == (beyond, (pytest.approx(1.0), "Good"))
+    oven = replace(OVEN, signals=(*OVEN.signals, Mapped(signal("total", int, Register(Table.INPUT, 4, Form.UINT64, 4)))))
+    factory = kitchen()
+    face = Face(tmp_path, replace(factory, mirrored={"oven-1": replace(factory.mirrored["oven-1"], map=oven)}), Stepped())
+    total = "oven-1/status/total"
+    for value in (2**63 - 1, 2**63 + 1, 2**64 - 1, 0):
+        face.values.show([Row(face.at["oven-1/status/programme"], -1, 0, "", 1), Row(face.at[total], value, 0, "", 1)])
+        assert face.read(total) == (value, "Good")
+    for value in (-1, 2**64):
+        face.values.show([Row(face.at[total], value, 0, "", 1)])
+        assert face.read(total) == beyond

@@ -3,22 +3,28 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import pytest
 from asyncua import ua
 from asyncua.common.utils import Buffer
+from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.ua_binary import struct_from_binary
+from numpy.typing import NDArray
 
 from controller.opcua import nodes
 from controller.opcua.access import Who
-from controller.opcua.diagnostics import SHUTDOWN, Build, Diagnostics, Status, Totals
+from controller.opcua.diagnostics import Diagnostics, Totals
 from controller.opcua.encoding import node_key
 from controller.opcua.link.policies import BASIC256SHA256, Policy
 from controller.opcua.names import standard
 from controller.opcua.nodes import Nodes
 from controller.opcua.roles import May, Rule, may
 from controller.opcua.sessions import Counter, Session, Sessions
+from controller.opcua.status import SHUTDOWN, Build, Status
 from controller.users import Role
+from tests.controller.opcua.whole import Whole
+from tests.controller.opcua.wired import status_of
 from twin.clock import Ns
 
 
@@ -76,6 +82,26 @@ class Three:
     def waiting(self, session: Session) -> int:
         return 7
 
+    def total(self) -> int:
+        return 12
+
+    def intervals(self) -> list[float]:
+        return [100.0, 100.0, 500.0]
+
+    def load(self, session: Session) -> tuple[int, int]:
+        return 2, 10
+
+    def held(self, nodes: NDArray[np.bool_]) -> set[int]:
+        return set()
+
+
+@dataclass
+class Refusing:
+    """What diagnostics ask of whoever answers requests."""
+
+    refused: int = 6
+    insecure: int = 4
+
 
 @pytest.fixture(autouse=True)
 def _read_by_the_standard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +113,10 @@ def _read_by_the_standard(monkeypatch: pytest.MonkeyPatch) -> None:
 def shown() -> tuple[Nodes, Status, Diagnostics, Sessions]:
     space = nodes.load(("urn:application", "urn:factory"))
     sessions = Sessions(Everyone(), Standing())  # type: ignore[arg-type]
-    status = Status(Build("urn:product", "Somebody", "A server", "1.2.3"), lambda: True)
+    status = Status(Build("urn:product", "Somebody", "A server", "1.2.3", 1_700_000_000_000_000_000), lambda: True)
     status.hang_on(space)
-    diagnostics = Diagnostics(space, sessions, Three(), Totals(cumulated_session_count=3, session_timeout_count=2), "urn:server")
+    totals = Totals(cumulated_session_count=3, session_timeout_count=2)
+    diagnostics = Diagnostics(space, sessions, Three(), totals, Refusing(), "urn:server")
     diagnostics.hang_on()
     return space, status, diagnostics, sessions
 
@@ -122,6 +149,8 @@ def test_status_and_its_parts_say_the_same(shown: Any) -> None:
     assert whole.ShutdownReason.Text == "maintenance" == read(space, "Server_ServerStatus_ShutdownReason").Text
     assert read(space, "Server_ServerStatus_SecondsTillShutdown") > 0
     assert whole.BuildInfo.SoftwareVersion == "1.2.3" == read(space, "Server_ServerStatus_BuildInfo_SoftwareVersion")
+    assert whole.BuildInfo.BuildDate == read(space, "Server_ServerStatus_BuildInfo_BuildDate")
+    assert whole.BuildInfo.BuildDate.timestamp() == 1_700_000_000
     assert whole.StartTime == read(space, "Server_ServerStatus_StartTime") <= whole.CurrentTime
 
 
@@ -132,6 +161,7 @@ def test_the_summary_and_its_parts_count_what_there_is(shown: Any) -> None:
     whole = read(space, name)
     assert (whole.CurrentSessionCount, whole.CurrentSubscriptionCount, whole.PublishingIntervalCount) == (1, 3, 2)
     assert (whole.CumulatedSessionCount, whole.SessionTimeoutCount) == (3, 2)
+    assert (whole.CumulatedSubscriptionCount, whole.RejectedRequestsCount, whole.SecurityRejectedRequestsCount) == (12, 6, 4)
     for field in fields(whole):
         assert read(space, f"{name}_{field.name}") == getattr(whole, field.name)
 
@@ -184,3 +214,39 @@ def test_every_value_that_is_made_when_it_is_read_is_of_its_nodes_type(shown: An
         elif kind.Identifier in (ObjectIds.ServerState, ObjectIds.MessageSecurityMode):
             assert told.VariantType == ua.VariantType.Int32, space.keys[number]
     assert len(space.reads) > 60
+
+
+def test_a_thousand_sessions_leave_the_address_space_as_large_as_one_does(shown: Any) -> None:
+    space, _, diagnostics, sessions = shown
+    sizes = set()
+    for _ in range(1_000):
+        opened(sessions, diagnostics).close()
+        sizes.add(tuple(len(column) for column in vars(space).values() if hasattr(column, "__len__")))
+        assert len(space._free) + len(space._gone) == space.classes.count(0)
+    assert len(sizes) == 1
+    gone = [number for number in range(len(space)) if not space.classes[number]]
+    assert len(gone) > 50 and all(space.keys[number] == b"" and not space.attributes[number] for number in gone)
+
+
+def test_who_is_refused_and_who_breaks_off_is_counted_while_it_happens() -> None:
+    summary = standard(ObjectIds.Server_ServerDiagnostics_ServerDiagnosticsSummary)
+    every = standard(ObjectIds.Server_ServerDiagnostics_SessionsDiagnosticsSummary_SessionDiagnosticsArray)
+    with Whole(users={"ada": Role.ADMINISTRATOR}) as whole:
+        client = whole.client(user="ada")
+        for _ in range(2):
+            client.ask("CreateSubscription", ua.CreateSubscriptionParameters(100.0, 30, 10, 0, True, 0))
+        for _ in range(3):
+            assert status_of(lambda: client.ask("Republish", ua.RepublishParameters(12_345, 1))) == "BadSubscriptionIdInvalid"
+        lost = whole.raw()
+        lost.open(BASIC256SHA256, ua.MessageSecurityMode.SignAndEncrypt)
+        lost.create()
+        assert status_of(lambda: lost.ask("Read", b"")) == "BadSessionNotActivated"
+        lost.wire.close()
+        whole.turn()
+        wanted = [ua.ReadValueId(node, AttributeIds.Value) for node in (summary, every)]
+        told, mine = client.ask("Read", ua.ReadParameters(0, ua.TimestampsToReturn.Both, wanted)).Results
+    told, (mine,) = told.Value.Value, mine.Value.Value
+    assert (told.CumulatedSubscriptionCount, told.SessionAbortCount) == (2, 1)
+    assert (told.RejectedRequestsCount, told.SecurityRejectedRequestsCount) == (4, 1)
+    assert (mine.RepublishCount.ErrorCount, mine.TotalRequestCount.ErrorCount) == (3, 3)
+    assert (mine.CurrentSubscriptionsCount, mine.UnauthorizedRequestCount) == (2, 0)

@@ -54,5 +54,5 @@ class Whole(Wired):
 
     def __exit__(self, *ended: Any) -> None:
         self._bound.close()
-        self.server.audit.close()
+        self.server.auditing.close()
         super().__exit__(*ended)

@@ -202,10 +202,10 @@ def test_in_parts_the_same_comes_as_at_once(folder: Any, start: int, end: int, m
     assert parts == rows_of(whole)
 
 
-def test_a_bound_is_the_sample_that_holds_there_or_none_was_found(folder: Any) -> None:
+def test_a_bound_is_the_sample_before_or_after_or_none_was_found(folder: Any) -> None:
     service = served(Direct(folder))
     (inside,) = ask(service, request(raw(10.5, 12.5, bounds=True), [value_id(COUNT)]))
-    assert [(t, v) for t, v, _ in rows_of(inside)] == [(10.0, 10), (11.0, 11), (12.0, 12), (12.0, 12)]
+    assert [(t, v) for t, v, _ in rows_of(inside)] == [(10.0, 10), (11.0, 11), (12.0, 12), (13.0, 13)]
     (before,) = ask(service, request(raw(-5, 1, bounds=True), [value_id(COUNT)]))
     assert rows_of(before)[0] == (-5.0, None, "BadBoundNotFound")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from controller.opcua.encoding import octets, string
 from controller.opcua.link.channel import EXPECTED, MOST_SEALED, Channel, Stage
 from controller.opcua.link.policies import BASIC256SHA256, NONE_URI, POLICIES
-from controller.opcua.link.terms import MOST_ADDRESSES, Purse, Purses
+from controller.opcua.link.purses import MOST_ADDRESSES, Purse, Purses
 from tests.controller.opcua.link.conftest import ended, reading, served
 from tests.controller.opcua.wired import SEALED, SIGN, Raw, Wired
 from twin.clock import MS, Ns, S
@@ -226,7 +226,7 @@ def test_one_address_does_not_spend_what_others_need() -> None:
     assert spend("10.0.0.2") and spend("127.0.0.1")
     for number in range(MOST_ADDRESSES + 50):
         spend(f"10.1.{number // 250}.{number % 250}")
-    assert len(purses._of) <= MOST_ADDRESSES
+    assert len(purses._addresses) <= MOST_ADDRESSES
 
 
 def test_a_channel_may_not_be_renewed_without_end(wired: Wired) -> None:

@@ -117,9 +117,9 @@ def test_a_request_type_may_be_encoded_in_any_way(wired: Wired) -> None:
     [
         (ServiceError(StatusCodes.BadNothingToDo), "BadNothingToDo"),
         (Refused(StatusCodes.BadEncodingLimitsExceeded, "deep"), "BadEncodingLimitsExceeded"),
-        (struct.error(), "BadDecodingError"),
-        (ValueError(), "BadDecodingError"),
-        (IndexError(), "BadDecodingError"),
+        (struct.error(), "BadInternalError"),
+        (ValueError(), "BadInternalError"),
+        (KeyError(), "BadInternalError"),
     ],
 )
 def test_what_a_service_refuses_is_a_fault_and_is_counted(wired: Wired, mistake: Exception, code: str) -> None:
@@ -232,23 +232,29 @@ def test_work_that_never_began_ends_too(wired: Wired, recwarn: pytest.WarningsRe
     assert not slow.waiting and not slow.ended and not recwarn.list  # nor is it missed by the interpreter
 
 
-@pytest.mark.parametrize("mistake", [ServiceError(StatusCodes.BadNotFound), ValueError()])
-def test_what_work_refuses_is_a_fault(wired: Wired, mistake: Exception) -> None:
+@pytest.mark.parametrize("mistake", [ServiceError(StatusCodes.BadNotFound), ValueError(), KeyError()])
+def test_what_work_refuses_or_fails_with_is_a_fault(wired: Wired, mistake: Exception) -> None:
     slow, client = Slow(wired), wired.client()
     number = client.post("Call", b"")
     wired.turn()
     slow.waiting[0].set_exception(mistake)
-    assert fault(client, number) == ("BadNotFound" if isinstance(mistake, ServiceError) else "BadDecodingError")
+    assert fault(client, number) == ("BadNotFound" if isinstance(mistake, ServiceError) else "BadInternalError")
+    assert served(client)
 
 
-def test_a_mistake_of_ours_in_work_is_told_to_the_loop_and_ends_that_connection_alone(wired: Wired) -> None:
+def test_an_answer_that_cannot_be_sent_is_told_to_the_loop_and_ends_that_connection_alone(wired: Wired) -> None:
     told: list[Any] = []
     wired.loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
     slow, client, other = Slow(wired), wired.client(), wired.client(name="thief")
     client.post("Call", b"")
     wired.turn()
     mistake = KeyError("ours")
-    slow.waiting[0].set_exception(mistake)
+
+    def fail(number: int, body: bytes) -> None:
+        raise mistake
+
+    client.wire.gate.channel.answer = fail
+    slow.waiting[0].set_result(b"")
     wired.turn()
     assert told == [mistake] and client.wire.closed and served(other)
 

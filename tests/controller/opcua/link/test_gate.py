@@ -19,7 +19,8 @@ def let_in(client: Raw) -> bool:
 
 def test_there_is_room_for_so_many_connections_and_then_for_new_ones(wired: Wired) -> None:
     crowd = [wired.raw() for _ in range(MOST_CONNECTIONS + 20)]
-    assert [let_in(client) for client in crowd] == [True] * MOST_CONNECTIONS + [False] * 20
+    assert [let_in(client) for client in crowd] == [False] * 20 + [True] * MOST_CONNECTIONS  # the oldest have made room
+    assert len(wired.link.gates) == MOST_CONNECTIONS
     wired.advance(11)
     assert len(wired.link.gates) == 0
     assert served(wired.client())
@@ -174,12 +175,12 @@ def test_chunks_without_an_end_are_cut_off(wired: Wired) -> None:
         assert told == "BadRequestTooLarge" and sent <= most + 8_000
 
 
-def test_a_mistake_of_ours_ends_that_connection_alone(wired: Wired) -> None:
-    def broken(asked: Asked) -> bytes:
+def test_a_mistake_of_ours_at_the_door_ends_that_connection_alone(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(chunk: bytes, now: int) -> None:
         raise KeyError("ours")
 
-    wired.link.dispatch.offer({"Write": broken})
     client, other = wired.client(), wired.client(name="thief")
+    monkeypatch.setattr(client.wire.gate.channel, "take", broken)
     with pytest.raises(KeyError):
         client.post("Write", b"")
     assert client.wire.closed and served(other)

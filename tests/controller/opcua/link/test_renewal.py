@@ -7,7 +7,6 @@ import pytest
 from controller.opcua.link.channel import Channel
 from controller.opcua.link.policies import AES128, AES256, BASIC256SHA256
 from tests.controller.opcua.link.conftest import ended, reading, served
-from tests.controller.opcua.raw import NONCE
 from tests.controller.opcua.wired import SEALED, SIGN, Raw, Wired
 
 LATER = bytes(range(32, 64))
@@ -54,7 +53,7 @@ def test_a_renewal_changes_nothing_but_the_keys(wired: Wired, change: Callable[[
 
 def test_a_nonce_is_not_taken_twice_nor_a_channel_opened_twice(wired: Wired) -> None:
     client, other = wired.client(), wired.client()
-    client.send(client.opening(renew=True, nonce=NONCE))
+    client.send(client.opening(renew=True, nonce=client.fresh))
     assert ended(client) == "BadNonceInvalid"
     other.send(other.opening(nonce=LATER))
     assert ended(other) == "BadRequestTypeInvalid"

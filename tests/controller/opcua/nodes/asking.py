@@ -10,6 +10,7 @@ from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 
+from controller.opcua.access import NOBODY, Who
 from controller.opcua.asked import Asked
 from controller.opcua.names import standard
 from controller.opcua.nodes.store import Nodes
@@ -25,6 +26,7 @@ class Someone:
     role: Role = Role.OBSERVER
     locales: tuple[str, ...] = ()
     alive: bool = True
+    who: Who = NOBODY
     on_close: list[Callable[[], None]] = field(default_factory=list)
 
     def may(self, rule: int, wanted: May) -> bool:

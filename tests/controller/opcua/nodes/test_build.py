@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from controller.feed import feed_signals
 from controller.opcua import nodes as address_space
+from controller.opcua.asked import MOST_CALLS, MOST_WRITES
 from controller.opcua.encoding import key_of, namespace_of, node_key, qualified
+from controller.opcua.historic.service import MOST_NODES
 from controller.opcua.names import standard
 from controller.opcua.nodes import served
 from controller.opcua.nodes.build import Built, build
@@ -144,6 +146,23 @@ def test_every_signal_has_its_row_and_its_node_says_what_it_is() -> None:
     assert {int(plane.kinds[row]) for row in made.rows} > {BOOLEAN, DOUBLE}
 
 
+def test_only_what_history_keeps_says_that_it_has_a_past() -> None:
+    factory = shop()
+    factory = replace(factory, history=replace(factory.history, leave_out=("node:*/status/*",)))
+    shown = of_factory(factory)
+    nodes, _, built_ = built(shown)
+    kept = {path for path in (signal.path for signal in feed_signals(factory)) if factory.history.keeps(path)}
+    assert 0 < len(kept) < len(built_.variables)
+    for number, variable in zip(built_.variables, shown.variables, strict=True):
+        has_past = (value_of(nodes, number, 20), bool(value_of(nodes, number, 17) & 4), variable.kept)
+        assert has_past == (variable.path in kept,) * 3, variable.path
+
+
+def value_of(nodes: Nodes, number: int, attribute: int) -> Any:
+    """An attribute, decoded."""
+    return variant_from_binary(Buffer(nodes.attributes[number][attribute])).Value
+
+
 def test_methods_are_for_those_who_may_command_and_say_what_they_take() -> None:
     shown, nodes, _, _ = whole()
     for method in shown.methods:
@@ -249,7 +268,8 @@ def test_capabilities_tell_the_numbers_that_are_enforced() -> None:
     assert any("EnhancedDataChangeSubscription2017" in one for one in profiles)
     assert not any("StandardUA2017" in one for one in profiles), "four of its required units are missing"
     limits = set(served._children(nodes, under(nodes, of_server + "OperationLimits")))
-    assert len(limits) == 8 and all(value(nodes, limit) == 2_000 for limit in limits)
+    fewer = {"MaxNodesPerHistoryReadData": MOST_NODES, "MaxNodesPerWrite": MOST_WRITES, "MaxNodesPerMethodCall": MOST_CALLS}
+    assert len(limits) == 8 and all(value(nodes, n) == fewer.get(nodes.browse_names[n][6:].decode(), 2_000) for n in limits)
     functions = [*nodes.targets(under(nodes, of_server + "AggregateFunctions"), nodes.standard(35))]
     assert under(nodes, "AggregateFunction_Average") in functions and len(functions) >= 20
     assert len([*nodes.targets(under(nodes, of_server + "ModellingRules"), nodes.standard(35))]) == 5

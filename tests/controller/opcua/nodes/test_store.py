@@ -1,6 +1,8 @@
 """References under whatever is added and taken away; nodes that were laid behave as those that were added."""
 
+import itertools
 from collections import Counter
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +33,7 @@ STEPS = st.lists(
         st.tuples(st.just("part"), st.integers(0, 50)),
         st.tuples(st.just("remove"), ENDS),
         st.tuples(st.just("keep"), st.just(0)),
+        st.tuples(st.just("again"), st.integers(0, 1)),
     ),
     max_size=40,
 )
@@ -58,22 +61,33 @@ def below(model: set[Reference], top: int) -> set[int]:
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
-def test_references_are_the_same_from_both_ends_whatever_is_added_taken_away_or_kept(steps: list[tuple[str, object]]) -> None:
-    nodes, model, gone = few(), set[Reference](), set[int]()
+def test_references_are_the_same_from_both_ends_whatever_is_added_taken_away_or_kept(steps: list[tuple[str, Any]]) -> None:
+    nodes, model, gone, free = few(), set[Reference](), set[int](), set[int]()
+    fresh = itertools.count()
     for what, given_ in steps:
         if what == "refer":
-            source, kind, target = given_  # type: ignore[misc]
+            source, kind, target = given_
             if source not in gone and target not in gone:
                 nodes.refer(source, kind, target)
                 model.add((source, kind, target))
         elif what == "part" and model:
-            reference = sorted(model)[given_ % len(model)]  # type: ignore[operator]
+            reference = sorted(model)[given_ % len(model)]
             nodes.part(*reference)
             model.discard(reference)
         elif what == "remove" and given_ not in gone:
-            nodes.remove(given_)  # type: ignore[arg-type]
-            gone.add(given_)  # type: ignore[arg-type]
+            nodes.remove(given_)
+            gone.add(given_)
             model = {each for each in model if given_ not in (each[0], each[2])}
+        elif what == "again":  # every second of the numbers is held by somebody
+            held = {number for number in gone - free if number % 2 == given_}
+            nodes.reuse(lambda mask, held=held: held & set(mask.nonzero()[0].tolist()))
+            free = gone - held
+            for _ in tuple(free):
+                name = f"again{next(fresh)}"
+                new = nodes.add(node_key(2, name), OBJECT, qualified(name), NULL_TEXT, rule=0)
+                free.discard(new)
+                gone.remove(new)
+            assert not free and len(nodes) == FIRST + 12
         elif what == "keep":
             nodes = unpack(pack(nodes))
         assert seen(nodes, True) == seen(nodes, False) == sorted(model)

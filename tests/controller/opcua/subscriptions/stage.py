@@ -123,7 +123,7 @@ class Stage:
     def add(self, *kinds: int, rule: int = Rule.OPEN) -> list[int]:
         """Variables with a row each: their node numbers."""
         made = []
-        for row in self.plane.grow(kinds):
+        for row in self.plane.grow(kinds, self.utc() // 100):
             key = node_key(1, f"Line/{len(self.keys)}")
             made.append(self.variable(key, rule))
             self.nodes.rows[made[-1]] = row

@@ -52,15 +52,24 @@ def test_a_new_item_tells_what_holds_at_once_even_before_there_is_a_value() -> N
     assert second.Value.Value is None and second.StatusCode.value == StatusCodes.BadWaitingForInitialData
 
 
+@pytest.mark.parametrize(("stamps", "server"), [(0, False), (1, True), (2, True), (3, False)])
+def test_what_has_no_source_time_is_told_without_one_and_not_as_of_1601(stamps: int, server: bool) -> None:
+    stage, client, number = set_out([DOUBLE, STRING, DOUBLE])
+    stage.put({2: 4.0}, source=0)
+    client.monitor(number, 0, 1, 2, stamps=stamps)
+    stage.time.to(100)
+    found = dict(client.changes())
+    assert found[2].Value.Value == 4.0 and found[0].StatusCode.value == StatusCodes.BadWaitingForInitialData
+    for value in found.values():
+        assert value.SourceTimestamp is None and (value.ServerTimestamp is not None) == server
+
+
 def test_what_is_wrong_with_an_item_is_its_own_result_and_the_others_are_made() -> None:
     stage, client, number = set_out([DOUBLE, BOOLEAN, STRING])
     (hidden,) = stage.add(DOUBLE, rule=4)
-    unreadable = stage.variable(node_key(1, "unreadable"))
-    stage.nodes.attributes[unreadable] = {17: variant(2, ua.VariantType.Byte)}  # type: ignore[index]
     wrong = {
         StatusCodes.BadNodeIdUnknown: [client.item(node_key(1, "nowhere")), client.item(3)],
         StatusCodes.BadAttributeIdInvalid: [client.item(0, attribute=attribute) for attribute in (0, 99, 12)],
-        StatusCodes.BadNotReadable: [client.item(node_key(1, "unreadable"))],
         StatusCodes.BadIndexRangeInvalid: [client.item(0, part="2:1"), client.item(0, part="x")],
         StatusCodes.BadIndexRangeNoData: [client.item(0, part="0")],
         StatusCodes.BadMonitoringModeInvalid: [client.item(0, mode=3)],
@@ -89,7 +98,7 @@ def test_what_is_wrong_with_an_item_is_its_own_result_and_the_others_are_made() 
 
 def test_there_are_so_many_items_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MOST_ITEMS_PER_SUBSCRIPTION", 5)
-    monkeypatch.setattr(limits, "MOST_ITEMS", 8)
+    monkeypatch.setattr(limits, "MOST_ITEMS", 8 * limits.PARTS)
     _, client, number = set_out(1)
     codes = [result.StatusCode.value for result in client.monitor(number, *[0] * 7)]
     assert codes == [0] * 5 + [StatusCodes.BadTooManyMonitoredItems] * 2
@@ -391,7 +400,7 @@ def test_values_made_when_they_are_read_and_attributes_are_polled_not_faster_tha
 
     stage.nodes.reads[stage.variable(node_key(1, "made"))] = read
     results = client.monitor(
-        number, client.item(node_key(1, "made"), 5, sampling=10.0), client.item(0, 6, attribute=4, sampling=0.0)
+        number, client.item(node_key(1, "made"), 5, sampling=10.0), client.item(0, 6, attribute=18, sampling=0.0)
     )
     assert [result.RevisedSamplingInterval for result in results] == [250.0, 250.0]
     stage.time.to(1_600)
@@ -402,7 +411,7 @@ def test_values_made_when_they_are_read_and_attributes_are_polled_not_faster_tha
 def test_so_many_are_polled_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MOST_POLLED_PER_SUBSCRIPTION", 2)
     stage, client, number = set_out(1)
-    results = client.monitor(number, *[client.item(0, attribute=4)] * 3)
+    results = client.monitor(number, *[client.item(0, attribute=18)] * 3)
     assert [result.StatusCode.value for result in results] == [0, 0, StatusCodes.BadTooManyMonitoredItems]
     assert client.numbers("DeleteMonitoredItems", "I", number, ids=[1, 1, 2]) == [0, StatusCodes.BadMonitoredItemIdInvalid, 0]
     assert stage.engine.polled == 0 and stage.engine.items == 0
@@ -528,6 +537,37 @@ def test_a_node_that_is_gone_is_told_once_and_then_no_more() -> None:
     stage.time.to(500)
     found = [(handle, value.StatusCode.value) for handle, value in client.changes()]
     assert sorted(found) == [(0, StatusCodes.BadNodeIdUnknown), (1, 0)]
+
+
+def test_the_number_of_a_node_that_is_gone_is_nobody_elses_while_an_item_has_it() -> None:
+    stage, client, number = set_out(0)
+    nodes = stage.nodes
+    shown: list[str] = []
+
+    def session(name: str, worth: float) -> int:
+        nodes.reuse(stage.served.held)
+        made = stage.variable(node_key(1, name))
+
+        def read(_: Any) -> bytes:
+            shown.append(name)
+            return data_value(variant(worth), 0, stage.time.at + 1, 1)
+
+        nodes.reads[made] = read
+        return made
+
+    first = session("first", 1.0)
+    client.monitor(number, client.item(node_key(1, "first"), 7, sampling=50))
+    stage.time.to(1_000)
+    assert client.values() == [(7, 1.0)]
+    nodes.remove(first)
+    assert session("second", 2.0) != first
+    stage.time.to(2_000)
+    assert [(handle, value.StatusCode.value) for handle, value in client.changes()] == [(7, StatusCodes.BadNodeIdUnknown)]
+    stage.access.roles[""] = Role.ENGINEER  # everything is looked at again
+    stage.time.to(3_000)
+    assert client.changes() == [] and "second" not in shown
+    assert client.numbers("DeleteMonitoredItems", "I", number, ids=[1]) == [0]
+    assert session("third", 3.0) == first
 
 
 def test_who_may_not_read_is_refused_an_item() -> None:

@@ -58,6 +58,8 @@ def test_the_lifetime_is_at_least_three_keep_alives(life: int, alive: int) -> No
     made = Stage().client().created(100, life, alive)
     assert made.RevisedLifetimeCount >= 3 * made.RevisedMaxKeepAliveCount >= 3
     assert made.RevisedLifetimeCount * 100 <= limits.LONGEST_LIFETIME_MS
+    if alive == 0:
+        assert made.RevisedMaxKeepAliveCount == 1  # the smallest there is (Part 4 §5.14.2.2)
     if 0 < alive <= 10 and 30 <= life < 100:
         assert (made.RevisedLifetimeCount, made.RevisedMaxKeepAliveCount) == (life, alive)
 
@@ -174,9 +176,19 @@ def test_publishing_without_a_subscription_is_refused_and_what_waits_when_the_la
 def test_of_too_many_requests_the_oldest_is_given_up() -> None:
     stage, client, _ = set_out()
     client.publish(handle=7)
-    client.publish(limits.MOST_PUBLISH_REQUESTS)
+    client.publish(limits.FEWEST_PUBLISH_REQUESTS)
     assert [code for _, code, _ in client.answers] == [StatusCodes.BadTooManyPublishRequests]
-    assert stage.served.waiting(client.session) == limits.MOST_PUBLISH_REQUESTS
+    assert stage.served.waiting(client.session) == limits.FEWEST_PUBLISH_REQUESTS
+
+
+def test_more_requests_wait_than_a_session_has_subscriptions() -> None:
+    stage = Stage(1)
+    client = stage.client()
+    numbers = [client.subscribe() for _ in range(limits.MOST_PER_SESSION)]
+    client.publish(limits.MOST_PER_SESSION + 1)
+    assert not client.answers and stage.served.waiting(client.session) == limits.MOST_PER_SESSION + 1
+    stage.time.to(100)
+    assert sorted(result.SubscriptionId for _, code, result in client.answers if not code) == sorted(numbers)
 
 
 def test_a_request_whose_time_is_over_is_not_used() -> None:
@@ -284,11 +296,13 @@ def test_what_is_not_acknowledged_can_be_asked_for_again_and_what_is_cannot() ->
 
 def test_so_many_messages_are_kept_and_no_more() -> None:
     stage, client, number = set_out(1)
-    for cycle in range(1, 31):
+    sent = limits.RETRANSMITTED + 10
+    assert limits.RETRANSMITTED >= 2 * limits.MOST_PUBLISH_REQUESTS
+    for cycle in range(1, sent + 1):
         client.publish()
         stage.time.to(cycle * 100 - 10)
         stage.put([float(cycle + 1)])
-    assert client.answers[-1][2].AvailableSequenceNumbers == list(range(11, 31))
+    assert client.answers[-1][2].AvailableSequenceNumbers == list(range(11, sent + 1))
     before = stage.engine.retransmission.left
     client.numbers("DeleteSubscriptions", "", ids=[number])
     assert stage.engine.retransmission.left == limits.RETRANSMISSION_BYTES > before

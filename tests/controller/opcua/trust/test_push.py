@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from asyncua import ua
 from asyncua.common.utils import Buffer, ServiceError
 from asyncua.ua.object_ids import ObjectIds
+from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -324,6 +326,30 @@ def test_a_reader_is_told_when_the_list_has_changed_meanwhile(server: Server) ->
     handle = server.open(1)
     server.push.store.put(TRUSTED, made(key_=key(3)).certificate)
     assert server.read(handle) == "BadInvalidState"
+
+
+def test_a_list_whose_caller_gives_up_is_told_when_it_is_written_and_nobody_else_writes_meanwhile(server: Server) -> None:
+    client, gate = made(key_=key(3)), threading.Event()
+    replace = server.push._replace
+    server.push._replace = lambda *given: gate.wait(20) and replace(*given)  # type: ignore[assignment,method-assign]
+    handle = server.open(6)
+    server.write(handle, whole(15, [client]))
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await server.push.close_and_update(server.admin, handle)
+        assert [(told.code, told.outcome, told.late) for _, told in server.told] == [(StatusCodes.BadTimeout, True, False)]
+        assert server.open(6) == "BadInvalidState"
+        gate.set()
+        while server.push._replacing:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
+
+    asyncio.run(give_up())
+    assert [*server.push.store.current.trusted] == [client.certificate] and server.open(6) > 0
+    after = [(kind, told.code, told.outcome, told.late) for kind, told in server.told[1:]]
+    assert after == [(Kind.TRUST_ASKED, 0, False, True), (Kind.TRUST_UPDATED, 0, True, True)]
 
 
 # ---- one certificate at a time -----------------------------------------------------------------------------------------
