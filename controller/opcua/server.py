@@ -159,6 +159,7 @@ class FactoryServer:
         self.diagnostics.hang_on()
         totals.follow(sessions)
         sessions.on_activated.append(lambda session, _: self.diagnostics.opened(session))
+        sessions.on_activated.append(lambda *_: self.past.asks.warm())
         sessions.on_activated.append(lambda session, _: self.diagnostics.used_by(session, session.who.name))
 
     def _push(self, uri: str, clock: Clock) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from asyncua.common.utils import ServiceError
 from asyncua.ua.status_codes import StatusCodes
 
+from controller.history.tables import FILE
 from controller.opcua.historic.questions import MOST_FRAME, Answer, Question, frame
 
 MOST_WAITING = 64
@@ -24,7 +25,18 @@ class History:
         self._turn = asyncio.Lock()
         self._asking: set[asyncio.Task[Answer]] = set()
         self._at_work: asyncio.Task[Answer] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._decoder = msgspec.msgpack.Decoder(Answer)
+
+    def warm(self) -> None:
+        """Have the process there before it is asked, where there is a History: it takes a second or two to come up."""
+        if self._warming is None and (self._folder / FILE).exists():
+            self._warming = asyncio.get_running_loop().create_task(self._warm())
+
+    async def _warm(self) -> None:
+        async with self._turn:
+            if self._process is None:
+                await self._start()
 
     async def ask(self, question: Question) -> Answer:
         """The answer. Who is cancelled before it is his turn has not asked; later, the answer is waited for and dropped, so that
@@ -66,11 +78,15 @@ class History:
                 self._at_work = None
         raise ServiceError(StatusCodes.BadResourceUnavailable)
 
+    async def _start(self) -> None:
+        command = (sys.executable, "-m", "controller.opcua.historic", str(self._folder))
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+
     async def _asked(self, question: Question) -> Answer:
         if self._process is None:
-            command = (sys.executable, "-m", "controller.opcua.historic", str(self._folder))
-            pipe = asyncio.subprocess.PIPE
-            self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+            await self._start()
+        assert self._process is not None
         asked, told = self._process.stdin, self._process.stdout
         assert asked is not None and told is not None
         asked.write(frame(question))
@@ -84,9 +100,10 @@ class History:
 
     async def close(self) -> None:
         """End the process, if there is one, and let go who waits for it."""
-        for asking in self._asking:
-            asking.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        under_way = [*self._asking, *([self._warming] if self._warming is not None else [])]
+        for one in under_way:
+            one.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
         await self._end()
 
     async def _end(self) -> None:

@@ -52,6 +52,10 @@ class Asks(Protocol):
         """The answer to a question; raises ServiceError where there is none."""
         ...
 
+    def warm(self) -> None:
+        """Somebody is there who may ask."""
+        ...
+
     async def close(self) -> None:
         """Nobody asks any more."""
         ...

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trusted(site: Site, files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder, once the server knows the certificate; we are there."""
     assert main(["trust", "--state", str(site.face.state), "add", str(files / "report.pem")]) == 0
+    time.sleep(1.1)  # the list is looked at once a second
     shutil.copy(site.face.state / "pki/server.der", files)
     monkeypatch.chdir(files)
     return files

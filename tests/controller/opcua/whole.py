@@ -22,6 +22,9 @@ class Nothing:
         """No data."""
         return Answer(question.number, NO_DATA)
 
+    def warm(self) -> None:
+        """Nothing to start."""
+
     async def close(self) -> None:
         """Nothing to end."""
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
@@ -59,6 +60,10 @@ def below(model: set[Reference], top: int) -> set[int]:
     return found
 
 
+def _of(held: set[int], mask: Any) -> set[int]:
+    return held & set(mask.nonzero()[0].tolist())
+
+
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
 def test_references_are_the_same_from_both_ends_whatever_is_added_taken_away_or_kept(steps: list[tuple[str, Any]]) -> None:
@@ -80,7 +85,7 @@ def test_references_are_the_same_from_both_ends_whatever_is_added_taken_away_or_
             model = {each for each in model if given_ not in (each[0], each[2])}
         elif what == "again":  # every second of the numbers is held by somebody
             held = {number for number in gone - free if number % 2 == given_}
-            nodes.reuse(lambda mask, held=held: held & set(mask.nonzero()[0].tolist()))
+            nodes.reuse(partial(_of, held))
             free = gone - held
             for _ in tuple(free):
                 name = f"again{next(fresh)}"
