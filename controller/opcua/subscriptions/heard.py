@@ -11,6 +11,7 @@ from asyncua.ua.ua_binary import struct_from_binary
 
 from controller.opcua import filters as event_filters
 from controller.opcua import guard
+from controller.opcua.asked import THEIRS
 from controller.opcua.encoding import NULL_NODE, node_key, structure
 from controller.opcua.guard import Refused
 from controller.opcua.sessions import Session
@@ -58,9 +59,8 @@ class Filters:
         return found
 
     def _made(self, encoded: bytes) -> tuple[event_filters.Compiled, bytes]:
+        asked = _decoded(encoded)
         try:
-            guard.check(ua.EventFilter, encoded, 0)
-            asked = struct_from_binary(ua.EventFilter, Buffer(encoded))
             self._left -= len(asked.SelectClauses or ()) + len(asked.WhereClause.Elements or ())
             if self._left < 0:
                 raise ServiceError(StatusCodes.BadTooManyMonitoredItems)
@@ -71,3 +71,13 @@ class Filters:
             raise ServiceError(compiled.status)
         body = structure(compiled.result)
         return compiled, _RESULT + struct.pack("<i", len(body)) + body
+
+
+def _decoded(encoded: bytes) -> ua.EventFilter:
+    """The filter that a client's bytes are, if they make sense."""
+    try:
+        guard.check(ua.EventFilter, encoded, 0)
+        made: ua.EventFilter = struct_from_binary(ua.EventFilter, Buffer(encoded))
+        return made
+    except THEIRS as broken:
+        raise ServiceError(StatusCodes.BadMonitoredItemFilterInvalid) from broken

@@ -1,6 +1,7 @@
 """Mutated messages at every service, and in live connections beside a client with manners: nothing falls over or stalls."""
 
 import contextlib
+import gc
 import random
 import resource
 import socket
@@ -31,8 +32,8 @@ NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0
 SPEED = ua.NodeId("belt-1/status/speed", 2)
 
 
-def corpus() -> dict[str, list[bytes]]:
-    """Requests as clients with manners send them, by service."""
+def corpus(sub: int = 1) -> dict[str, list[bytes]]:
+    """Requests as clients with manners send them, by service; `sub` is the subscription that they are about."""
     value = ua.ReadValueId(SPEED, ua.AttributeIds.Value)
     path = ua.BrowsePath(
         ua.NodeId(85), ua.RelativePath([ua.RelativePathElement(ua.NodeId(33), False, True, ua.QualifiedName("Server"))])
@@ -62,22 +63,22 @@ def corpus() -> dict[str, list[bytes]]:
         "UnregisterNodes": [ua.UnregisterNodesParameters([SPEED])],
         "Call": [ua.CallParameters([stop])],
         "CreateSubscription": [ua.CreateSubscriptionParameters(100, 600, 10, 0, True, 0)],
-        "ModifySubscription": [ua.ModifySubscriptionParameters(1, 100, 600, 10, 0, 0)],
-        "SetPublishingMode": [ua.SetPublishingModeParameters(True, [1])],
-        "Publish": [ua.PublishParameters([ua.SubscriptionAcknowledgement(1, 1)])],
-        "Republish": [ua.RepublishParameters(1, 1)],
-        "TransferSubscriptions": [ua.TransferSubscriptionsParameters([1], True)],
+        "ModifySubscription": [ua.ModifySubscriptionParameters(sub, 100, 600, 10, 0, 0)],
+        "SetPublishingMode": [ua.SetPublishingModeParameters(True, [sub])],
+        "Publish": [ua.PublishParameters([ua.SubscriptionAcknowledgement(sub, 1)])],
+        "Republish": [ua.RepublishParameters(sub, 1)],
+        "TransferSubscriptions": [ua.TransferSubscriptionsParameters([sub], True)],
         "DeleteSubscriptions": [ua.DeleteSubscriptionsParameters([77])],
         "CreateMonitoredItems": [
-            ua.CreateMonitoredItemsParameters(1, ua.TimestampsToReturn.Both, [item(None), item(deadband)]),
-            ua.CreateMonitoredItemsParameters(1, ua.TimestampsToReturn.Both, [item(events, 12, ua.NodeId(2253))]),
+            ua.CreateMonitoredItemsParameters(sub, ua.TimestampsToReturn.Both, [item(None), item(deadband)]),
+            ua.CreateMonitoredItemsParameters(sub, ua.TimestampsToReturn.Both, [item(events, 12, ua.NodeId(2253))]),
         ],
         "ModifyMonitoredItems": [
-            ua.ModifyMonitoredItemsParameters(1, ua.TimestampsToReturn.Both, [ua.MonitoredItemModifyRequest(1, changed)])
+            ua.ModifyMonitoredItemsParameters(sub, ua.TimestampsToReturn.Both, [ua.MonitoredItemModifyRequest(1, changed)])
         ],
-        "SetMonitoringMode": [ua.SetMonitoringModeParameters(1, ua.MonitoringMode.Sampling, [1, 2])],
-        "SetTriggering": [ua.SetTriggeringParameters(1, 1, [2], [3])],
-        "DeleteMonitoredItems": [ua.DeleteMonitoredItemsParameters(1, [9])],
+        "SetMonitoringMode": [ua.SetMonitoringModeParameters(sub, ua.MonitoringMode.Sampling, [1, 2])],
+        "SetTriggering": [ua.SetTriggeringParameters(sub, 1, [2], [3])],
+        "DeleteMonitoredItems": [ua.DeleteMonitoredItemsParameters(sub, [9])],
         "HistoryRead": [
             ua.HistoryReadParameters(details, ua.TimestampsToReturn.Source, False, [past]) for details in pasts
         ],
@@ -111,25 +112,25 @@ def mutated(content: bytes, others: list[bytes], chance: random.Random) -> bytes
     return bytes(bytes_[:60_000])
 
 
-def session(whole: Whole) -> Raw:
-    """A client with a subscription, an item in it, and more Publish requests than it needs."""
+def session(whole: Whole) -> tuple[Raw, dict[str, list[bytes]]]:
+    """A client with a subscription and an item in it, and requests about these."""
     client = whole.client(user="otto")
     made = client.ask("CreateSubscription", ua.CreateSubscriptionParameters(100, 600, 10, 0, True, 0))
     item = ua.MonitoredItemCreateRequest(
         ua.ReadValueId(SPEED, 13), ua.MonitoringMode.Reporting, ua.MonitoringParameters(1, 0, None, 10, True)
     )
     client.ask("CreateMonitoredItems", ua.CreateMonitoredItemsParameters(made.SubscriptionId, ua.TimestampsToReturn.Both, [item]))
-    return client
+    return client, corpus(made.SubscriptionId)
 
 
 def fuzzed(count: int, seed: int) -> tuple[int, float, int]:
     """Send so many: how many connections it took, the longest that one message held the server up [s], and bytes it grew by."""
-    chance, every = random.Random(seed), corpus()
-    others = [one for several in every.values() for one in several]
-    names = sorted(every)
+    chance = random.Random(seed)
     connections, longest, start = 1, 0.0, 0
     with Whole(users={"otto": Role.OPERATOR}) as whole:
-        client, canary = session(whole), whole.client(user="otto")
+        gc.freeze()  # as the server process does
+        (client, every), canary = session(whole), whole.client(user="otto")
+        others, names = [one for several in every.values() for one in several], sorted(every)
         status = ua.ReadParameters(0, ua.TimestampsToReturn.Both, [ua.ReadValueId(ua.NodeId(2259), 13)])
         for number in range(count):
             name = chance.choice(names)
@@ -145,7 +146,7 @@ def fuzzed(count: int, seed: int) -> tuple[int, float, int]:
                     client.post("CloseSession", b"\x01")
                 client.wire.close()
                 whole.turn()
-                client = session(whole)
+                client, every = session(whole)
                 connections += 1
             if number % 500 == 0:
                 assert canary.ask("Read", status).Results[0].Value.Value == 0
@@ -153,6 +154,7 @@ def fuzzed(count: int, seed: int) -> tuple[int, float, int]:
             if number == count // 5:
                 start = memory()
         assert canary.ask("Read", status).Results[0].Value.Value == 0
+    gc.unfreeze()
     return connections, longest, memory() - start
 
 
@@ -214,7 +216,7 @@ def test_a_hundred_thousand_mutated_messages_in_live_connections_hold_no_client_
         canary.create()
         canary.activate()
         status = ua.ReadParameters(0, ua.TimestampsToReturn.Both, [ua.ReadValueId(ua.NodeId(2259), 13)])
-        client, sent, before = opened(face, identity), 0, 0
+        (client, every), sent, before = opened(face, identity), 0, 0
         while sent < 100_000:
             name = chance.choice(names)
             try:
@@ -222,14 +224,14 @@ def test_a_hundred_thousand_mutated_messages_in_live_connections_hold_no_client_
                 client.forget()
             except ConnectionError:
                 client.close()
-                client = opened(face, identity)
+                client, every = opened(face, identity)
             sent += 1
             if sent % 20_000 == 0 and not before:
                 before = face.peak_bytes
             if sent % 1_000 == 0:
                 client.post("CloseSession", b"\x01")
                 client.close()
-                client = opened(face, identity)
+                client, every = opened(face, identity)
             if sent % 100 == 0:
                 begin = time.perf_counter()
                 assert canary.ask("Read", status).Results[0].StatusCode.is_good()
@@ -242,13 +244,14 @@ def test_a_hundred_thousand_mutated_messages_in_live_connections_hold_no_client_
     assert grown <= GROWTH
 
 
-def opened(face: Face, identity: Identity) -> Live:
-    """A connection with a session."""
+def opened(face: Face, identity: Identity) -> tuple[Live, dict[str, list[bytes]]]:
+    """A connection with a session and a subscription, and requests about these."""
     made = Live(face, identity)
     made.open()
     made.create()
     made.activate()
-    return made
+    asked = ua.CreateSubscriptionParameters(100, 600, 10, 0, True, 0)
+    return made, corpus(made.ask("CreateSubscription", asked).SubscriptionId)
 
 
 def memory() -> int:
@@ -265,8 +268,21 @@ def _warm() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_warm")
 @pytest.mark.parametrize("seed", [1, 2])
-def test_mutated_messages_are_answered_or_refused_and_others_notice_nothing(seed: int) -> None:
+def test_mutated_messages_are_answered_or_refused_and_others_notice_nothing(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     fuzzed(1_000, seed)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"], "a client's nonsense is no mistake of ours"
+
+
+@pytest.mark.usefixtures("_warm")
+def test_an_event_filter_that_is_nonsense_is_refused_as_one(caplog: pytest.LogCaptureFixture) -> None:
+    with Whole(users={"otto": Role.OPERATOR}) as whole:
+        client, every = session(whole)
+        good = every["CreateMonitoredItems"][1]
+        at = good.index(struct.pack("<i", ua.FilterOperator.GreaterThan) + struct.pack("<i", 2))
+        broken = good[:at] + struct.pack("<i", 23_554) + good[at + 4 :]
+        (result,) = client.ask("CreateMonitoredItems", broken).Results
+        assert result.StatusCode.name == "BadMonitoredItemFilterInvalid"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.soak
