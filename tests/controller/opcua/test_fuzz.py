@@ -245,13 +245,15 @@ def test_a_hundred_thousand_mutated_messages_in_live_connections_hold_no_client_
 
 
 def opened(face: Face, identity: Identity) -> tuple[Live, dict[str, list[bytes]]]:
-    """A connection with a session and a subscription, and requests about these."""
+    """A connection with a session, and requests about its subscription: there is none while those of lost sessions are too many."""
     made = Live(face, identity)
     made.open()
     made.create()
     made.activate()
-    asked = ua.CreateSubscriptionParameters(100, 600, 10, 0, True, 0)
-    return made, corpus(made.ask("CreateSubscription", asked).SubscriptionId)
+    with contextlib.suppress(ua.uaerrors.BadTooManySubscriptions):
+        asked = ua.CreateSubscriptionParameters(100, 30, 10, 0, True, 0)
+        return made, corpus(made.ask("CreateSubscription", asked).SubscriptionId)
+    return made, corpus()
 
 
 def memory() -> int:
