@@ -6,8 +6,8 @@ import msgspec
 
 GOOD, CALCULATED, INTERPOLATED, PARTIAL = 0, 0x0401, 0x0402, 0x04
 NO_DATA, GOOD_NO_DATA, DATA_LOST, SUB_NORMAL = 0x809B_0000, 0x00A5_0000, 0x809D_0000, 0x40A4_0000
-UNCERTAIN, BAD, BOUND_NOT_FOUND, UNEXPECTED = 0x4090_0000, 0x8000_0000, 0x80D7_0000, 0x8001_0000
-"""UncertainLastUsableValue, Bad, BadBoundNotFound, BadUnexpectedError; the others by their names in Part 4 and Part 11."""
+UNCERTAIN, BAD, BOUND_NOT_FOUND = 0x4090_0000, 0x8000_0000, 0x80D7_0000
+"""UncertainLastUsableValue, Bad, BadBoundNotFound; the others by their names in Part 4 and Part 11."""
 
 
 TOO_MANY = 0x8010_0000

@@ -18,6 +18,7 @@ from controller.opcua.certificate import TOOLS, own
 from controller.users import Role, Users
 from tests.controller.opcua.conftest import PASSWORDS, Site
 from tests.controller.opcua.rig import Raw, call, connected, made, node, status_of
+from tests.controller.opcua.standing import Standing
 from twin.clock import Ns, S
 
 POLICIES = ("Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss")
@@ -79,21 +80,6 @@ def test_a_wrong_password_is_refused_whoever_it_is_for(site: Site, name: str) ->
         return await status_of(client.connect())
 
     assert asyncio.run(enter()) == "BadUserAccessDenied"
-
-
-class Standing:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.time = Ns(0)
-
-    def now(self) -> Ns:
-        """The time."""
-        return self.time
-
-    async def until(self, due: Ns) -> None:
-        """Nothing here waits."""
-        raise AssertionError(due)
 
 
 def test_after_failed_logins_even_the_right_password_waits(tmp_path: Path) -> None:

@@ -1,21 +1,19 @@
 """What the server does with a core that answers, refuses, goes away, comes back, or is another one."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asyncua import ua
 
-from controller.feed import Desk, Feed, Row, feed_signals, schema_hash, serve
-from controller.opcua.core_link import CoreLink, Values
+from controller.feed import feed_signals
 from controller.orders.turn import Answer, Request
 from controller.users import Role, Users
 from tests.controller.factories import shop
 from tests.controller.opcua.conftest import PASSWORDS, Site
 from tests.controller.opcua.rig import Core, call, connected, eventually, node, running
-from twin.clock import Ns, S
 from twin.factory import read
 
 POSITION = "printer-1/status/x"
@@ -163,77 +161,6 @@ def test_values_are_doubted_while_the_core_is_gone_and_believed_when_it_is_back(
     assert gone == pytest.approx(120.5)
     assert refused == ("BadNoCommunication", [False, "the controller can't be reached", 0])
     assert back == pytest.approx(33.0)
-
-
-class Stepped:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self._now = Ns(0)
-        self._moved = asyncio.Condition()
-
-    def now(self) -> Ns:
-        """The time."""
-        return self._now
-
-    async def until(self, due: Ns) -> None:
-        """Wait for the test to move on so far."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._now >= due)
-
-    async def move(self, by: Ns) -> None:
-        """Let time pass, and everyone who waited for it go on."""
-        async with self._moved:
-            self._now = Ns(self._now + by)
-            self._moved.notify_all()
-
-
-class Noted(Values):
-    """Values that note when they are doubted."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def show(self, rows: Iterable[Row]) -> None:
-        """Note the rows."""
-        self.notes += [f"{row.index}={row.value}" for row in rows]
-
-    def doubt(self, lost: bool = True) -> None:
-        """Note it."""
-        self.notes.append("doubted" if lost else "believed")
-
-    def forget(self) -> None:
-        """Note it."""
-        self.notes.append("forgotten")
-
-
-def test_a_core_that_falls_silent_is_doubted_until_it_speaks_again(state: Path) -> None:
-    async def watch() -> list[str]:
-        signals, clock, values = feed_signals(shop()), Stepped(), Noted()
-        feed = Feed(signals)
-        feed.publish([Row(0, True, 0, "", 1)])
-        core = CoreLink(state / "feed.sock", schema_hash(signals), values, clock)
-
-        async def seen(note: str) -> None:
-            await eventually(_of(values.notes), lambda notes: notes[-1:] == [note])
-
-        async with serve(state / "feed.sock", feed, Desk()), asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(core.run()), tasks.create_task(core.watch())]
-            await seen("0=True")
-            for second in range(12):
-                if second < 5:
-                    feed.publish([Row(1, second, 0, "", 1)])
-                    await seen(f"1={second}")
-                await clock.move(S)
-                await asyncio.sleep(0.02)
-            feed.publish([Row(1, 5, 0, "", 1)])
-            await seen("believed")
-            for task in running:
-                task.cancel()
-        return values.notes
-
-    spoken = [f"1={second}" for second in range(5)]
-    assert asyncio.run(watch()) == ["0=True", *spoken, "doubted", "1=5", "believed"]
 
 
 LAMP_SPEC = '''

@@ -23,9 +23,9 @@ from controller.opcua.roles import May, Rule, may
 from controller.opcua.sessions import Counter, Session, Sessions
 from controller.opcua.status import SHUTDOWN, Build, Status
 from controller.users import Role
+from tests.controller.opcua.standing import Standing
 from tests.controller.opcua.whole import Whole
 from tests.controller.opcua.wired import status_of
-from twin.clock import Ns
 
 
 @dataclass
@@ -34,16 +34,6 @@ class Everyone:
 
     def role(self, who: Who) -> Role:
         return Role.ADMINISTRATOR
-
-
-class Standing:
-    """A clock that does not go."""
-
-    def now(self) -> Ns:
-        return Ns(0)
-
-    async def until(self, due: Ns) -> None:
-        raise AssertionError("nobody waits here")
 
 
 @dataclass

@@ -10,6 +10,7 @@ from asyncua.common.utils import ServiceError
 
 from controller.opcua.logins import FREE_OF_CLIENT, FREE_OF_NAME, MOST_KNOWN, MOST_WAITING, Logins
 from controller.users import Cost, Role, User, Users, hashed
+from tests.controller.opcua.standing import Standing
 from tests.controller.opcua.wired import Wired, status_of
 from twin.clock import LoopClock, Ns, S
 
@@ -82,21 +83,6 @@ def test_a_login_that_is_given_up_is_checked_to_its_end_and_counts(users: Watche
         assert logins._lock._tries["otto", "evil"].failed == 1 and users.most == 1
 
     asyncio.run(main())
-
-
-class Standing:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.time = Ns(0)
-
-    def now(self) -> Ns:
-        """The time."""
-        return self.time
-
-    async def until(self, due: Ns) -> None:
-        """Nothing here waits."""
-        raise AssertionError(due)
 
 
 def test_guesses_of_others_never_lock_out_who_comes_as_always(users: Watched) -> None:

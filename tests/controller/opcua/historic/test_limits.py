@@ -185,3 +185,15 @@ def test_who_gives_up_waiting_ends_nobody_elses_question(folder: Any, monkeypatc
 
     assert asyncio.run(meet()) == [1, 3, 5]
     assert len(starts) == 1
+
+
+def test_the_process_is_there_before_it_is_asked_but_only_where_there_is_a_past(folder: Any, tmp_path: Any) -> None:
+    async def warmed(where: Any) -> bool:
+        history = History(where)
+        history.warm()
+        assert history._warming is None or await history._warming is None
+        there = history._process is not None
+        await history.close()
+        return there
+
+    assert [asyncio.run(warmed(where)) for where in (folder, tmp_path)] == [True, False]
